@@ -1,0 +1,1 @@
+"""The Binance spot protocol in both directions: payloads, decoding, encoding, limits."""

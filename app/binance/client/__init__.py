@@ -1,0 +1,1 @@
+"""The asynchronous client of the protocol: streams over WebSocket, calls over HTTP."""

@@ -1,0 +1,396 @@
+"""Joins every part into a running hub; the only module that knows all rooms."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import platform
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from zoneinfo import ZoneInfo
+
+from app import __version__
+from app.binance.client.rest import RestClient
+from app.bus.memory import MemoryBus
+from app.errors import InvalidSetting
+from app.feed.feed_clock import FeedClock
+from app.feed.governor import Governor
+from app.feed.probe import why_unreachable
+from app.feed.source import BINANCE, KNOWN, Source, with_addresses
+from app.feed.state import KeptState
+from app.feed.symbol_feed import SymbolFeed
+from app.feed.symbol_manager import SymbolManager
+from app.feed.upstream_binance import DEFAULT_STREAMS, UpstreamBinance
+from app.gateways.broadcaster import Broadcaster, OutboxLimits
+from app.gateways.live.config import LiveConfig
+from app.gateways.live.gateway import LiveGateway
+from app.gateways.rest.application import create_app
+from app.gateways.rest.config import RestConfig
+from app.gateways.rest.server import RestServer
+from app.market.candles import CandleAggregator
+from app.market.codec import JsonCodec
+from app.market.view import MarketView
+from app.ports import CANDLES, TRADES, Clock, SymbolStatus
+from app.settings import Settings
+from app.simulator.config import SimulatorConfig
+from app.simulator.exchange import Simulator
+
+log = logging.getLogger(__name__)
+
+REPLAY = "replay:"
+SOURCES = "binance, testnet, binance-us, simulated, replay:FILE or auto"
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """What the settings ask for, before anything was tried.
+
+    Either `source` is set, or the embedded simulator serves `replay` files (none: the seeded
+    market). `probe` says to use `source` only if it can be reached, else the simulator.
+    """
+
+    source: Source | None
+    probe: bool = False
+    replay: tuple[Path, ...] = ()
+
+
+def plan_source(settings: Settings, *, default: str = "binance") -> SourcePlan:
+    """Read the source from the settings; raise `InvalidSetting`."""
+    wanted = settings.market_source or default
+    kind = wanted.strip().lower()
+    if kind.startswith(REPLAY):
+        files = tuple(Path(part) for part in wanted.strip()[len(REPLAY) :].split(",") if part)
+        if not files:
+            raise InvalidSetting(key="MARKET_SOURCE", value=wanted, expected="replay:FILE")
+        for path in files:
+            if not path.is_file():
+                raise InvalidSetting(
+                    key="MARKET_SOURCE", value=wanted, expected=f"a file at {path}; there is none"
+                )
+        return SourcePlan(None, replay=files)
+    if kind == "simulated":
+        return SourcePlan(None)
+    if kind in KNOWN:
+        base = KNOWN[kind]
+    elif kind == "auto":
+        base = BINANCE
+    else:
+        raise InvalidSetting(key="MARKET_SOURCE", value=wanted, expected=SOURCES)
+    stream_url = settings.binance_stream_url
+    source = with_addresses(
+        base,
+        rest_url=settings.binance_rest_url,
+        stream_url=stream_url,
+        symbols_url=settings.binance_list,
+    )
+    # Whoever names a stream address has chosen; only a hub that was told nothing looks around.
+    return SourcePlan(source, probe=kind == "auto" and stream_url is None)
+
+
+class Hub:
+    """One process with everything in it: `start`, then `run` until `stop` is called.
+
+    Implements `app.ports.HubStatus`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        plan: SourcePlan,
+        *,
+        clock: Clock,
+        default_symbols: Sequence[str] = (),
+    ) -> None:
+        self._settings = settings
+        self._plan = plan
+        self._clock = clock
+        self._default_symbols = default_symbols
+        self._stopping = asyncio.Event()
+        self._closing = AsyncExitStack()
+        self._started_us = clock.now_us()
+        self.source = Source("", "", "")
+        self.fallback_reason: str | None = None
+        self.simulator: Simulator | None = None
+        self.rest_port = 0
+        self.websocket_port = 0
+
+    # -- its life ----------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Choose the source, load what is kept and listen; raise what stops a start-up."""
+        settings, clock = self._settings, self._clock
+        await self._choose_source()
+        folder = settings.data_dir / self.source.folder
+        state = await asyncio.to_thread(KeptState, folder)
+        self._closing.callback(state.close)
+        epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
+
+        self.bus = MemoryBus(epoch=epoch)
+        self.feed_clock = FeedClock(clock)
+        self.governor = Governor(clock)
+        rest_client = RestClient(
+            self.source.rest_url, clock=clock, on_reply=self.governor.reply_received
+        )
+        self._closing.push_async_callback(rest_client.aclose)
+        exchange = UpstreamBinance(
+            self.source,
+            rest=rest_client,
+            governor=self.governor,
+            feed_clock=self.feed_clock,
+            clock=clock,
+            streams_of=self._streams_of(),
+        )
+        random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
+        view = MarketView()
+
+        def make_feed(symbol: str) -> SymbolFeed:
+            return SymbolFeed(
+                symbol,
+                exchange=exchange,
+                bus=self.bus,
+                clock=clock,
+                feed_clock=self.feed_clock,
+                aggregator=CandleAggregator(
+                    symbol,
+                    source=self.source.name,
+                    carry_empty=settings.empty_seconds == "carry",
+                ),
+                random=random,
+                ended=self._ended,
+            )
+
+        self.manager = SymbolManager(
+            exchange=exchange,
+            state=state,
+            clock=clock,
+            feed_clock=self.feed_clock,
+            random=random,
+            make_feed=make_feed,
+            removed=view.forget,
+            first_symbols=settings.symbols or self._first_symbols(),
+            grace_ms=settings.late_trade_grace_ms,
+        )
+        await self.manager.load()
+        if self.simulator is not None:
+            self.simulator.expect(frozenset(self.manager.active()))
+
+        codec = JsonCodec(ZoneInfo(settings.display_timezone), self.source.name, self.manager.info)
+        self.broadcaster = Broadcaster(
+            bus=self.bus,
+            codec=codec,
+            clock=clock,
+            limits=OutboxLimits(
+                messages=settings.outbox_max_messages,
+                payload_bytes=settings.outbox_max_bytes,
+                grace_s=settings.slow_client_grace_ms / 1_000,
+            ),
+        )
+        self.broadcaster.start()
+        for topic in (CANDLES, TRADES):
+            self.bus.subscribe(topic, view.apply)
+        self.live = LiveGateway(
+            config=_live_config(settings),
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+        )
+        rest_config = _rest_config(settings, self.source.name)
+        self.rest = RestServer(
+            create_app(rest_config, self.manager, self, view, codec, clock=clock), rest_config
+        )
+        self.rest_port = await self.rest.start()
+        self._closing.push_async_callback(self.rest.stop)
+        self.websocket_port = await self.live.start(
+            settings.websocket_ip, settings.websocket_port, setting="WEBSOCKET_PORT"
+        )
+
+    async def run(self) -> None:
+        """Work until `stop`; raise only what is a bug of ours."""
+        async with asyncio.TaskGroup() as tasks:
+            simulated = None
+            if self.simulator is not None:
+                simulated = tasks.create_task(self.simulator.run(), name="simulator")
+            feeds = tasks.create_task(self.manager.run(), name="symbol manager")
+            tasks.create_task(self.live.run(), name="live gateway")
+            tasks.create_task(self.rest.run(), name="rest")
+            await self._stopping.wait()
+            # Clients first: they are told to come back while everything still stands.
+            async with asyncio.TaskGroup() as stopping:
+                stopping.create_task(self.live.stop())
+                stopping.create_task(self.rest.stop(within=1.0))
+            self.broadcaster.stop()
+            feeds.cancel()
+            if self.simulator is not None:
+                await self.simulator.stop()
+            if simulated is not None:
+                simulated.cancel()
+
+    def stop(self) -> None:
+        """End `run`. Calling it twice is harmless."""
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Give back what `start` took; after `run`, or after a start that failed."""
+        await self._closing.aclose()
+
+    async def _choose_source(self) -> None:
+        plan = self._plan
+        if plan.source is not None:
+            self.source = plan.source
+            if not plan.probe:
+                return
+            self.fallback_reason = await why_unreachable(plan.source, clock=self._clock)
+            if self.fallback_reason is None:
+                return
+        settings = self._settings
+        self.simulator = Simulator(
+            SimulatorConfig(
+                seed=settings.simulator_seed,
+                replay=plan.replay,
+                speed=math.inf if settings.replay_speed == "max" else float(settings.replay_speed),
+                faults=settings.simulator_faults,
+            ),
+            clock=self._clock,
+        )
+        await self.simulator.start()
+        self._closing.push_async_callback(self.simulator.stop)
+        self.source = Source(
+            "replay" if plan.replay else "simulated",
+            self.simulator.rest_url,
+            self.simulator.stream_url,
+            simulated=True,
+        )
+
+    def _streams_of(self) -> Callable[[str], Sequence[str]]:
+        """Return which streams each symbol has: a recording may lack single trades."""
+        simulator = self.simulator
+        if simulator is None:
+            return lambda _symbol: DEFAULT_STREAMS
+
+        def streams(symbol: str) -> Sequence[str]:
+            kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
+            return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
+
+        return streams
+
+    def _first_symbols(self) -> Sequence[str]:
+        """Return what is followed when nobody ever said: all of a recording, or the default."""
+        if self._plan.replay and self.simulator is not None:
+            return sorted(self.simulator.trade_streams)
+        return self._default_symbols
+
+    def _ended(self) -> bool:
+        return self.simulator is not None and self.simulator.ended
+
+    # -- its report --------------------------------------------------------------------------
+
+    @property
+    def source_state(self) -> str:
+        """`ended` for a replay that has come to its end, else `live`."""
+        return "ended" if self._ended() else "live"
+
+    def snapshot(self) -> Mapping[str, object]:
+        """Return the whole report as plain JSON-able values."""
+        now_us = self._clock.now_us()
+        statuses = self.symbols()
+        offset_us = self.feed_clock.offset_us
+        reasons = self.not_ready()
+        report: dict[str, object] = {
+            "service": "candlewire",
+            "version": __version__,
+            "source": self.source.name,
+            "simulated": self.source.simulated,
+            "status": self.source_state,
+            "source_reason": self.fallback_reason,
+            "ready": not reasons,
+            "not_ready": list(reasons),
+            "started_us": self._started_us,
+            "uptime_s": round((now_us - self._started_us) / 1e6, 1),
+            "epoch": self.bus.epoch,
+            "sequence": self.bus.sequence,
+            "totals": _totals(statuses),
+            "symbols": statuses,
+            "exchange": {
+                "rest_url": self.source.rest_url,
+                "stream_url": self.source.stream_url,
+                "symbols_listed_us": self.manager.listed_at_us,
+                "symbols_problem": self.manager.list_problem,
+                "clock_offset_ms": None if offset_us is None else round(offset_us / 1_000, 3),
+                "blocked_s": round(self.governor.blocked_s, 1),
+                "blocked_reason": self.governor.blocked_reason,
+                "used_weight_1m": self.governor.used_weight,
+                **self.governor.spent(),
+            },
+            "clients": self.live.counters(),
+            "bus": {"failures": self.bus.failures},
+            "crashes": self.manager.crashes,
+            "python": platform.python_version(),
+        }
+        if self.simulator is not None:
+            report["simulator"] = self.simulator.status()
+        return report
+
+    def symbols(self) -> Sequence[SymbolStatus]:
+        """Return one report per wanted symbol, sorted by name."""
+        return self.manager.statuses()
+
+    def not_ready(self) -> Sequence[str]:
+        """Return the reasons why the hub is not ready; empty when it is."""
+        return list(self.manager.not_ready())
+
+
+_SUMMED = (
+    "trades",
+    "klines",
+    "candles",
+    "complete",
+    "incomplete",
+    "revised",
+    "verified",
+    "mismatched",
+    "open_holes",
+    "missing_ids",
+    "bad_frames",
+    "reconnects",
+)
+
+
+def _totals(statuses: Sequence[SymbolStatus]) -> dict[str, int]:
+    return {name: sum(getattr(status, name) for status in statuses) for name in _SUMMED}
+
+
+def _live_config(settings: Settings) -> LiveConfig:
+    return LiveConfig(
+        allowed_origins=settings.allowed_origins,
+        messages_per_second=settings.websocket_messages_per_second,
+        max_message_bytes=settings.websocket_max_message_bytes,
+        max_subscriptions=settings.websocket_max_subscriptions,
+        max_connections=settings.max_connections,
+        max_connections_per_ip=settings.max_connections_per_ip,
+        trusted_proxies=settings.trusted_proxies,
+        stop_within_s=1.0,
+    )
+
+
+def _rest_config(settings: Settings, source: str) -> RestConfig:
+    return RestConfig(
+        host=settings.server_ip,
+        port=settings.server_port,
+        default_limit=_limit(settings.rate_limit),
+        limits={route: _limit(limit) for route, limit in settings.rate_limits.items()},
+        allowed_origins=settings.allowed_origins,
+        allowed_hosts=settings.allowed_hosts,
+        trusted_proxies=settings.trusted_proxies,
+        version=__version__,
+        source=source,
+    )
+
+
+def _limit(text: str) -> str:
+    """Return a limit as the REST service takes it: a bare number means per second."""
+    return f"{text}/second" if re.fullmatch(r"[1-9]\d*", text) else text

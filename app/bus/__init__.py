@@ -1,0 +1,1 @@
+"""The bus between the feed and everything downstream."""

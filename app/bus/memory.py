@@ -1,0 +1,66 @@
+"""The bus within one process: plain calls, in order, one failing subscriber harming no other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from app.market.events import MarketEvent, Publication
+
+log = logging.getLogger(__name__)
+
+
+class MemoryBus:
+    """Numbers every event and hands it to the subscribers of its topic at once.
+
+    `epoch` is the start of this numbering in ms; sequences begin at 1. Implements `app.ports.Bus`.
+    """
+
+    def __init__(self, *, epoch: int) -> None:
+        self.epoch = epoch
+        self.sequence = 0
+        self.failures = 0
+        self._subscriptions: dict[str, tuple[MemorySubscription, ...]] = {}
+
+    def publish(self, topic: str, event: MarketEvent) -> None:
+        """Give `event` a number and hand it to the subscribers of `topic`; never wait or raise."""
+        self.sequence += 1
+        subscriptions = self._subscriptions.get(topic)
+        if not subscriptions:
+            return
+        publication = Publication(self.epoch, self.sequence, topic, event)
+        for subscription in subscriptions:
+            try:
+                subscription.receive(publication)
+            except Exception:
+                self.failures += 1
+                subscription.failures += 1
+                if subscription.failures == 1:  # one traceback tells it; the counter tells the rest
+                    log.exception("subscriber failed topic=%s", topic)
+
+    def subscribe(self, topic: str, receive: Callable[[Publication], None]) -> MemorySubscription:
+        """Call `receive` with each publication of `topic` from now on, in order."""
+        subscription = MemorySubscription(self, topic, receive)
+        self._subscriptions[topic] = (*self._subscriptions.get(topic, ()), subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: MemorySubscription) -> None:
+        """Forget `subscription`; harmless when it is forgotten already."""
+        kept = self._subscriptions.get(subscription.topic, ())
+        self._subscriptions[subscription.topic] = tuple(
+            each for each in kept if each is not subscription
+        )
+
+
+class MemorySubscription:
+    """A standing wish to receive; implements `app.ports.Subscription`."""
+
+    def __init__(self, bus: MemoryBus, topic: str, receive: Callable[[Publication], None]) -> None:
+        self.topic = topic
+        self.receive = receive
+        self.failures = 0
+        self._bus = bus
+
+    def cancel(self) -> None:
+        """Receive no more."""
+        self._bus.unsubscribe(self)

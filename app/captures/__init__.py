@@ -1,0 +1,1 @@
+"""The recording formats of market data: reading them line by line."""

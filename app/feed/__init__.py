@@ -1,0 +1,1 @@
+"""The inbound shell: connections, one feed per symbol, the symbol manager, the governor."""

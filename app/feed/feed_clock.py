@@ -1,0 +1,99 @@
+"""The feed's times: when a frame reached us, and what the exchange's clock says now.
+
+The exchange's clock is our monotonic clock plus an offset: the smallest (received - event time) of
+the last minute over all streams. The smallest delay is nearest to none, so the estimate errs late,
+never early, and steps of the wall clock do not reach it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from app.ports import Clock
+
+WINDOW_S = 60
+LEAP_US = 1_000_000  # what one event alone may move the exchange's clock forward
+AGREE_US = 1_000_000  # how near to one another three events must be to move it further
+AHEAD_US = 5_000_000  # a trade further ahead of the exchange's clock than this is a bad frame
+NEVER = 1 << 62
+
+
+class FeedClock:
+    """Local stamps and the exchange's clock, shared by all connections of a hub.
+
+    `refresh()` must be called about once a second.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall_us = clock.now_us() - self.stamp_us()  # wall clock = stamp + this
+        self._best: deque[int] = deque(maxlen=WINDOW_S)  # smallest (stamp - event) of each second
+        self._offset_us: int | None = None
+        self._leaps: list[int] = []
+        self.floor_us = NEVER
+        self.trusted_until_us = 0
+
+    def stamp_us(self) -> int:
+        """Return the monotonic clock in microseconds."""
+        return int(self._clock.monotonic() * 1_000_000)
+
+    def received_us(self) -> int:
+        """Return the time of day, in microseconds UTC, of what is reaching us now."""
+        return int(self._clock.monotonic() * 1_000_000) + self._wall_us
+
+    def observe(self, event_us: int, received_us: int) -> None:
+        """Learn from one event. Callers may skip it while received - event >= `floor_us`."""
+        delay_us = received_us - self._wall_us - event_us
+        if self._offset_us is not None and delay_us < self._offset_us - LEAP_US:
+            # The event is far ahead of all others: let it move the clock by one leap only, until
+            # three agree that the others are behind.
+            self._leaps = [leap for leap in self._leaps if abs(leap - delay_us) <= AGREE_US]
+            self._leaps.append(delay_us)
+            if len(self._leaps) < 3:
+                delay_us = self._offset_us - LEAP_US
+        self._take(delay_us)
+
+    def set_exchange_time(self, exchange_us: int, *, asked_at_us: int, answered_at_us: int) -> None:
+        """Learn from a `GET /time`: the answer was made some time between the two local stamps.
+
+        The later stamp is taken, so that the estimate errs late by the round trip at most.
+        """
+        del asked_at_us
+        self._take(answered_at_us - exchange_us)
+
+    def exchange_us(self) -> int | None:
+        """Return the exchange's clock now; `None` before anything is known of it."""
+        return None if self._offset_us is None else self.stamp_us() - self._offset_us
+
+    @property
+    def offset_us(self) -> int | None:
+        """Local wall clock minus the exchange's clock; `None` before anything is known."""
+        return None if self._offset_us is None else self._offset_us + self._wall_us
+
+    def is_ahead(self, time_us: int) -> bool:
+        """Whether an exchange's time lies further in its future than delays can explain."""
+        now_us = self.exchange_us()
+        if now_us is None:
+            return False
+        self.trusted_until_us = now_us + AHEAD_US
+        return time_us > self.trusted_until_us
+
+    def refresh(self) -> None:
+        """Begin a new second: old delays leave the window, and a step of the wall clock is seen."""
+        self._wall_us = self._clock.now_us() - self.stamp_us()
+        if self._best and self._best[-1] == NEVER and all(best == NEVER for best in self._best):
+            return  # nothing came for a whole minute: what is known stays
+        known = [best for best in self._best if best != NEVER]
+        if known:
+            self._offset_us = min(known)
+        self._best.append(NEVER)
+        self.floor_us = NEVER
+
+    def _take(self, delay_us: int) -> None:
+        if not self._best:
+            self._best.append(delay_us)
+        elif delay_us < self._best[-1]:
+            self._best[-1] = delay_us
+        if self._offset_us is None or delay_us < self._offset_us:
+            self._offset_us = delay_us
+        self.floor_us = self._best[-1] + self._wall_us

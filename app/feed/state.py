@@ -1,0 +1,92 @@
+"""What must survive a restart: the wanted symbols, and the last epoch of numbering.
+
+One small SQLite file per source, with a version. Every call is quick but touches the disk: call it
+from a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from app.errors import StateUnreadable
+
+VERSION = 1
+
+_TABLES = """
+CREATE TABLE wanted (symbol TEXT PRIMARY KEY, added_us INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE numbering (epoch_ms INTEGER NOT NULL);
+INSERT INTO numbering VALUES (0);
+"""
+
+
+class KeptState:
+    """The kept state of one source, in `folder`/state.sqlite3. Safe to use from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "state.sqlite3"
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self.path, check_same_thread=False, timeout=5.0)
+        except (OSError, sqlite3.Error) as error:
+            message = f"{self.path}: {error}; DATA_DIR sets where it lies"
+            raise StateUnreadable(message) from error
+        try:
+            self._prepare()
+        except sqlite3.Error as error:
+            self._database.close()
+            message = f"{self.path}: {error}; move the file away to begin anew"
+            raise StateUnreadable(message) from error
+        except StateUnreadable:
+            self._database.close()
+            raise
+
+    def _prepare(self) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            message = (
+                f"{self.path}: version {version} is newer than this program's {VERSION}; "
+                "use the program that wrote it, or another DATA_DIR"
+            )
+            raise StateUnreadable(message)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        if version == 0:
+            self._database.executescript(
+                f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT"
+            )
+
+    def wanted(self) -> list[str]:
+        """Return the wanted symbols, sorted."""
+        with self._lock:
+            rows = self._database.execute("SELECT symbol FROM wanted ORDER BY symbol").fetchall()
+        return [row[0] for row in rows]
+
+    def want(self, symbols: Iterable[str], *, now_us: int) -> None:
+        """Keep `symbols` as wanted; those that are already keep their time."""
+        with self._lock, self._database:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO wanted VALUES (?, ?)",
+                [(symbol, now_us) for symbol in symbols],
+            )
+
+    def forget(self, symbol: str) -> None:
+        """Want `symbol` no longer."""
+        with self._lock, self._database:
+            self._database.execute("DELETE FROM wanted WHERE symbol = ?", (symbol,))
+
+    def next_epoch(self, *, now_us: int) -> int:
+        """Return a new epoch in ms: the time of day, or more if the last one was not before it."""
+        with self._lock, self._database:
+            last = self._database.execute("SELECT epoch_ms FROM numbering").fetchone()[0]
+            epoch: int = max(now_us // 1_000, last + 1)
+            self._database.execute("UPDATE numbering SET epoch_ms = ?", (epoch,))
+        return epoch
+
+    def close(self) -> None:
+        """Close the file. Calling it twice is harmless."""
+        with self._lock:
+            self._database.close()

@@ -1,0 +1,252 @@
+"""The wanted symbols: one feed for each, added and removed while running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from random import Random
+
+from app.errors import (
+    FeedError,
+    SymbolAlreadyActive,
+    SymbolNotActive,
+    SymbolNotTrading,
+    SymbolsNotLoaded,
+    UnknownSymbol,
+)
+from app.feed.backoff import Backoff
+from app.feed.feed_clock import FeedClock
+from app.feed.state import KeptState
+from app.feed.symbol_feed import FeedState, SymbolFeed
+from app.market.events import SECOND_US
+from app.market.symbols import SymbolInfo
+from app.ports import Clock, Exchange, SymbolStatus
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 3_600.0
+TICK_S = 1.0
+
+
+class SymbolManager:
+    """Holds the wanted set and runs its feeds; implements `app.ports.SymbolRegistry`.
+
+    `run` is its life. The wanted set is kept in `state`; `first_symbols` fill it when it is empty.
+    `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
+    longer, after its connection is closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        exchange: Exchange,
+        state: KeptState,
+        clock: Clock,
+        feed_clock: FeedClock,
+        random: Random,
+        make_feed: Callable[[str], SymbolFeed],
+        removed: Callable[[str], None],
+        first_symbols: Sequence[str] = (),
+        grace_ms: int = 300,
+    ) -> None:
+        self._exchange = exchange
+        self._state = state
+        self._clock = clock
+        self._feed_clock = feed_clock
+        self._random = random
+        self._make_feed = make_feed
+        self._removed = removed
+        self._first_symbols = first_symbols
+        self._grace_us = grace_ms * 1_000
+        self._feeds: dict[str, SymbolFeed] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._listed: Mapping[str, SymbolInfo] | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._changing = asyncio.Lock()
+        self.listed_at_us: int | None = None
+        self.list_problem: str | None = None
+        self.crashes = 0
+
+    # -- its life ----------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Read the wanted set; a set that is empty is filled with the first symbols."""
+        wanted = await asyncio.to_thread(self._state.wanted)
+        if not wanted and self._first_symbols:
+            wanted = sorted(set(self._first_symbols))
+            await asyncio.to_thread(self._state.want, wanted, now_us=self._clock.now_us())
+        for symbol in wanted:
+            self._feeds[symbol] = self._make_feed(symbol)
+
+    async def run(self) -> None:
+        """Run every feed, keep the list of symbols fresh and close seconds, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            for symbol in sorted(self._feeds):
+                self._start(symbol)
+            for name, work in (
+                ("symbol list", self._keep_listed),
+                ("exchange time", self._ask_time),
+                ("second closer", self._close_seconds),
+            ):
+                tasks.create_task(self._supervise(name, work, Backoff(self._random)), name=name)
+
+    def _start(self, symbol: str) -> None:
+        if self._tasks is not None:
+            feed = self._feeds[symbol]
+            name = f"feed {symbol}"
+            self._running[symbol] = self._tasks.create_task(
+                self._supervise(name, feed.run, feed.backoff, feed.crashed), name=name
+            )
+
+    async def _supervise(
+        self,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        backoff: Backoff,
+        crashed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Run `work` until it is done: a bug in it is logged, counted, and `work` run again."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self.crashes += 1
+                log.exception("crashed part=%s", name)
+                if crashed is not None:
+                    crashed(error)
+                await self._clock.sleep(backoff.next_wait_s())
+            else:
+                return
+
+    async def _stop(self, symbol: str) -> None:
+        task = self._running.pop(symbol, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _keep_listed(self) -> None:
+        """Ask the exchange for its symbols, again until it answers, and then every hour."""
+        backoff = Backoff(self._random)
+        while True:
+            try:
+                listed = await self._exchange.symbols()
+            except FeedError as error:
+                if self.list_problem is None:
+                    log.warning("symbol list not available reason=%s", error)
+                self.list_problem = str(error)
+                await self._clock.sleep(backoff.next_wait_s())
+                continue
+            backoff.reset()
+            self.list_problem = None
+            self.listed_at_us = self._clock.now_us()
+            async with self._changing:
+                await self._apply(listed)
+            await self._clock.sleep(REFRESH_S)
+
+    async def _apply(self, listed: Mapping[str, SymbolInfo]) -> None:
+        """Take a new list: stop feeds of symbols that it lacks, start those that are back."""
+        self._listed = listed
+        for symbol, feed in self._feeds.items():
+            info = listed.get(symbol)
+            if info is not None and info.trading:
+                if symbol not in self._running:
+                    self._start(symbol)
+                continue
+            await self._stop(symbol)
+            if info is None:
+                feed.halt(FeedState.UNKNOWN, "the exchange does not list it")
+            else:
+                feed.halt(FeedState.NOT_TRADING, f"status {info.status}")
+            log.warning("not followed symbol=%s reason=%s", symbol, feed.reason)
+
+    async def _ask_time(self) -> None:
+        """Ask the exchange's clock once, so that it is known before the first event."""
+        backoff = Backoff(self._random)
+        while self._feed_clock.exchange_us() is None:
+            asked_at_us = self._feed_clock.stamp_us()
+            try:
+                exchange_us = await self._exchange.server_time_us()
+            except FeedError:
+                await self._clock.sleep(backoff.next_wait_s())  # events tell it as well
+            else:
+                self._feed_clock.set_exchange_time(
+                    exchange_us, asked_at_us=asked_at_us, answered_at_us=self._feed_clock.stamp_us()
+                )
+
+    async def _close_seconds(self) -> None:
+        """Wake a grace after each second of the exchange's clock, when seconds are due."""
+        while True:
+            exchange_us = self._feed_clock.exchange_us()
+            wait_s = TICK_S
+            if exchange_us is not None:
+                # All seconds end together, so one wake-up a second serves every symbol.
+                wait_s = (SECOND_US - (exchange_us - self._grace_us) % SECOND_US) / 1e6
+            await self._clock.sleep(wait_s)
+            self._feed_clock.refresh()
+            exchange_us = self._feed_clock.exchange_us()
+            for feed in tuple(self._feeds.values()):
+                feed.check_heartbeat()
+                if exchange_us is not None:
+                    feed.close_due(exchange_us, self._grace_us)
+
+    # -- the registry ------------------------------------------------------------------------
+
+    async def add(self, symbol: str) -> None:
+        """Want `symbol` from now on; raise a `SymbolError` that says why not."""
+        async with self._changing:
+            if symbol in self._feeds:
+                raise SymbolAlreadyActive(symbol)
+            if self._listed is None:
+                raise SymbolsNotLoaded(symbol)
+            info = self._listed.get(symbol)
+            if info is None:
+                raise UnknownSymbol(symbol)
+            if not info.trading:
+                raise SymbolNotTrading(symbol, info.status)
+            await asyncio.to_thread(self._state.want, [symbol], now_us=self._clock.now_us())
+            self._feeds[symbol] = self._make_feed(symbol)
+            self._start(symbol)
+            log.info("symbol added symbol=%s", symbol)
+
+    async def remove(self, symbol: str) -> None:
+        """Want `symbol` no longer: its connection is closed when this returns."""
+        async with self._changing:
+            if symbol not in self._feeds:
+                raise SymbolNotActive(symbol)
+            await asyncio.to_thread(self._state.forget, symbol)
+            await self._stop(symbol)
+            self._feeds.pop(symbol).halt(FeedState.STOPPED, "removed")
+            self._removed(symbol)
+            log.info("symbol removed symbol=%s", symbol)
+
+    def active(self) -> Sequence[str]:
+        """Return the wanted symbols, sorted."""
+        return sorted(self._feeds)
+
+    def available(self) -> Mapping[str, SymbolInfo] | None:
+        """Return what may be added, by name; `None` while the list is not known yet."""
+        if self._listed is None:
+            return None
+        return {name: info for name, info in self._listed.items() if info.trading}
+
+    def info(self, symbol: str) -> SymbolInfo | None:
+        """Return what the exchange lists of `symbol`, if that is known."""
+        return None if self._listed is None else self._listed.get(symbol)
+
+    # -- its report --------------------------------------------------------------------------
+
+    def statuses(self) -> list[SymbolStatus]:
+        """Return one report per wanted symbol, sorted by name."""
+        return [self._feeds[symbol].status() for symbol in sorted(self._feeds)]
+
+    def not_ready(self) -> Iterable[str]:
+        """Say what is still awaited: the list of symbols, the first data of each wanted symbol."""
+        if self._listed is None:
+            yield f"the list of symbols is not known yet: {self.list_problem or 'being asked'}"
+        for symbol in sorted(self._feeds):
+            feed = self._feeds[symbol]
+            if feed.last_received_us is None:
+                reason = f": {feed.reason}" if feed.reason else ""
+                yield f"{symbol}: no data yet ({feed.state}{reason})"

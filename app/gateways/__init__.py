@@ -1,0 +1,1 @@
+"""What clients see: the WebSocket protocol and the REST service."""

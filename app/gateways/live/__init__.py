@@ -1,0 +1,1 @@
+"""Our WebSocket protocol: subscriptions, replies, close codes."""

@@ -1,0 +1,178 @@
+"""Starts a hub from the command line: `python -m app.main --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from app import __version__
+from app.bootstrap import Hub, SourcePlan, plan_source
+from app.clock import SystemClock
+from app.errors import CandlewireError
+from app.logs import set_up_logs
+from app.settings import Settings, color_wanted, read_settings, unknown_keys
+
+log = logging.getLogger(__name__)
+
+HELP = """Run the Candlewire hub.
+
+Examples:
+
+  python -m app.main                                    Binance, the symbols wanted last time
+
+  python -m app.main --source simulated --symbols BTCUSDT,ETHUSDT
+
+  python -m app.main --source replay:btc.gz,eth.gz --speed 20
+
+Everything can be set in the environment, in .env or in config/settings.yaml too: see .env.example.
+"""
+
+
+def serve(  # noqa: PLR0917 - Typer makes an option of each
+    source: Annotated[
+        str | None,
+        typer.Option(help="binance, testnet, binance-us, simulated, replay:FILE,… or auto."),
+    ] = None,
+    symbols: Annotated[
+        str | None, typer.Option(help="Comma list; fills the wanted set when it is empty.")
+    ] = None,
+    speed: Annotated[str | None, typer.Option(help="Speed of a replay: 1, 20, … or max.")] = None,
+    server_port: Annotated[int | None, typer.Option(help="Port of the REST service.")] = None,
+    websocket_port: Annotated[int | None, typer.Option(help="Port of the WebSocket.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where state is kept.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    default_source: Annotated[
+        str, typer.Option(help="The source when nothing else sets one.")
+    ] = "binance",
+    default_symbols: Annotated[
+        str, typer.Option(help="The symbols when nothing else sets any.")
+    ] = "",
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Read the settings and run until Ctrl-C or SIGTERM."""
+    if version:
+        typer.echo(f"candlewire {__version__}")
+        return
+    console = Console(stderr=True, no_color=not color_wanted(), highlight=False)
+    try:
+        settings = read_settings(
+            market_source=source,
+            symbols=symbols,
+            replay_speed=speed,
+            server_port=server_port,
+            websocket_port=websocket_port,
+            data_dir=data_dir,
+            log_level=log_level,
+        )
+        first = read_settings(symbols=default_symbols).symbols if default_symbols else ()
+        plan = plan_source(settings, default=default_source)
+    except CandlewireError as error:
+        console.print(_line(error), soft_wrap=True)
+        raise typer.Exit(2) from error
+    set_up_logs(settings.log_level, settings.log_format)
+    for sentence in unknown_keys():
+        log.warning("%s", sentence)
+    sys.exit(asyncio.run(_run(settings, plan, first, console)))
+
+
+async def _run(
+    settings: Settings, plan: SourcePlan, first: tuple[str, ...], console: Console
+) -> int:
+    """Run one hub; return the exit status."""
+    hub = Hub(settings, plan, clock=SystemClock(), default_symbols=first)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, hub.stop)
+    try:
+        await hub.start()
+        console.print(_greeting(hub, settings))
+        await hub.run()
+    except CandlewireError as error:
+        console.print(_line(error))
+        return 2
+    finally:
+        await hub.close()
+    console.print("Candlewire stopped.")
+    return 0
+
+
+def _greeting(hub: Hub, settings: Settings) -> Panel:
+    """Say what runs, where, and what to type next."""
+    text = Text()
+    source = hub.source
+    if source.simulated:
+        what = "a recording, played back" if source.name == "replay" else "an invented market"
+        text.append(f"SIMULATED DATA: source {source.name}, {what}\n", style="bold black on yellow")
+        if hub.fallback_reason:
+            text.append(
+                f"Binance cannot be used from here: {hub.fallback_reason}\n", style="yellow"
+            )
+    else:
+        text.append(f"source {source.name}", style="bold green")
+        text.append(f" ({source.stream_url})\n")
+    if source.warning:
+        text.append(f"warning: {source.warning}\n", style="yellow")
+    rest = f"http://{_shown(settings.server_ip)}:{hub.rest_port}"
+    stream = f"ws://{_shown(settings.websocket_ip)}:{hub.websocket_port}"
+    symbols = hub.manager.active()
+    named = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")
+    text.append(f"symbols    {named or 'none yet'}\n")
+    if len(symbols) > 120:
+        text.append("           one connection each; Binance allows 300 dials in 5 minutes\n")
+    text.append(f"WebSocket  {stream}\nREST       {rest}   {rest}/docs   {rest}/status\n\n")
+    url = "" if hub.websocket_port == 8765 else f" --url {stream}"
+    text.append("Watch it:  ")
+    text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")
+    text.append("Add one:   ")
+    text.append(
+        f"curl -X POST {rest}/add_symbol -H 'content-type: application/json' "
+        '-d \'{"symbol":"adausdt"}\'\n',
+        style="bold",
+    )
+    if not symbols:
+        text.append("Nothing is followed yet: add a symbol, or set SYMBOLS.\n", style="yellow")
+    for setting, address in (
+        ("SERVER_IP", settings.server_ip),
+        ("WEBSOCKET_IP", settings.websocket_ip),
+    ):
+        if not _is_loopback(address):
+            text.append(
+                f"{setting}={address}: open to the network, and there is no authentication\n",
+                style="bold red",
+            )
+    text.append("Ctrl-C stops.")
+    return Panel(text, title=f"Candlewire {__version__}", title_align="left", expand=False)
+
+
+def _shown(address: str) -> str:
+    """Return an address that one can connect to and paste."""
+    address = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - shown only
+    return f"[{address}]" if ":" in address else address
+
+
+def _is_loopback(address: str) -> bool:
+    return address in ("localhost", "::1") or address.startswith("127.")
+
+
+def _line(error: CandlewireError) -> Text:
+    return Text(f"candlewire: {error}", style="bold red")
+
+
+def main() -> None:
+    """Run the command line."""
+    application = typer.Typer(add_completion=False, rich_markup_mode=None)
+    application.command(help=HELP)(serve)
+    application()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""How a candle and a trade look as JSON text, byte for byte; nothing about who gets them.
+
+Numbers are JSON numbers with every digit that the exchange gave: prices with at least the digits of
+the symbol's tick, quantities with at least those of its step, never in exponent form. Text times
+are made here, at the edge, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, tzinfo
+from decimal import Decimal
+
+import msgspec
+
+from app.market.events import SECOND_US, Candle, Publication, Trade
+from app.market.symbols import SymbolInfo
+
+# Repairs move through old seconds, so more than the newest text is kept; all go when it is full.
+_KEPT_SECONDS = 4_096
+_KEPT_SYMBOLS = 8_192
+# The exchange writes every price and quantity with eight decimals: the usual case has a short way.
+_WIRE_DIGITS = 8
+
+
+class JsonCodec:
+    """Writes publications as JSON in the shapes that clients are promised.
+
+    `timezone` is that of the text times. `source` is put on trades; a candle carries its own.
+    `digits` returns what is known of a symbol, or `None`; it is asked each time, so a tick size
+    that becomes known or changes shows at once.
+    """
+
+    def __init__(
+        self, timezone: tzinfo, source: str, digits: Callable[[str], SymbolInfo | None]
+    ) -> None:
+        self._timezone = timezone
+        self._source = source
+        self._quoted_source = _quoted(source)
+        self._digits = digits
+        self._texts: dict[int, str] = {}
+        self._styles: dict[str, _Style] = {}
+
+    def candle(self, publication: Publication, candle: Candle) -> bytes:
+        """Return a candle with its position, as the `candles` channel sends it."""
+        return (
+            f'{self._candle_fields(candle)},"channel":"candles","interval":"{candle.interval}",'
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def trade(self, publication: Publication, trade: Trade) -> bytes:
+        """Return a trade with its position, as the `trades` channel sends it."""
+        style = self._style(trade.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"id":{trade.id},"price":{style.price(trade.price)},'
+            f'"quantity":{style.quantity(trade.quantity)},'
+            f'"timestamp":{self._second(trade.time_us // SECOND_US)},'
+            f'"time":{trade.time_us // 1_000},'
+            f'"buyer_is_maker":{"true" if trade.buyer_is_maker else "false"},"channel":"trades",'
+            f'"source":{self._quoted_source},"epoch":{publication.epoch},'
+            f'"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def ohlc(self, candle: Candle) -> bytes:
+        """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
+        return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
+
+    def tick(self, trade: Trade) -> bytes:
+        """Return a trade as `GET /tick/{symbol}` answers it."""
+        style = self._style(trade.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"price":{style.price(trade.price)},'
+            f'"qty":{style.quantity(trade.quantity)},'
+            f'"timestamp":{self._second(trade.time_us // SECOND_US)},'
+            f'"time":{trade.time_us // 1_000},"id":{trade.id}}}'
+        ).encode()
+
+    def timestamp(self, time_us: int) -> str:
+        """Return a time as people read it, cut to the second: `2024-11-10 15:30:45 IST`."""
+        return self._second(time_us // SECOND_US)[1:-1]
+
+    def _candle_fields(self, candle: Candle) -> str:
+        """Return, as a JSON object left open, everything that belongs to the candle itself."""
+        style = self._style(candle.symbol)
+        price = style.price
+        quantity = style.quantity
+        same = candle.source == self._source
+        return (
+            f'{{"symbol":{style.symbol},'
+            f'"timestamp":{self._second(candle.open_time_us // SECOND_US)},'
+            f'"open":{price(candle.open)},"high":{price(candle.high)},'
+            f'"low":{price(candle.low)},"close":{price(candle.close)},'
+            f'"open_time":{candle.open_time_us // 1_000},'
+            f'"volume":{quantity(candle.volume)},'
+            f'"quote_volume":{plain(candle.quote_volume)},"trades":{candle.trades},'
+            f'"taker_buy_volume":{quantity(candle.taker_buy_volume)},'
+            f'"taker_buy_quote_volume":{plain(candle.taker_buy_quote_volume)},'
+            f'"first_trade_id":{candle.first_trade_id},"last_trade_id":{candle.last_trade_id},'
+            f'"complete":{"true" if candle.complete else "false"},'
+            f'"revision":{candle.revision},"source":'
+            f"{self._quoted_source if same else _quoted(candle.source)}"
+        )
+
+    def _style(self, symbol: str) -> _Style:
+        info = self._digits(symbol)
+        style = self._styles.get(symbol)
+        if style is None or style.info is not info:
+            if len(self._styles) >= _KEPT_SYMBOLS:
+                self._styles.clear()
+            style = self._styles[symbol] = _Style(symbol, info)
+        return style
+
+    def _second(self, second: int) -> str:
+        """Return a second's text in quotes. A zone without letters shows its offset: `+0330`."""
+        text = self._texts.get(second)
+        if text is None:
+            if len(self._texts) >= _KEPT_SECONDS:
+                self._texts.clear()
+            moment = datetime.fromtimestamp(second, self._timezone)
+            text = self._texts[second] = _quoted(moment.strftime("%Y-%m-%d %H:%M:%S %Z"))
+        return text
+
+
+class _Style:
+    """How one symbol's numbers are written. `info` is what it was made of."""
+
+    def __init__(self, symbol: str, info: SymbolInfo | None) -> None:
+        self.symbol = _quoted(symbol)
+        self.info = info
+        self.price = _writer(info.price_digits if info else None)
+        self.quantity = _writer(info.quantity_digits if info else None)
+
+
+def plain(number: Decimal) -> str:
+    """Return every digit of `number` without trailing zeros: `1E+2` is `100`, `0.50` is `0.5`."""
+    text = _positional(number)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def with_digits(number: Decimal, digits: int) -> str:
+    """Return `number` with at least so many digits after the point, more where it has more."""
+    whole, _, fraction = _positional(number).partition(".")
+    fraction = fraction.rstrip("0").ljust(digits, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def _writer(digits: int | None) -> Callable[[Decimal], str]:
+    """Return the quickest way to write numbers of so many digits; `None` means unknown."""
+    if digits is None:
+        return plain
+    if digits >= _WIRE_DIGITS or digits == 0:
+        return lambda number: with_digits(number, digits)
+    surplus = "0" * (_WIRE_DIGITS - digits)
+    cut = digits - _WIRE_DIGITS
+    point = -_WIRE_DIGITS - 1
+
+    def write(number: Decimal) -> str:
+        text = str(number)
+        if text.endswith(surplus) and text[point : point + 1] == "." and "E" not in text:
+            return text[:cut]
+        return with_digits(number, digits)
+
+    return write
+
+
+def _positional(number: Decimal) -> str:
+    """Return `number` without an exponent; `str` is mostly right, and three times as quick."""
+    text = str(number)
+    return format(number, "f") if "E" in text else text
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()

@@ -1,0 +1,165 @@
+"""The facts that flow through Candlewire: one frozen struct per kind, nothing else.
+
+Times are integer microseconds since 1970-01-01 UTC. Every event from the exchange carries two of
+them: `event_us`, when the exchange says that it made the event (`None` where its payload has no
+such field), and `received_us`, when its bytes reached us. Prices are in the quote currency,
+quantities in the base currency, both exact decimals. A symbol is in upper case.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+SECOND_US = 1_000_000
+NO_TRADE_ID = -1  # the exchange's own mark for "no trade" in a kline
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """The root of all events."""
+
+
+class Trade(Event, tag="trade", frozen=True, gc=False):
+    """One executed trade. `time_us` is the match time: it alone decides the trade's second.
+
+    `buyer_is_maker` true means that the seller took liquidity. Ids are consecutive per symbol.
+    """
+
+    symbol: str
+    id: int
+    price: Decimal
+    quantity: Decimal
+    time_us: int
+    buyer_is_maker: bool
+    event_us: int
+    received_us: int
+
+
+class AggTrade(Event, tag="agg_trade", frozen=True, gc=False):
+    """The fills of one taker order at one price and time: trades `first..last_trade_id`."""
+
+    symbol: str
+    id: int
+    price: Decimal
+    quantity: Decimal
+    first_trade_id: int
+    last_trade_id: int
+    time_us: int
+    buyer_is_maker: bool
+    event_us: int
+    received_us: int
+
+
+class Kline(Event, tag="kline", frozen=True, gc=False):
+    """The exchange's own candle. Ids are -1 and `trades` 0 when nothing traded in it.
+
+    A kline from REST names no ids though it has trades: its ids are -1 and `from_rest` true.
+    """
+
+    symbol: str
+    interval: str
+    open_time_us: int
+    close_time_us: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trades: int
+    taker_buy_volume: Decimal
+    taker_buy_quote_volume: Decimal
+    first_trade_id: int
+    last_trade_id: int
+    closed: bool
+    event_us: int | None
+    received_us: int
+    from_rest: bool = False
+
+
+class BookTicker(Event, tag="book_ticker", frozen=True, gc=False):
+    """Best bid and ask at one update id. The exchange sends no time with it."""
+
+    symbol: str
+    update_id: int
+    bid_price: Decimal
+    bid_quantity: Decimal
+    ask_price: Decimal
+    ask_quantity: Decimal
+    event_us: int | None
+    received_us: int
+
+
+class ServerShutdown(Event, tag="server_shutdown", frozen=True, gc=False):
+    """The exchange says that this connection is about to go away."""
+
+    event_us: int
+    received_us: int
+
+
+class Candle(Event, tag="candle", frozen=True, gc=False):
+    """One publication (issue) of one candle; the key is (source, symbol, interval, open_time_us).
+
+    `complete` is true only when proved: see `app.market.candles`. `revision` counts the issues of
+    this candle from 0; the newest replaces all before it. `first_trade_id` and `last_trade_id` are
+    -1 for an empty second. `event_us` is the exchange's time of what closed it, `received_us` when
+    that reached us.
+    """
+
+    source: str
+    symbol: str
+    interval: str
+    open_time_us: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    trades: int
+    taker_buy_volume: Decimal
+    taker_buy_quote_volume: Decimal
+    first_trade_id: int
+    last_trade_id: int
+    complete: bool
+    revision: int
+    event_us: int
+    received_us: int
+
+
+class StreamLost(Event, tag="stream_lost", frozen=True, gc=False):
+    """A symbol's connection is gone: what is held stays, what comes may be missing."""
+
+    symbol: str
+    reason: str
+    event_us: int | None
+    received_us: int
+
+
+class StreamRestored(Event, tag="stream_restored", frozen=True, gc=False):
+    """A symbol's first data came, over a new connection."""
+
+    symbol: str
+    event_us: int | None
+    received_us: int
+
+
+ExchangeEvent = Trade | AggTrade | Kline | BookTicker | ServerShutdown
+"""What an exchange's connection delivers."""
+
+MarketEvent = ExchangeEvent | Candle | StreamLost | StreamRestored
+"""Anything that the bus carries or an exchange's connection delivers."""
+
+
+class Publication(msgspec.Struct, frozen=True, gc=False):
+    """An event with its position among everything that this hub publishes.
+
+    `epoch` is the start of the numbering process in ms, always larger than the one before;
+    `sequence` rises by one per publication, hub-wide. Newer means the larger (epoch, sequence).
+    """
+
+    epoch: int
+    sequence: int
+    topic: str
+    event: MarketEvent

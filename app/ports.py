@@ -1,0 +1,150 @@
+"""Every seam between the rooms, each as a small Protocol: what one room needs of another.
+
+The rooms that implement a port do not inherit from it. Nothing in here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from app.market.events import ExchangeEvent, MarketEvent, Publication
+from app.market.symbols import SymbolInfo
+
+# The topics of the bus. They are the names of the channels that clients subscribe to.
+CANDLES = "candles"
+TRADES = "trades"
+STATUS = "status"
+
+
+class Clock(Protocol):
+    """Time and waiting, in one place so that tests can lead it."""
+
+    def now_us(self) -> int:
+        """Return the wall clock in microseconds since 1970 UTC. It may step: never time with it."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back; its zero means nothing."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that raises `TimeoutError` in its body after so many seconds."""
+
+
+class Bus(Protocol):
+    """Carries events from one producer to many subscribers, each numbered once."""
+
+    def publish(self, topic: str, event: MarketEvent) -> None:
+        """Give `event` a number and hand it to the subscribers of `topic`; never wait or raise."""
+
+    def subscribe(self, topic: str, receive: Callable[[Publication], None]) -> Subscription:
+        """Call `receive` with each publication of `topic` from now on, in order."""
+
+
+class Subscription(Protocol):
+    """A standing wish to receive publications."""
+
+    def cancel(self) -> None:
+        """Receive no more. Calling it twice is harmless."""
+
+
+class EventReceiver(Protocol):
+    """The end of a connection to the exchange that takes what comes."""
+
+    def event_received(self, event: ExchangeEvent) -> None:
+        """Take one event. Plain and quick: it runs inside the socket's callback."""
+
+    def connection_lost(self, reason: str) -> None:
+        """Learn, once, that the connection has ended for whatever reason; nothing follows."""
+
+
+class StreamConnection(Protocol):
+    """An open connection to the exchange, with what it has counted so far."""
+
+    @property
+    def frames(self) -> int:
+        """Frames received."""
+
+    @property
+    def bad_frames(self) -> int:
+        """Frames that were not what the protocol says, each skipped."""
+
+    @property
+    def unknown_frames(self) -> int:
+        """Well-formed frames of a kind that we do not know, each skipped."""
+
+    def close(self) -> None:
+        """Close it now, without waiting. The receiver hears nothing more."""
+
+
+class Exchange(Protocol):
+    """Where market data comes from."""
+
+    async def connect(self, symbols: Sequence[str], receiver: EventReceiver) -> StreamConnection:
+        """Open one connection with the streams of `symbols`; raise `FeedError` if it cannot be."""
+
+    async def symbols(self) -> Mapping[str, SymbolInfo]:
+        """Return every symbol that the exchange lists, by name; raise `FeedError`."""
+
+    async def server_time_us(self) -> int:
+        """Return the exchange's clock; raise `FeedError`."""
+
+
+class SymbolStatus(msgspec.Struct, frozen=True):
+    """One wanted symbol as `/status` shows it. Times are microseconds UTC, `None` when not yet."""
+
+    symbol: str
+    state: str
+    reason: str
+    since_us: int
+    connections: int
+    reconnects: int
+    trades: int
+    klines: int
+    bad_frames: int
+    candles: int
+    complete: int
+    incomplete: int
+    revised: int
+    verified: int
+    mismatched: int
+    open_holes: int
+    missing_ids: int
+    last_trade_id: int | None
+    last_event_us: int | None
+    last_received_us: int | None
+    last_candle_us: int | None
+
+
+class SymbolRegistry(Protocol):
+    """The wanted set: what clients may ask about symbols, and change."""
+
+    async def add(self, symbol: str) -> None:
+        """Want `symbol` from now on; raise a `SymbolError` that says why not."""
+
+    async def remove(self, symbol: str) -> None:
+        """Want it no longer: its connection is closed on return; raise `SymbolNotActive`."""
+
+    def active(self) -> Sequence[str]:
+        """Return the wanted symbols, sorted."""
+
+    def available(self) -> Mapping[str, SymbolInfo] | None:
+        """Return what may be added, by name; `None` while the exchange's list is not known yet."""
+
+
+class HubStatus(Protocol):
+    """What `/status`, `/health/ready` and `/metrics` report."""
+
+    def snapshot(self) -> Mapping[str, object]:
+        """Return the whole report as plain JSON-able values."""
+
+    def symbols(self) -> Sequence[SymbolStatus]:
+        """Return one report per wanted symbol, sorted by name."""
+
+    def not_ready(self) -> Sequence[str]:
+        """Return the reasons why the hub is not ready; empty when it is."""

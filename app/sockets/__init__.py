@@ -1,0 +1,1 @@
+"""Our WebSocket session and its listener: bytes only, no protocol above."""
