@@ -1,0 +1,60 @@
+"""What a Binance-shaped server needs to know about its market: one narrow Protocol.
+
+The simulator implements it over a seeded or recorded market, the hub's mirror over what the hub
+holds. The REST side validates every parameter before it asks, so an implementation sees only listed
+symbols, known intervals, limits of 1 to 1000 and times within bounds, and it raises nothing.
+
+Answers are ascending, at most `limit` long, and follow the exchange's rule for bounds (both
+inclusive): no bound means the newest `limit`; `start_us`, alone or with `end_us`, the oldest from
+there; `end_us` alone the newest up to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from app.binance.wire import ListedSymbol
+from app.market.events import AggTrade, Kline, Trade
+
+
+class ExchangeData(Protocol):
+    """The market behind a server."""
+
+    def symbols(self) -> Mapping[str, ListedSymbol]:
+        """Return what `exchangeInfo` lists, by name, in the order to list it.
+
+        `wire.listed_symbol(info)` makes a row from a `SymbolInfo`.
+        """
+
+    def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
+        """Return trades from `from_id` on (or the first one held after it), else the newest."""
+
+    def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> Sequence[AggTrade]:
+        """Return aggregate trades by id or by match time; never both are asked for."""
+
+    def klines(
+        self,
+        symbol: str,
+        interval: str,
+        *,
+        start_us: int | None,
+        end_us: int | None,
+        offset_us: int,
+        limit: int,
+    ) -> Sequence[Kline]:
+        """Return klines by open time, the still-forming one (`closed` false) included.
+
+        `offset_us` shifts the bars' boundaries east of UTC (`intervals.bar_bounds`), never the two
+        bounds. An empty interval between trades is a kline too, carried from the close before it.
+        """
+
+    # Books and tickers become methods here, each beside the rows of `rest.py` that serve it.

@@ -1,0 +1,101 @@
+"""The grammar of stream names, like `btcusdt@kline_1m@+08:00`.
+
+::
+
+    name = symbol "@" channel | "!" channel "@arr"
+
+A symbol is in lower case in a name. Two questions are kept apart: whether a name can be a stream at
+all (`is_well_formed`; the exchange acknowledges such names even when nothing will ever come), and
+which stream it is (`parse_stream`).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from app.binance.intervals import SPANS_US, UTC_PLUS_8_US
+
+TRADE = "trade"
+AGG_TRADE = "aggTrade"
+BOOK_TICKER = "bookTicker"
+KLINE = "kline"
+SERVER_SHUTDOWN_STREAM = "!serverShutdown"
+
+_KLINE_PREFIX = "kline_"
+_UTC_PLUS_8 = "+08:00"
+
+_SYMBOL = r"[\w.\-]{1,50}"
+_PART = r"[A-Za-z0-9_+:.\-]{1,32}"
+_well_formed = re.compile(rf"(?:{_SYMBOL}|![A-Za-z0-9_]{{1,32}})(?:@{_PART}){{1,3}}").fullmatch
+_all_symbols = re.compile(r"![A-Za-z0-9_]{1,32}").fullmatch
+_symbol = re.compile(_SYMBOL).fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class StreamName:
+    """One stream that we know. `interval` and `offset_us` (east of UTC) belong to klines."""
+
+    symbol: str
+    channel: str
+    interval: str = ""
+    offset_us: int = 0
+
+    @override
+    def __str__(self) -> str:
+        if self.channel != KLINE:
+            return f"{self.symbol.lower()}@{self.channel}"
+        zone = f"@{_UTC_PLUS_8}" if self.offset_us else ""
+        return f"{self.symbol.lower()}@{_KLINE_PREFIX}{self.interval}{zone}"
+
+
+def trade_stream(symbol: str) -> str:
+    """Return the name of a symbol's trades."""
+    return str(StreamName(symbol, TRADE))
+
+
+def agg_trade_stream(symbol: str) -> str:
+    """Return the name of a symbol's aggregate trades."""
+    return str(StreamName(symbol, AGG_TRADE))
+
+
+def book_ticker_stream(symbol: str) -> str:
+    """Return the name of a symbol's best bid and ask."""
+    return str(StreamName(symbol, BOOK_TICKER))
+
+
+def kline_stream(symbol: str, interval: str, *, offset_us: int = 0) -> str:
+    """Return the name of a symbol's klines; the only offset that exists besides 0 is 8 hours."""
+    return str(StreamName(symbol, KLINE, interval, offset_us))
+
+
+def is_well_formed(name: str) -> bool:
+    """Whether a name can be subscribed at all; it may still be one that never delivers."""
+    return bool(_well_formed(name) or _all_symbols(name))
+
+
+def parse_stream(name: str) -> StreamName | None:
+    """Return the stream of that name; `None` for any other, such as one in upper case."""
+    text, _, channel = name.partition("@")
+    if not _symbol(text) or text != text.lower():
+        return None
+    symbol = text.upper()
+    if channel in _PLAIN_CHANNELS:
+        return StreamName(symbol, channel)
+    if channel.startswith(_KLINE_PREFIX):
+        return _parse_kline(symbol, channel.removeprefix(_KLINE_PREFIX))
+    return None
+
+
+def _parse_kline(symbol: str, rest: str) -> StreamName | None:
+    interval, _, zone = rest.partition("@")
+    if interval not in SPANS_US or zone not in _OFFSETS_US or rest.endswith("@"):
+        return None
+    return StreamName(symbol, KLINE, interval, _OFFSETS_US[zone])
+
+
+# Channels without a parameter; depth and tickers add theirs.
+_PLAIN_CHANNELS = frozenset({TRADE, AGG_TRADE, BOOK_TICKER})
+_OFFSETS_US = {"": 0, _UTC_PLUS_8: UTC_PLUS_8_US}

@@ -1,0 +1,53 @@
+"""Why a connection ends: one table of codes, what each means, and whether to come back."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class CloseCode(NamedTuple):
+    """One reason to close. `come_back` says whether a client should connect again by itself."""
+
+    code: int
+    name: str
+    meaning: str
+    come_back: bool
+
+
+NORMAL = CloseCode(1000, "normal", "the client said goodbye", come_back=False)
+PROTOCOL_ERROR = CloseCode(1002, "protocol", "a frame breaks the WebSocket rules", come_back=False)
+UNSUPPORTED_DATA = CloseCode(
+    1003, "binary", "a binary message came: requests are JSON text", come_back=False
+)
+INVALID_TEXT = CloseCode(1007, "text", "a text message is not UTF-8", come_back=False)
+TOO_LARGE = CloseCode(1009, "size", "a message is larger than allowed", come_back=False)
+INTERNAL_ERROR = CloseCode(
+    1011, "internal", "the hub failed, or the client left a ping unanswered", come_back=True
+)
+RESTARTING = CloseCode(1012, "restart", "the hub restarts", come_back=True)
+TRY_LATER = CloseCode(1013, "too many", "the hub has too many connections", come_back=True)
+TOO_SLOW = CloseCode(
+    4008,
+    "too slow",
+    "the client read slower than the data came; what it missed is named by the"
+    " epoch and sequence of the last thing it got",
+    come_back=True,
+)
+TOO_MANY_REQUESTS = CloseCode(
+    4009, "limits", "more requests than allowed; slow down before coming back", come_back=False
+)
+
+CLOSE_CODES = (
+    NORMAL,
+    PROTOCOL_ERROR,
+    UNSUPPORTED_DATA,
+    INVALID_TEXT,
+    TOO_LARGE,
+    INTERNAL_ERROR,
+    RESTARTING,
+    TRY_LATER,
+    TOO_SLOW,
+    TOO_MANY_REQUESTS,
+)
+"""Every code that the hub closes with, in order. A connection cut without a code counts as 1006,
+which is an accident of the network: come back."""

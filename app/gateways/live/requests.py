@@ -1,0 +1,202 @@
+"""What a client may ask: the texts of requests and replies, and their strict reading. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from app.errors import (
+    BadRequest,
+    CandlewireError,
+    InvalidRequest,
+    NotSupported,
+    UnknownChannel,
+    UnknownOp,
+    UnsupportedInterval,
+)
+from app.gateways.broadcaster import ANY_SYMBOL, CHANNELS
+from app.market.symbols import parse_symbol
+from app.ports import CANDLES
+
+INTERVALS = ("1s",)
+"""The candles there are."""
+
+HISTORY_FIELDS = ("since", "last")
+"""What a client would ask for history with. Never ignored: it would think that it has no hole."""
+
+RequestId = int | str | None
+"""What a client numbers its requests with; it comes back in the reply."""
+
+_LONGEST_ID = 64
+
+
+class Subscribe(NamedTuple):
+    """Follow `symbols` of `channel`; `ANY_SYMBOL` alone means all, later ones too."""
+
+    channel: str
+    symbols: tuple[str, ...]
+
+
+class Unsubscribe(NamedTuple):
+    """Follow them no longer. Empty `symbols`: the whole channel; no `channel`: everything."""
+
+    channel: str | None
+    symbols: tuple[str, ...]
+
+
+class ListSubscriptions(NamedTuple):
+    """Name what is followed."""
+
+
+class Ping(NamedTuple):
+    """Answer, so that the client sees that somebody is there."""
+
+
+Request = Subscribe | Unsubscribe | ListSubscriptions | Ping
+
+
+class _Fields(msgspec.Struct, forbid_unknown_fields=True):
+    op: str
+    id: RequestId = None
+
+
+class _SubscribeFields(_Fields, forbid_unknown_fields=True, kw_only=True):
+    channel: str
+    symbols: list[str] | None = None
+    interval: str | None = None
+
+
+class _UnsubscribeFields(_Fields, forbid_unknown_fields=True):
+    channel: str | None = None
+    symbols: list[str] | None = None
+    interval: str | None = None
+
+
+_SHAPES: dict[str, type[_Fields]] = {
+    "subscribe": _SubscribeFields,
+    "unsubscribe": _UnsubscribeFields,
+    "list": _Fields,
+    "ping": _Fields,
+}
+
+
+class Asked(NamedTuple):
+    """A request as it was read, or why it could not be; `id` where that much was readable."""
+
+    id: RequestId
+    request: Request | BadRequest
+
+
+def read_request(text: str) -> Asked:
+    """Read one message. Whatever is wrong with it comes back as an error, never as an exception."""
+    try:
+        fields = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        return Asked(None, InvalidRequest(f"not readable as JSON: {error}"))
+    if not isinstance(fields, dict):
+        return Asked(None, InvalidRequest('expected a JSON object such as {"op":"list","id":1}'))
+    number = fields.get("id")
+    if not _usable_id(number):
+        expected = f"expected a whole number or a text of at most {_LONGEST_ID} characters"
+        return Asked(None, InvalidRequest(f"id: {expected}"))
+    try:
+        return Asked(number, _read(fields))
+    except BadRequest as error:
+        return Asked(number, error)
+    except msgspec.ValidationError as error:
+        return Asked(number, InvalidRequest(str(error)))
+
+
+def read_channel(text: str) -> str:
+    """Return `text` if it is a channel; raise `UnknownChannel`."""
+    if text not in CHANNELS:
+        raise UnknownChannel(text, CHANNELS)
+    return text
+
+
+def read_symbols(texts: Sequence[str]) -> tuple[str, ...]:
+    """Return symbols in upper case, each once, in order; `["*"]` is `ANY_SYMBOL` alone.
+
+    Raises `InvalidSymbol`, or `InvalidRequest` for none or a mixture.
+    """
+    if not texts:
+        msg = f'symbols is empty: expected names, or leave it out or write ["{ANY_SYMBOL}"] for all'
+        raise InvalidRequest(msg)
+    if ANY_SYMBOL in texts:
+        if len(texts) > 1:
+            msg = f'symbols: "{ANY_SYMBOL}" means all, so expected nothing beside it'
+            raise InvalidRequest(msg)
+        return (ANY_SYMBOL,)
+    return tuple(dict.fromkeys(parse_symbol(text) for text in texts))
+
+
+def refuse_history(names: Mapping[str, object]) -> None:
+    """Accept anything but a wish for what was published before now; raise `NotSupported`."""
+    for name in HISTORY_FIELDS:
+        if name in names:
+            instead = "subscriptions begin now, so leave it out"
+            raise NotSupported(name=name, value=names[name], instead=instead)
+
+
+def check_interval(channel: str, interval: str | None) -> None:
+    """Accept an interval that the channel has, or none named; raise `BadRequest`."""
+    if interval is None:
+        return
+    if channel != CANDLES:
+        raise NotSupported(name="interval", value=interval, instead=f"{channel} have none")
+    if interval not in INTERVALS:
+        raise UnsupportedInterval(interval, INTERVALS)
+
+
+def result_reply(number: RequestId, result: dict[str, object]) -> bytes:
+    """Return the text that answers a request which was met."""
+    return msgspec.json.encode({"id": number, "result": result})
+
+
+def error_reply(number: RequestId, error: CandlewireError) -> bytes:
+    """Return the text that answers a request which was not; its code is the error's name."""
+    return msgspec.json.encode(
+        {"id": number, "error": {"code": type(error).__name__, "message": str(error)}}
+    )
+
+
+def _usable_id(value: object) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _LONGEST_ID
+    return value is None or (isinstance(value, int) and not isinstance(value, bool))
+
+
+def _read(fields: dict[str, object]) -> Request:
+    op = fields.get("op")
+    shape = _SHAPES.get(op) if isinstance(op, str) else None
+    if shape is None:
+        raise UnknownOp(op, tuple(_SHAPES))
+    if shape is _SubscribeFields:
+        refuse_history(fields)
+    asked = msgspec.convert(fields, shape)
+    if isinstance(asked, _SubscribeFields):
+        return _read_subscribe(asked)
+    if isinstance(asked, _UnsubscribeFields):
+        return _read_unsubscribe(asked)
+    return ListSubscriptions() if op == "list" else Ping()
+
+
+def _read_subscribe(asked: _SubscribeFields) -> Subscribe:
+    channel = read_channel(asked.channel)
+    check_interval(channel, asked.interval)
+    if asked.symbols is None:
+        return Subscribe(channel, (ANY_SYMBOL,))
+    return Subscribe(channel, read_symbols(asked.symbols))
+
+
+def _read_unsubscribe(asked: _UnsubscribeFields) -> Unsubscribe:
+    if asked.channel is None:
+        if asked.symbols is not None or asked.interval is not None:
+            msg = "channel is missing: expected it with symbols or interval"
+            raise InvalidRequest(msg)
+        return Unsubscribe(None, ())
+    channel = read_channel(asked.channel)
+    check_interval(channel, asked.interval)
+    return Unsubscribe(channel, () if asked.symbols is None else read_symbols(asked.symbols))

@@ -1,0 +1,173 @@
+"""What each route answers. How often, to whom and in which errors is decided around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import msgspec
+from fastapi import Path
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.errors import SymbolNotActive
+from app.gateways.rest.access import AccessRules
+from app.gateways.rest.answers import Refused, encode, error_answer, json_answer, prepared
+from app.gateways.rest.bodies import read_body
+from app.gateways.rest.config import RestConfig
+from app.gateways.rest.metrics import MetricsPage
+from app.gateways.rest.schemas import AddSymbol
+from app.market.codec import JsonCodec
+from app.market.symbols import parse_symbol
+from app.market.view import MarketView
+from app.ports import Clock, HubStatus, SymbolRegistry
+
+Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
+
+GREETING = "Crypto Price Streaming Platform is active"
+SIMULATED = "simulated"
+
+
+class Endpoints:
+    """One method per operation of `app.gateways.rest.operations`, named like it."""
+
+    def __init__(
+        self,
+        *,
+        config: RestConfig,
+        rules: AccessRules,
+        registry: SymbolRegistry,
+        status: HubStatus,
+        view: MarketView,
+        codec: JsonCodec,
+        metrics: MetricsPage,
+        clock: Clock,
+    ) -> None:
+        self._config = config
+        self._rules = rules
+        self._registry = registry
+        self._status = status
+        self._view = view
+        self._codec = codec
+        self._metrics = metrics
+        self._clock = clock
+
+    async def index(self, request: Request) -> Response:
+        """Greet."""
+        return json_answer({"message": GREETING})
+
+    async def symbols_available(self, request: Request) -> Response:
+        """List what may be added; 503 while the exchange's list is not known."""
+        available = self._registry.available()
+        if available is None:
+            raise Refused(
+                503,
+                "SymbolsNotLoaded",
+                "the exchange's list of symbols is not known yet",
+                headers={"Retry-After": str(self._config.retry_after_s)},
+            )
+        names = sorted(name for name, info in available.items() if info.trading)
+        return json_answer({"count": len(names), "symbols": names})
+
+    async def symbols(self, request: Request) -> Response:
+        """List the wanted set."""
+        return json_answer({"symbols": sorted(self._registry.active())})
+
+    async def add_symbol(self, request: Request) -> Response:
+        """Add a symbol to the wanted set."""
+        self._check_caller(request)
+        body = await read_body(
+            request,
+            AddSymbol,
+            clock=self._clock,
+            max_bytes=self._config.max_body_bytes,
+            timeout_s=self._config.receive_timeout_s,
+        )
+        symbol = parse_symbol(body.symbol)
+        await self._registry.add(symbol)
+        return json_answer({"message": f"Subscribed to {symbol}", "symbol": symbol})
+
+    async def remove_symbol(self, request: Request, symbol: Symbol) -> Response:
+        """Take a symbol out of the wanted set."""
+        self._check_caller(request)
+        name = parse_symbol(symbol)
+        await self._registry.remove(name)
+        return json_answer({"message": f"Unsubscribed from {name}"})
+
+    async def tick(self, request: Request, symbol: Symbol) -> Response:
+        """Return the last trade of a followed symbol."""
+        name = self._followed(symbol)
+        trade = self._view.last_trade(name)
+        if trade is None:
+            raise Refused(404, "NoDataYet", f"{name} is followed, but had no trade yet")
+        return prepared(self._codec.tick(trade))
+
+    async def ohlc(self, request: Request, symbol: Symbol) -> Response:
+        """Return the newest closed candle of a followed symbol."""
+        name = self._followed(symbol)
+        candle = self._view.last_candle(name)
+        if candle is None:
+            raise Refused(404, "NoDataYet", f"{name} is followed, but had no closed candle yet")
+        return prepared(self._codec.ohlc(candle))
+
+    async def status(self, request: Request) -> Response:
+        """Return the whole report, laid out for people and programs."""
+        return prepared(pretty(loudly(self._status.snapshot())))
+
+    async def health_live(self, request: Request) -> Response:
+        """Answer: that is all that is asked."""
+        return json_answer({"status": "live"})
+
+    async def health_ready(self, request: Request) -> Response:
+        """Tell whether clients can be sent here."""
+        reasons = list(self._status.not_ready())
+        if not reasons:
+            return json_answer({"status": "ready"})
+        return error_answer(
+            503,
+            "NotReady",
+            "; ".join(reasons[:10]) + ("; …" if len(reasons) > 10 else ""),
+            headers={"Retry-After": str(self._config.retry_after_s)},
+            reasons=reasons,
+        )
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the numbers in the form that the scraper asks for."""
+        body, content_type = self._metrics.page(request.headers.get("accept", ""))
+        return Response(body, headers={"Content-Type": content_type})
+
+    def _followed(self, text: str) -> str:
+        name = parse_symbol(text)
+        if name not in self._registry.active():
+            raise SymbolNotActive(name)
+        return name
+
+    def _check_caller(self, request: Request) -> None:
+        """Refuse a changing call that a web page of somebody else's makes a browser send."""
+        hosts = request.headers.getlist("host")
+        if not hosts or not all(self._rules.host_allowed(host) for host in hosts):
+            raise Refused(
+                403,
+                "HostNotAllowed",
+                "changing calls are not accepted under the Host name of this request; "
+                "ALLOWED_HOSTS names further ones",
+            )
+        origins = request.headers.getlist("origin")
+        if not all(self._rules.origin_allowed(origin, hosts[0]) for origin in origins):
+            raise Refused(
+                403,
+                "OriginNotAllowed",
+                "changing calls are not accepted from pages of this Origin; "
+                "ALLOWED_ORIGINS names those that may",
+            )
+
+
+def loudly(report: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the report with `source` and `simulated` in front, whoever made it."""
+    source = report.get("source", "")
+    return {"source": source, "simulated": source == SIMULATED, **report}
+
+
+def pretty(value: object) -> bytes:
+    """Return `value` as JSON with two spaces per level and a final newline."""
+    return msgspec.json.format(encode(value), indent=2) + b"\n"

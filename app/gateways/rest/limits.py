@@ -1,0 +1,247 @@
+"""How often one address may call one route: SlowAPI on a bounded memory of our own.
+
+SlowAPI's way of counting is used as it is, by its decorator around each endpoint. Three of its
+habits are not: it would read RATELIMIT_* from `.env` and the environment, start a thread for each
+clean-up of its memory, and put `Retry-After` on answers that succeeded.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from limits import RateLimitItem, parse_many
+from limits.storage import MovingWindowSupport, Storage
+from slowapi import Limiter
+from slowapi.errors import RateLimitExceeded
+from slowapi.util import get_remote_address
+from starlette.requests import Request
+from starlette.responses import Response
+from typing_extensions import override
+
+from app.errors import InvalidSetting
+from app.gateways.rest.answers import error_answer
+from app.ports import Clock
+
+Endpoint = Callable[..., Awaitable[Response]]
+
+MAX_AMOUNT = 100_000
+"""The largest count of a limit: each counted call is remembered until its window is over."""
+
+_MAX_KEYS = 20_000
+_OFF = "0"
+_SCHEME = "candlewire-windows"
+_EMPTY_FILE = Path(__file__).with_name("static") / "slowapi.env"
+_EXPECTED = "such as 10/second or 10/second;100/minute, at most 100000 calls, or 0 for no limit"
+
+
+class WindowStorage(Storage, MovingWindowSupport):
+    """Remembers the times of counted calls by key, in seconds of the clock's monotonic time.
+
+    Past `keys` keys the one unused for longest is forgotten: that caller starts afresh.
+    """
+
+    STORAGE_SCHEME: list[str] | None = [_SCHEME]  # noqa: RUF012 - declared so by the library
+
+    def __init__(
+        self,
+        uri: str | None = None,
+        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - the signature is the library's
+        *,
+        clock: Clock,
+        keys: int = _MAX_KEYS,
+    ) -> None:
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self._clock = clock
+        self._keys = keys
+        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    @override
+    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
+        """Return the errors of the medium: memory has none."""
+        return ()
+
+    @override
+    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
+        """Count a call unless that makes more than `limit` within `expiry` seconds."""
+        times = self._recent(key, expiry)
+        if len(times) + amount > limit:
+            return False
+        times.extend([self._clock.monotonic()] * amount)
+        return True
+
+    @override
+    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
+        """Return the time of the oldest call that still counts, and how many do."""
+        times = self._recent(key, expiry)
+        return (times[0] if times else self._clock.monotonic()), len(times)
+
+    @override
+    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
+        """Refuse: only moving windows are kept here."""
+        raise NotImplementedError
+
+    @override
+    def get(self, key: str) -> int:
+        """Return how many calls are remembered of `key`, outdated ones included."""
+        return len(self._times.get(key, ()))
+
+    @override
+    def get_expiry(self, key: str) -> float:
+        """Refuse: only moving windows are kept here."""
+        raise NotImplementedError
+
+    @override
+    def check(self) -> bool:
+        """Tell whether the memory works: always."""
+        return True
+
+    @override
+    def reset(self) -> int | None:
+        """Forget everything."""
+        forgotten = len(self._times)
+        self._times.clear()
+        return forgotten
+
+    @override
+    def clear(self, key: str) -> None:
+        """Forget one key."""
+        self._times.pop(key, None)
+
+    def _recent(self, key: str, expiry: int) -> deque[float]:
+        """Return the times of `key` that still count; the key becomes the most recently used."""
+        times = self._times.setdefault(key, deque())
+        self._times.move_to_end(key)
+        while len(self._times) > self._keys:
+            self._times.popitem(last=False)
+        start = self._clock.monotonic() - expiry
+        while times and times[0] <= start:
+            times.popleft()
+        return times
+
+
+class RouteLimits:
+    """The limits of all routes. `names` are all routes there are; `limits` may name no other."""
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        *,
+        default: str,
+        limits: Mapping[str, str],
+        clock: Clock,
+    ) -> None:
+        known = sorted(names)
+        for name in limits:
+            if name not in known:
+                raise InvalidSetting(_key(name), limits[name], f"one of {known}")
+        self._texts = {name: check_limit(name, limits.get(name, default)) for name in known}
+        self._clock = clock
+        self._limiter = _OwnLimiter(
+            key_func=address_of,
+            key_style="endpoint",
+            strategy="moving-window",
+            storage_uri=f"{_SCHEME}://",
+            # Typed as texts, yet handed to the storage as they are.
+            storage_options=cast("dict[str, str]", {"clock": clock}),
+            config_filename=str(_EMPTY_FILE),
+        )
+        # One line per refused call would let any caller fill the log; `refused` counts them.
+        self._limiter.logger.setLevel(logging.ERROR)
+        self.refused = 0
+
+    def text(self, name: str) -> str | None:
+        """Return the limit of a route as people read it; `None` when it has none."""
+        limit = self._texts[name]
+        return " and ".join(str(item) for item in parse_many(limit)) if limit else None
+
+    def limited(self, name: str, endpoint: Endpoint) -> Endpoint:
+        """Return `endpoint` counted against the limit of the route `name`."""
+        limit = self._texts[name]
+        if limit is None:
+            return endpoint
+        return cast("Endpoint", self._limiter.limit(limit)(endpoint))
+
+    def headers(self, state: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
+        """Return the headers that say what is left; `state` is the request's, after counting.
+
+        `X-RateLimit-Reset` is in whole seconds from now.
+        """
+        counted = state.get("view_rate_limit")
+        if counted is None:
+            return []
+        item, key = cast("tuple[RateLimitItem, list[str]]", counted)
+        window = self._limiter.limiter.get_window_stats(item, *key)
+        return [
+            (b"x-ratelimit-limit", b"%d" % item.amount),
+            (b"x-ratelimit-remaining", b"%d" % max(0, window.remaining)),
+            (b"x-ratelimit-reset", b"%d" % self._seconds_until(window.reset_time)),
+        ]
+
+    def refuse(self, request: Request, error: RateLimitExceeded) -> Response:
+        """Answer a call that is one too many."""
+        self.refused += 1
+        item, key = cast("tuple[RateLimitItem, list[str]]", request.state.view_rate_limit)
+        wait = self._seconds_until(self._limiter.limiter.get_window_stats(item, *key).reset_time)
+        return error_answer(
+            429,
+            "RateLimitExceeded",
+            f"at most {error.detail} for each address and route; try again in {wait} s",
+            headers={"Retry-After": str(wait)},
+        )
+
+    def _seconds_until(self, moment: float) -> int:
+        return max(1, math.ceil(moment - self._clock.monotonic()))
+
+
+class _OwnLimiter(Limiter):
+    """SlowAPI's limiter, told everything by its arguments and nothing by its surroundings."""
+
+    @override
+    def get_app_config(self, key: str, default_value: Any = None) -> Any:
+        """Return the default: what this limiter is told, it is told as arguments."""
+        return default_value
+
+
+def address_of(request: Request) -> str:
+    """Return the address a call is counted under: an IPv6 caller's is its /64 network.
+
+    A household or a server has a whole /64 to itself, so single addresses would limit nobody.
+    """
+    text = get_remote_address(request)[:64]
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _key(name: str) -> str:
+    return f"limit of {name!r}"
+
+
+def check_limit(name: str, text: str) -> str | None:
+    """Return the limit as SlowAPI reads it, `None` for no limit; raise `InvalidSetting`."""
+    wanted = text.strip()
+    if wanted == _OFF:
+        return None
+    try:
+        items = parse_many(wanted)
+    except ValueError:
+        raise InvalidSetting(_key(name), text, _EXPECTED) from None
+    if any(not 0 < item.amount <= MAX_AMOUNT for item in items):
+        raise InvalidSetting(_key(name), text, _EXPECTED)
+    return wanted

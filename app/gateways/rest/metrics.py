@@ -1,0 +1,169 @@
+"""The hub's numbers as Prometheus reads them, collected afresh for each scrape."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+from typing_extensions import override
+
+from app.ports import HubStatus, SymbolStatus
+
+_PREFIX = "candlewire"
+_GAUGES = {"connections", "open_holes", "missing_ids", "last_trade_id"}
+_HELP = {
+    "connections": "Connections to the exchange that carry the symbol now",
+    "reconnects": "Connections made after the first one",
+    "trades": "Trades received from the exchange",
+    "klines": "Candles received from the exchange",
+    "bad_frames": "Frames of the exchange that could not be read, and were skipped",
+    "candles": "Closed candles published, revisions included",
+    "complete": "Candles published as complete",
+    "incomplete": "Candles published before it was proved that no trade is missing",
+    "revised": "Candles published again with other numbers or a proof",
+    "verified": "Candles found equal to those of the exchange",
+    "mismatched": "Candles found different from those of the exchange",
+    "open_holes": "Ranges of missing trades that wait for repair",
+    "missing_ids": "Trades that are missing now",
+    "last_trade_id": "The largest trade id seen",
+}
+_OPEN_METRICS = "application/openmetrics-text"
+_MAX_DEPTH = 4
+_MAX_NUMBERS = 500
+_NOT_IN_A_NAME = re.compile(r"[^a-zA-Z0-9_]+")
+
+
+class CallCounter:
+    """Counts answers by the name of their route and their status."""
+
+    def __init__(self) -> None:
+        self.answers: Counter[tuple[str, int]] = Counter()
+        self.failures = 0
+
+    def answered(self, route: str, status: int) -> None:
+        """Count one answer."""
+        self.answers[route, status] += 1
+
+    def failed(self) -> None:
+        """Count one unexpected error."""
+        self.failures += 1
+
+
+class HubCollector(Collector):
+    """Reads the hub's report whenever it is asked, and keeps nothing."""
+
+    def __init__(self, status: HubStatus, calls: CallCounter) -> None:
+        self._status = status
+        self._calls = calls
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        """Yield readiness, source, each number of each symbol, each number of the report."""
+        report = self._status.snapshot()
+        ready = not self._status.not_ready()
+        yield GaugeMetricFamily(f"{_PREFIX}_ready", "1 when clients can be sent here", float(ready))
+        source = str(report.get("source", ""))
+        simulated = str(bool(report.get("simulated", source == "simulated"))).lower()
+        yield InfoMetricFamily(
+            f"{_PREFIX}_source",
+            "Where the market data comes from",
+            {"source": source, "simulated": simulated},
+        )
+        yield from _symbol_metrics(self._status.symbols())
+        yield from _report_metrics(report)
+        yield from self._call_metrics()
+
+    def _call_metrics(self) -> Iterator[Metric]:
+        answers = CounterMetricFamily(
+            f"{_PREFIX}_rest_answers", "Answers of the REST service", labels=["route", "status"]
+        )
+        for (route, status), count in sorted(self._calls.answers.items()):
+            answers.add_metric([route, str(status)], count)
+        yield answers
+        yield CounterMetricFamily(
+            f"{_PREFIX}_rest_failures",
+            "Unexpected errors while answering: faults of the hub",
+            self._calls.failures,
+        )
+
+
+class MetricsPage:
+    """The page that a scraper reads, from a registry of its own."""
+
+    def __init__(self, status: HubStatus, calls: CallCounter) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(HubCollector(status, calls))
+        ProcessCollector(registry=self._registry)
+
+    def page(self, accept: str) -> tuple[bytes, str]:
+        """Return the page and its content type, in the form that an `Accept` header asks for."""
+        # The library fails on versions that are none, and puts the header's text in the answer's.
+        wanted = f"{_OPEN_METRICS}; version=1.0.0" if _OPEN_METRICS in accept.lower() else ""
+        encoder, content_type = choose_encoder(wanted)
+        return encoder(self._registry), content_type
+
+
+def _symbol_metrics(symbols: Sequence[SymbolStatus]) -> Iterator[Metric]:
+    """One family per number of `SymbolStatus`, so that a new field shows by itself."""
+    state = GaugeMetricFamily(
+        f"{_PREFIX}_symbol_state",
+        "1 for the state that the symbol is in",
+        labels=["symbol", "state"],
+    )
+    for one in symbols:
+        state.add_metric([one.symbol, one.state], 1)
+    yield state
+    for field in msgspec.structs.fields(SymbolStatus):
+        if field.name in {"symbol", "state", "reason"}:
+            continue
+        family, scale = _symbol_family(field.name)
+        for one in symbols:
+            value = getattr(one, field.name)
+            if isinstance(value, int | float):
+                family.add_metric([one.symbol], value / scale)
+        yield family
+
+
+def _symbol_family(field: str) -> tuple[CounterMetricFamily | GaugeMetricFamily, int]:
+    """Return the family of one field and what its numbers are divided by."""
+    words = _HELP.get(field, field.replace("_", " "))
+    if field.endswith("_us"):
+        name = f"{_PREFIX}_symbol_{field.removesuffix('_us')}_timestamp_seconds"
+        words = f"{field.removesuffix('_us').replace('_', ' ')}: seconds since 1970 UTC"
+        return GaugeMetricFamily(name, words, labels=["symbol"]), 1_000_000
+    name = f"{_PREFIX}_symbol_{field}"
+    if field in _GAUGES:
+        return GaugeMetricFamily(name, words, labels=["symbol"]), 1
+    return CounterMetricFamily(name, words, labels=["symbol"]), 1
+
+
+def _report_metrics(report: Mapping[str, object]) -> Iterator[Metric]:
+    """One gauge per number that the report holds outside lists, bounded in number and depth."""
+    seen: set[str] = set()
+    for path, value in _numbers(report, (), _MAX_DEPTH):
+        name = f"{_PREFIX}_hub_{_NOT_IN_A_NAME.sub('_', '_'.join(path))}"
+        if name in seen:
+            continue
+        seen.add(name)
+        yield GaugeMetricFamily(name, f"{'.'.join(path)} of the report at /status", value)
+        if len(seen) == _MAX_NUMBERS:
+            return
+
+
+def _numbers(
+    report: Mapping[str, object], path: tuple[str, ...], depth: int
+) -> Iterator[tuple[tuple[str, ...], float]]:
+    for key, value in report.items():
+        if not path and key == "symbols":
+            continue  # they have families of their own, with a label instead of a name for each
+        inner = (*path, str(key))
+        if isinstance(value, Mapping) and depth > 1:
+            yield from _numbers(value, inner, depth - 1)
+        elif isinstance(value, int | float):
+            yield inner, float(value)

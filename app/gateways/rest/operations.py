@@ -1,0 +1,197 @@
+"""Every route of the REST service as a table: its name, its path, and what its documentation says.
+
+The names are those of the limits (`RestConfig.limits`) and of the metrics.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from app.gateways.rest.answers import JSON
+from app.gateways.rest.schemas import (
+    AddedAnswer,
+    AddSymbol,
+    AvailableAnswer,
+    LiveAnswer,
+    MessageAnswer,
+    OhlcAnswer,
+    StatusAnswer,
+    SymbolsAnswer,
+    TickAnswer,
+)
+
+SYMBOLS = "Symbols"
+MARKET = "Market data"
+OPERATION = "Operation"
+
+
+class Operation(NamedTuple):
+    """One route. `example` is a real answer as text; `errors` are the statuses of its own."""
+
+    name: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    text: str
+    example: str
+    answer: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    errors: tuple[int, ...] = ()
+    media_type: str = JSON
+
+
+OPERATIONS = (
+    Operation(
+        name="index",
+        method="GET",
+        path="/",
+        tag=OPERATION,
+        summary="Is this the hub?",
+        text="A greeting: whoever gets it has found the right address.",
+        example='{"message":"Crypto Price Streaming Platform is active"}',
+        answer=MessageAnswer,
+    ),
+    Operation(
+        name="symbols_available",
+        method="GET",
+        path="/symbols/available",
+        tag=SYMBOLS,
+        summary="Which symbols may be added",
+        text="Every spot symbol that the exchange lists as TRADING, sorted by name.",
+        example='{"count":3,"symbols":["BNBUSDT","BTCUSDT","ETHUSDT"]}',
+        answer=AvailableAnswer,
+        errors=(503,),
+    ),
+    Operation(
+        name="symbols",
+        method="GET",
+        path="/symbols",
+        tag=SYMBOLS,
+        summary="Which symbols are followed",
+        text="The wanted set, sorted by name.",
+        example='{"symbols":["BTCUSDT","ETHUSDT"]}',
+        answer=SymbolsAnswer,
+    ),
+    Operation(
+        name="add_symbol",
+        method="POST",
+        path="/add_symbol",
+        tag=SYMBOLS,
+        summary="Follow a symbol",
+        text=(
+            "From now on the hub follows the symbol and remembers it over restarts. 400 says that "
+            "the exchange does not list it, does not trade it, or that it is followed already."
+        ),
+        example='{"message":"Subscribed to BTCUSDT","symbol":"BTCUSDT"}',
+        answer=AddedAnswer,
+        body=AddSymbol,
+        errors=(400, 403, 408, 413, 415, 422, 503),
+    ),
+    Operation(
+        name="remove_symbol",
+        method="DELETE",
+        path="/remove_symbol/{symbol}",
+        tag=SYMBOLS,
+        summary="Follow a symbol no longer",
+        text="Its connection to the exchange is closed when the answer comes.",
+        example='{"message":"Unsubscribed from BTCUSDT"}',
+        answer=MessageAnswer,
+        errors=(400, 403, 404),
+    ),
+    Operation(
+        name="tick",
+        method="GET",
+        path="/tick/{symbol}",
+        tag=MARKET,
+        summary="The last trade",
+        text="The newest trade of a followed symbol. 404 before the first one.",
+        example=(
+            '{"symbol":"BTCUSDT","price":53250.50,"qty":0.05234,'
+            '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"id":4061234567}'
+        ),
+        answer=TickAnswer,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="ohlc",
+        method="GET",
+        path="/ohlc/{symbol}",
+        tag=MARKET,
+        summary="The last closed candle",
+        text=(
+            "The newest issue of the newest closed second. `complete` is true only when it is "
+            "proved that no trade is missing; a later issue has a higher `revision`."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+            '"high":43275.00,"low":43240.20,"close":43260.75,"open_time":1731232845000,'
+            '"volume":1.25410,"quote_volume":54248.1905825,"trades":42,'
+            '"taker_buy_volume":0.70010,"taker_buy_quote_volume":30284.3515075,'
+            '"first_trade_id":4061234526,"last_trade_id":4061234567,"complete":true,'
+            '"revision":0,"source":"binance","interval":"1s"}'
+        ),
+        answer=OhlcAnswer,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="status",
+        method="GET",
+        path="/status",
+        tag=OPERATION,
+        summary="How the hub is doing",
+        text=(
+            "Where the data comes from, what is followed and in which state, and how often the hub "
+            "was wrong. `simulated` is true when the market is made up. The report grows with the "
+            "hub: ignore fields that you do not know."
+        ),
+        example=(
+            '{"source":"simulated","simulated":true,"symbols":[{"symbol":"BTCUSDT",'
+            '"state":"live","verified":3600,"mismatched":0,"open_holes":0}]}'
+        ),
+        answer=StatusAnswer,
+    ),
+    Operation(
+        name="health_live",
+        method="GET",
+        path="/health/live",
+        tag=OPERATION,
+        summary="Does the process answer?",
+        text="200 as long as the process can answer at all; nothing else is looked at.",
+        example='{"status":"live"}',
+        answer=LiveAnswer,
+    ),
+    Operation(
+        name="health_ready",
+        method="GET",
+        path="/health/ready",
+        tag=OPERATION,
+        summary="Can clients be sent here?",
+        text=(
+            "200 once the exchange's symbols are known and every followed symbol has had its first "
+            "data; 503 with the reasons until then."
+        ),
+        example='{"status":"ready"}',
+        answer=LiveAnswer,
+        errors=(503,),
+    ),
+    Operation(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        tag=OPERATION,
+        summary="Numbers for Prometheus",
+        text="Counters and gauges of the hub and of each symbol, as text.",
+        example='candlewire_symbol_trades_total{symbol="BTCUSDT"} 183042.0',
+        media_type="text/plain",
+    ),
+)
+"""What the documentation shows."""
+
+DOCUMENTATION = {"docs": "/docs", "openapi": "/openapi.json", "static": "/static/{file:path}"}
+"""The routes of the documentation itself: name to path. They have limits like the others."""
+
+NAMES = (*(operation.name for operation in OPERATIONS), *DOCUMENTATION)
+"""Every name that a limit may be given for."""

@@ -1,0 +1,281 @@
+"""Runs the REST application on its port: uvicorn, without its signals, logging and slow goodbye."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from app.errors import PortInUse
+from app.gateways.rest.answers import error_body
+from app.gateways.rest.config import RestConfig
+
+_BACKLOG = 1_024
+_KEEP_ALIVE_S = 5
+_TOO_LARGE = "Request Header Fields Too Large"
+
+
+class RestServer:
+    """The REST service on its address: `start`, `run` in the owner's TaskGroup, `stop`."""
+
+    def __init__(self, app: FastAPI, config: RestConfig, *, setting: str = "SERVER_PORT") -> None:
+        self._app = app
+        self._config = config
+        self._setting = setting
+        self._sockets: list[socket.socket] = []
+        self._server = _OwnedServer(
+            uvicorn.Config(
+                self._answer,
+                host=config.host,
+                port=config.port,
+                interface="asgi3",
+                http=_protocol(config),
+                ws="none",
+                loop="none",
+                lifespan="off",
+                workers=1,
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                proxy_headers=bool(config.trusted_proxies),
+                forwarded_allow_ips=list(config.trusted_proxies),
+                timeout_keep_alive=_KEEP_ALIVE_S,
+                backlog=_BACKLOG,
+            )
+        )
+        self._running = False
+        self._ended = asyncio.Event()
+        self.port = 0
+
+    async def start(self) -> int:
+        """Listen and return the port, which the system picks for 0; raise `PortInUse`.
+
+        Callers who connect now are answered as soon as `run` runs.
+        """
+        host, port = self._config.host, self._config.port
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            for family, _, _, _, address in dict.fromkeys(found):
+                # The port that the system picked for the first address is that of all.
+                self._sockets.append(_listen(family, (address[0], self.port or port, *address[2:])))
+                self.port = self._sockets[0].getsockname()[1]
+        except OSError as error:
+            self._close_sockets()
+            raise PortInUse(self._setting, host, port, error.strerror or str(error)) from error
+        return self.port
+
+    async def run(self) -> None:
+        """Answer until `stop`. Cancelling it ends everything at once."""
+        self._running = True
+        try:
+            await self._server.serve(sockets=self._sockets)
+        finally:
+            self._server.drop_connections()
+            self._close_sockets()
+            self._ended.set()
+
+    async def stop(self, *, within: float = 1.5) -> None:
+        """Accept nobody new, let answers under way finish `within` seconds, drop what is left."""
+        self._server.leave()
+        if not self._running:
+            self._close_sockets()
+            return
+        try:
+            async with asyncio.timeout(within):
+                await self._ended.wait()
+        except TimeoutError:
+            self._server.force_exit = True
+            self._server.drop_connections()
+            await self._ended.wait()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. One that `drop_connections` ends is no error worth a line."""
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._server.dropping:
+                raise
+
+    def _close_sockets(self) -> None:
+        for listener in self._sockets:
+            listener.close()
+        self._sockets.clear()
+
+
+class _OwnedServer(uvicorn.Server):
+    """uvicorn's server as a part of a program, which has its own signal handlers."""
+
+    dropping = False
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """End soon: `main_loop` notices at once."""
+        self.should_exit = True
+        self._leaving.set()
+
+    @override
+    async def main_loop(self) -> None:
+        """Renew the Date header each second until told to leave; uvicorn's own looks 10 times."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._leaving.wait()
+
+    @override
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the program."""
+        yield
+
+    def drop_connections(self) -> None:
+        """Stop listening, end every connection and whatever still answers on it, now."""
+        self.dropping = True
+        for server in getattr(self, "servers", []):
+            server.close()
+        for connection in list(self.server_state.connections):
+            transport: Any = connection.transport
+            if transport is not None:
+                transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's HTTP parser with bounds on the head of a request, which it has none of.
+
+    What is malformed or too large is answered in the shape that all errors have.
+    """
+
+    max_head_bytes = 65_536
+    head_timeout_s = 10.0
+
+    # A refused caller may still be sending. Closing at once would reset the connection, and the
+    # answer with it; so what comes is dropped for a while, up to these bounds.
+    linger_s = 1.0
+    linger_bytes = 4_194_304
+
+    _head_bytes = 0
+    _in_head = True
+    _refused = False
+    _deadline: asyncio.TimerHandle | None = None
+
+    @override
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            self._drop(data)
+            return
+        super().data_received(data)
+        # Only what came after the start of a head counts, in whole reads: exact enough for a bound.
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > self.max_head_bytes:
+                self._refuse(431, _TOO_LARGE, f"expected at most {self.max_head_bytes} bytes")
+
+    @override
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._expect_head()
+
+    @override
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._disarm()
+        super().on_headers_complete()
+
+    @override
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, or names no possible path."""
+        self._refuse(400, "Bad Request", "not a valid HTTP request, or a path that is too long")
+
+    def _expect_head(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self.head_timeout_s, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self._in_head and not self.transport.is_closing():
+            self._refuse(408, "Request Timeout", f"no request within {self.head_timeout_s:g} s")
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _refuse(self, status: int, phrase: str, detail: str) -> None:
+        """Answer and close. An answer that is under way on the connection must not be mixed up."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.transport.abort()
+            return
+        body = error_body(phrase.replace(" ", ""), detail)
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self._refused = True
+        self._in_head = False
+        self._head_bytes = 0
+        self._disarm()
+        self.transport.write(head.encode() + body)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+            self._deadline = self.loop.call_later(self.linger_s, self.transport.close)
+        else:
+            self.transport.close()
+
+    def _drop(self, data: bytes) -> None:
+        """Read on without looking; who sends on and on is cut off."""
+        self._head_bytes += len(data)
+        if self._head_bytes > self.linger_bytes:
+            self.transport.abort()
+
+
+def _protocol(config: RestConfig) -> type[asyncio.Protocol]:
+    """Return a protocol class with the bounds of `config`: uvicorn makes the objects."""
+    bounds = {
+        "max_head_bytes": config.max_head_bytes,
+        "head_timeout_s": config.receive_timeout_s,
+    }
+    return type("BoundedHttp", (BoundedHttp,), bounds)
+
+
+def _listen(family: int, address: tuple[Any, ...]) -> socket.socket:
+    """Return a listening socket: only one that listens keeps others from the same port."""
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -1,0 +1,175 @@
+"""The simulated exchange as a program of its own: `python -m app.simulator --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.clock import SystemClock
+from app.errors import BadCapture, InvalidSetting, PortInUse
+from app.simulator.config import DAY_S, SimulatorConfig
+from app.simulator.exchange import Simulator
+
+EXAMPLES = """
+A Binance that runs on this machine, for trying out bots and clients:
+REST market data and WebSocket streams with the exchange's own paths,
+payloads, limits, pings and errors.
+
+[bold]Examples[/bold]
+
+A made-up market, the same for everybody who uses this seed:
+
+    python -m app.simulator --seed 7
+
+A recording, ten times faster than it happened (files are merged by time):
+
+    python -m app.simulator --replay btc.gz,eth.gz --speed 10
+
+With things going wrong, and connections that end after 10 minutes:
+
+    python -m app.simulator --faults config/faults.example.yaml --life 600
+
+[bold]Connect to it[/bold]
+
+    curl 'http://127.0.0.1:9080/api/v3/klines?symbol=BTCUSDT&interval=1s&limit=5'
+
+    python -m websockets 'ws://127.0.0.1:9443/stream?streams=btcusdt@trade/btcusdt@kline_1s'
+
+While it runs, GET /simulator/status shows what is going on,
+POST /simulator/faults breaks something, and DELETE /simulator/faults
+mends it. Ctrl-C stops it.
+"""
+
+SHOWN_SYMBOLS = 12
+LEVELS = ("debug", "info", "warning", "error")
+
+cli = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+
+
+@cli.command(help=EXAMPLES)
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    rest_port: Annotated[int, typer.Option(help="The port of REST; 0 takes a free one.")] = 9080,
+    stream_port: Annotated[
+        int, typer.Option(help="The port of the streams; 0 takes a free one.")
+    ] = 9443,
+    seed: Annotated[int, typer.Option(help="The market to make up: any number.")] = 7,
+    history: Annotated[
+        int, typer.Option(help="Seconds of past that REST knows of a made-up market.")
+    ] = 2 * 3_600,
+    replay: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE", help="A recording instead; may be repeated, or a,b,c."),
+    ] = None,
+    speed: Annotated[
+        str,
+        typer.Option(metavar="N|max", help="How much faster than recorded; max: as fast as read."),
+    ] = "1",
+    settle: Annotated[
+        float,
+        typer.Option(help="A recording begins after so many seconds without a new subscription."),
+    ] = 1.0,
+    faults: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="What goes wrong, and when: see the example in config/."),
+    ] = None,
+    life: Annotated[
+        float, typer.Option(help="Seconds after which a stream connection is closed.")
+    ] = DAY_S,
+    log_level: Annotated[
+        str, typer.Option(metavar="|".join(LEVELS), help="How much is told on stderr.")
+    ] = "warning",
+) -> None:
+    """Read the options, run, and turn what can be expected into one line and status 2."""
+    try:
+        config = SimulatorConfig(
+            host=host,
+            rest_port=rest_port,
+            stream_port=stream_port,
+            seed=seed,
+            history_s=history,
+            replay=_files(replay or []),
+            speed=_speed(speed),
+            settle_s=settle,
+            faults=faults,
+            life_s=life,
+        )
+        _set_up_logs(log_level)
+        asyncio.run(_run(config))
+    except (InvalidSetting, PortInUse, BadCapture) as error:
+        typer.echo(f"simulator: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
+def _files(given: list[str]) -> tuple[Path, ...]:
+    return tuple(Path(name) for text in given for name in text.split(",") if name)
+
+
+def _speed(text: str) -> float:
+    if text.strip().lower() == "max":
+        return math.inf
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidSetting(
+            key="--speed", value=text, expected="a number above 0, or max"
+        ) from None
+
+
+def _set_up_logs(level: str) -> None:
+    if level.lower() not in LEVELS:
+        raise InvalidSetting(key="--log-level", value=level, expected=", ".join(LEVELS))
+    form = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(level=level.upper(), format=form)
+
+
+async def _run(config: SimulatorConfig) -> None:
+    """Run until SIGINT or SIGTERM."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # a platform without signal handlers
+            loop.add_signal_handler(number, stopping.set)
+    simulator = Simulator(config, clock=SystemClock())
+    await simulator.start()
+    _introduce(simulator)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(simulator.run())
+        await stopping.wait()
+        await simulator.stop()
+
+
+def _introduce(simulator: Simulator) -> None:
+    config, symbols = simulator.config, simulator.symbols
+    named = ", ".join(symbols[:SHOWN_SYMBOLS])
+    more = f" and {len(symbols) - SHOWN_SYMBOLS} more" if len(symbols) > SHOWN_SYMBOLS else ""
+    what = f"a made-up market, seed {config.seed}"
+    if config.replay:
+        speed = "as fast as it is read" if math.isinf(config.speed) else f"{config.speed:g} x"
+        files = ", ".join(path.name for path in config.replay)
+        what = f"a recording, {speed}: {files} (begins once somebody has subscribed)"
+    first = symbols[0].lower() if symbols else "btcusdt"
+    kinds = simulator.trade_streams.get(first.upper()) or {"trade"}
+    streams = f"{first}@{max(kinds)}/{first}@kline_1s"
+    typer.echo(f"Simulated Binance: {what}")
+    typer.echo(f"  REST      {simulator.rest_url}/api/v3/")
+    typer.echo(f"  streams   {simulator.stream_url}/ws and /stream")
+    typer.echo(f"  symbols   {len(symbols)}: {named}{more}")
+    typer.echo(f"  status    {simulator.rest_url}/simulator/status")
+    typer.echo("Try:")
+    typer.echo(f"  python -m websockets '{simulator.stream_url}/stream?streams={streams}'")
+    typer.echo("Ctrl-C stops it.")
+
+
+if __name__ == "__main__":
+    cli()

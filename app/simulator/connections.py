@@ -1,0 +1,332 @@
+"""The stream connections of the simulated exchange: who is there, for how long, and what they get.
+
+The exchange's rules for a connection are kept here: dials per address, messages per second (by
+`StreamHub`), a ping every 20 s whose payload is the time in ms, a close with 1008 when 60 s pass
+without a pong, and the end after 24 hours. What lasting faults do to frames happens here as well.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+from app.binance.limits import IpBudget
+from app.binance.server.streams import Outcome, StreamClient, StreamHub, Target, parse_target
+from app.errors import BadRequest
+from app.market.events import ExchangeEvent
+from app.ports import Clock
+from app.simulator.config import SimulatorConfig
+from app.simulator.faults import INVALID_FRAME, Fault, Form, Kind, Lasting, garbage, refusal
+from app.simulator.waiting import Alarm
+from app.sockets.frames import PreparedMessage, prepare
+from app.sockets.listener import Accepted, Refused, Upgrade
+from app.sockets.session import Session
+
+PONG = 10
+
+# Not documented; 1001 and no close frame at all (1006) are both reported for the 24 h and drains.
+LIFE_ENDED = (1001, "")
+NO_PONG = (1008, "Pong timeout")
+
+
+class Connection:
+    """One client's connection: the handler of its session. All times are of the monotonic clock."""
+
+    def __init__(self, owner: Connections, target: Target, now: float) -> None:
+        self._owner = owner
+        self._target = target
+        self.session: Session | None = None
+        self.client: StreamClient | None = None
+        self.ends = now + owner.config.life_s
+        self.next_ping = now + owner.config.ping_interval_s
+        self.pong_due = math.inf
+        self.silent: list[Fault] = []  # streams that were acknowledged and never deliver
+
+    @property
+    def names(self) -> Collection[str]:
+        """The streams that it has subscribed to."""
+        return self.client.names if self.client is not None else ()
+
+    def session_opened(self, session: Session) -> None:
+        """Take in the client with the streams of its URL."""
+        self.session = session
+        self._owner.silence(self, self._target.names)
+        self.client = self._owner.opened(self, self._target)
+
+    def message_received(self, session: Session, message: str | bytes) -> None:
+        """Carry out a control request."""
+        if self.client is None:
+            return
+        before = set(self.client.names)
+        outcome = self._owner.hub.message_received(self.client, message, self._owner.now_us())
+        self._owner.silence(self, [name for name in self.client.names if name not in before])
+        self._settle(session, outcome)
+
+    def control_received(self, session: Session, opcode: int) -> None:
+        """Count a ping or pong; a pong to a ping of ours keeps the connection alive."""
+        if opcode == PONG:
+            self.pong_due = math.inf
+        if self.client is not None:
+            outcome = self._owner.hub.control_received(self.client, self._owner.now_us())
+            self._settle(session, outcome)
+
+    def session_writable(self, session: Session, writable: bool) -> None:  # noqa: FBT001 - the seam
+        """Tell a replay that waits for the slowest."""
+        self._owner.on_writable()
+
+    def session_closed(self, session: Session, code: int, reason: str) -> None:
+        """Forget the client."""
+        self._owner.closed(self)
+
+    def _settle(self, session: Session, outcome: Outcome) -> None:
+        for reply in outcome.replies:
+            session.send(reply)
+        if outcome.close is not None:
+            self._owner.counts["limit_closes"] += 1
+            session.close(outcome.close.code, outcome.close.reason)
+
+
+class Connections:
+    """All connections. `on_names` is told of each name that gained or lost a subscriber.
+
+    `counts`: dials, refused dials, frames sent, missed pongs, ended lives and closes for limits.
+    `struck`: how often each kind of lasting fault struck.
+    """
+
+    def __init__(
+        self,
+        config: SimulatorConfig,
+        *,
+        clock: Clock,
+        budget: IpBudget,
+        on_names: Callable[[str, int], None],
+    ) -> None:
+        self.config = config
+        self.hub = StreamHub(on_change=on_names)
+        self.counts: Counter[str] = Counter()
+        self.struck: Counter[str] = Counter()
+        self.lasting: list[Lasting] = []
+        self._clock = clock
+        self._budget = budget
+        self._connections: dict[StreamClient, Connection] = {}
+        self._alarm = Alarm(clock)
+        self._drained = Alarm(clock)
+        self._delayed: list[tuple[float, int, Connection, bytes]] = []
+        self._to_close: list[tuple[float, Fault, Sequence[Connection]]] = []
+        self._stopped = False
+
+    def now_us(self) -> int:
+        """Return the time that limits are counted in."""
+        return int(self._clock.monotonic() * 1_000_000)
+
+    # Sessions
+
+    def decide(self, upgrade: Upgrade) -> Accepted | Refused:
+        """Judge a handshake: faults, the budget of the address, the path."""
+        self.counts["dials"] += 1
+        now = self._clock.monotonic()
+        for lasting in self.lasting:
+            if lasting.fault.kind is Kind.DIAL_STATUS and lasting.strikes(now):
+                self.struck[Kind.DIAL_STATUS] += 1
+                headers, body = refusal(lasting.fault, self._clock.now_us())
+                return self._refused(lasting.fault.status, body, headers)
+        charge = self._budget.dial(upgrade.remote_ip, self._clock.now_us())
+        if charge.status != 200:
+            wait = {"Retry-After": str(charge.retry_after_s)}
+            return self._refused(charge.status, b"Too many connections.\n", wait)
+        try:
+            target = parse_target(upgrade.path, upgrade.query)
+        except BadRequest as error:
+            return self._refused(400, f"{error}\n".encode(), {})
+        if target is None:
+            return self._refused(404, b"Expected a path with /ws or /stream in it.\n", {})
+        return Accepted(handler=Connection(self, target, now))
+
+    def _refused(self, status: int, body: bytes, headers: dict[str, str]) -> Refused:
+        self.counts["refused_dials"] += 1
+        return Refused(status, body, headers)
+
+    def opened(self, connection: Connection, target: Target) -> StreamClient:
+        """Take in a connection whose 101 is written."""
+        client = self.hub.open(target, self.now_us())
+        self._connections[client] = connection
+        self._alarm.ring()
+        return client
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        if connection.client is not None:
+            self.hub.close(connection.client)
+            self._connections.pop(connection.client, None)
+        self.on_writable()
+
+    def silence(self, connection: Connection, names: Collection[str]) -> None:
+        """Let an `ack_silent` fault strike who subscribes just now."""
+        now = self._clock.monotonic()
+        for lasting in self.lasting:
+            fault = lasting.fault
+            meant = fault.kind is Kind.ACK_SILENT and any(fault.concerns(n) for n in names)
+            if meant and lasting.strikes(now):
+                self.struck[Kind.ACK_SILENT] += 1
+                connection.silent.append(fault)
+
+    # Frames
+
+    def publish(self, name: str, event: ExchangeEvent) -> None:
+        """Send an event to the subscribers of a stream; encoded and framed once a form."""
+        deliveries = self.hub.publish(name, event)
+        prepared: dict[int, PreparedMessage] = {}
+        for client, frame in deliveries:
+            connection = self._connections.get(client)
+            if connection is None or connection.session is None:
+                continue
+            if self.lasting or connection.silent:
+                for _ in range(self._copies(connection, name, frame)):
+                    self._send(connection.session, frame)
+            elif len(deliveries) == 1:
+                self._send(connection.session, frame)
+            else:
+                message = prepared.get(id(frame))
+                if message is None:
+                    message = prepared[id(frame)] = prepare(frame)
+                connection.session.write(message)
+                self.counts["frames"] += 1
+
+    def _send(self, session: Session, frame: bytes) -> None:
+        session.send(frame)
+        self.counts["frames"] += 1
+
+    def _copies(self, connection: Connection, name: str, frame: bytes) -> int:
+        """Return how often a frame is sent now, after the faults that last."""
+        if any(fault.concerns(name) for fault in connection.silent):
+            return 0
+        now = self._clock.monotonic()
+        copies = 1
+        for lasting in self.lasting:
+            fault = lasting.fault
+            if fault.kind not in _OF_FRAMES or not fault.concerns(name):
+                continue
+            if not lasting.strikes(now):
+                continue
+            self.struck[fault.kind] += 1
+            if fault.kind is Kind.DUPLICATE:
+                copies = 2
+                continue
+            if fault.kind is Kind.DELAY:
+                entry = (now + fault.delay, self.struck[Kind.DELAY], connection, frame)
+                heapq.heappush(self._delayed, entry)
+                self._alarm.ring()
+            return 0
+        return copies
+
+    def on_writable(self) -> None:
+        """Wake a replay that waits for the slowest."""
+        self._drained.ring()
+
+    async def all_writable(self) -> None:
+        """Wait until no connection has more unsent bytes than its mark."""
+        while any(
+            c.session is not None and c.session.is_open and not c.session.writable
+            for c in self._connections.values()
+        ):
+            await self._drained.wait(1.0)
+
+    # Faults that happen once
+
+    def strike(self, fault: Fault) -> int:
+        """Let a fault happen to every connection that it means; return to how many."""
+        meant = [
+            connection
+            for connection in tuple(self._connections.values())
+            if connection.session is not None
+            and connection.session.is_open
+            and fault.concerns_any(connection.names)
+        ]
+        if fault.kind is Kind.SERVER_SHUTDOWN:
+            self._announce(fault, meant)
+        for connection in meant:
+            self._strike_one(fault, connection)
+        return len(meant)
+
+    def _strike_one(self, fault: Fault, connection: Connection) -> None:
+        session = connection.session
+        if session is None:
+            return
+        if fault.kind is Kind.CLOSE:
+            session.close(fault.code, fault.reason)
+        elif fault.kind is Kind.RESET:
+            session.abort(reset=True)
+        elif fault.kind is Kind.HALF_OPEN:
+            session.freeze()
+        elif fault.kind is Kind.GARBAGE:
+            for _ in range(fault.count or 1):
+                if fault.form is Form.INVALID_FRAME:
+                    session.write_raw(INVALID_FRAME)
+                else:
+                    payload, binary = garbage(fault)
+                    session.send(payload, binary=binary)
+
+    def _announce(self, fault: Fault, meant: Sequence[Connection]) -> None:
+        chosen = set(meant)
+        for client, frame in self.hub.shutdown(self._clock.now_us()):
+            connection = self._connections[client]
+            if connection in chosen and connection.session is not None:
+                self._send(connection.session, frame)
+        due = self._clock.monotonic() + fault.lead
+        self._to_close.append((due, fault, meant))
+        self._alarm.ring()
+
+    # Time
+
+    async def run(self) -> None:
+        """Ping, end lives, release delayed frames; until `stop`."""
+        while not self._stopped:
+            await self._alarm.wait(self._tick(self._clock.monotonic()))
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopped = True
+        self._alarm.ring()
+        self._drained.ring()
+
+    def _tick(self, now: float) -> float:
+        """Do what is due; return the seconds until something is due again."""
+        self.lasting = [lasting for lasting in self.lasting if not lasting.over(now)]
+        while self._delayed and self._delayed[0][0] <= now:
+            _, _, connection, frame = heapq.heappop(self._delayed)
+            if connection.session is not None:
+                self._send(connection.session, frame)
+        for closing in [entry for entry in self._to_close if entry[0] <= now]:
+            self._to_close.remove(closing)
+            for connection in closing[2]:
+                if connection.session is not None:
+                    connection.session.close(closing[1].code, closing[1].reason)
+        soonest = self._delayed[0][0] if self._delayed else math.inf
+        soonest = min([soonest, *(closing[0] for closing in self._to_close)])
+        for connection in tuple(self._connections.values()):
+            soonest = min(soonest, self._keep(connection, now))
+        return max(0.001, soonest - now)
+
+    def _keep(self, connection: Connection, now: float) -> float:
+        """Keep the rules of time for one connection; return when to look again."""
+        session = connection.session
+        if session is None or not session.is_open:
+            return math.inf
+        if now >= connection.ends:
+            self.counts["ended_lives"] += 1
+            session.close(*LIFE_ENDED)
+            return math.inf
+        if now >= connection.pong_due:
+            self.counts["missed_pongs"] += 1
+            session.close(*NO_PONG)
+            return math.inf
+        if now >= connection.next_ping:
+            session.ping(str(self._clock.now_us() // 1000).encode())
+            connection.pong_due = min(connection.pong_due, now + self.config.pong_timeout_s)
+            connection.next_ping = now + self.config.ping_interval_s
+        return min(connection.ends, connection.pong_due, connection.next_ping)
+
+
+_OF_FRAMES = frozenset({Kind.STALL, Kind.DROP, Kind.DUPLICATE, Kind.DELAY})

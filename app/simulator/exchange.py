@@ -1,0 +1,484 @@
+"""The simulated exchange itself: its market, its clock, its listeners and its faults, joined."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace as replace_config
+from typing import Any
+
+from msgspec.structs import replace
+from typing_extensions import override
+
+from app.binance.intervals import bar_bounds
+from app.binance.limits import Charge, IpBudget
+from app.binance.percent import query_pairs
+from app.binance.server.rest import API, RestReply, RestServer
+from app.binance.streams import KLINE, StreamName, parse_stream
+from app.market.events import SECOND_US, AggTrade, Kline, Trade
+from app.ports import Clock
+from app.simulator.config import SimulatorConfig
+from app.simulator.connections import Connections
+from app.simulator.faults import Fault, Kind, Lasting, read_script, refusal
+from app.simulator.market import AGG_TRADE, TRADE, Happening, Market
+from app.simulator.recorded import RecordedMarket
+from app.simulator.rest import RestListener, make_app
+from app.simulator.seeded import SeededMarket
+from app.simulator.served import Served
+from app.simulator.waiting import Alarm
+from app.sockets.listener import Listener, SessionLimits
+
+WAITING, RUNNING, ENDED = "waiting", "running", "ended"
+
+BATCH = 256  # happenings that are sent in one go
+FAST_BATCH = 64  # the same when a recording is played as fast as it is read
+EXPECTED_SETTLE_S = 0.2
+EXPECTED_PATIENCE_S = 3.0
+WARM_STEPS = 4
+
+# Bars longer than a second are pushed every 2 s, a moment after the second that they end with.
+BARS_EVERY_US = 2 * SECOND_US
+BARS_AFTER_US = 30_000
+
+LONGEST_SLEEP_S = 60.0
+
+
+class Simulator:
+    """A Binance on loopback: `start`, then `run` in the owner's task group, then `stop`."""
+
+    def __init__(self, config: SimulatorConfig, *, clock: Clock) -> None:
+        self.config = config
+        self._clock = clock
+        self._market: Market | None = None
+        self._served: Served | None = None
+        self._rest_server: RestServer | None = None
+        self._budget = _ClockedBudget(clock)
+        self._alarm = Alarm(clock)
+        self._fault_alarm = Alarm(clock)
+        self._connections = Connections(
+            config, clock=clock, budget=self._budget, on_names=self._names_changed
+        )
+        limits = SessionLimits(max_connections=config.max_connections, ping_interval_s=0)
+        self._listener = Listener(decide=self._connections.decide, limits=limits, clock=clock)
+        self._rest = RestListener(
+            make_app(
+                answer=self._answer,
+                status=self.status,
+                add_faults=self.add_faults,
+                clear_faults=self.clear_faults,
+            )
+        )
+        self._rest_port = self._stream_port = 0
+        self._state = WAITING
+        self._stopped = False
+        self._begun = 0.0  # when the market began to run, by the monotonic clock
+        self._starts_us = 0  # the exchange's time at that moment
+        self._names_dirty = False
+        self._first_name: float | None = None
+        self._last_name = 0.0
+        self._bars_due_us = 0
+        self._bars_closed: dict[str, int] = {}
+        self._counts: Counter[str] = Counter()
+        self._applied: Counter[str] = Counter()
+        self._struck: Counter[str] = Counter()
+        self._script: list[tuple[float, Fault]] = []
+        self._by_trades: list[Fault] = []
+        self._truth = Truth()
+
+    # Where it is
+
+    @property
+    def rest_url(self) -> str:
+        """Where REST answers, without a path."""
+        return f"http://{_host(self.config.host)}:{self._rest_port}"
+
+    @property
+    def stream_url(self) -> str:
+        """Where streams are, without a path."""
+        return f"ws://{_host(self.config.host)}:{self._stream_port}"
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """Every listed symbol; known after `start`."""
+        return [] if self._market is None else list(self._market.symbols())
+
+    @property
+    def trade_streams(self) -> Mapping[str, frozenset[str]]:
+        """Which of `trade` and `aggTrade` each symbol has; known after `start`."""
+        return {} if self._market is None else self._market.trade_streams()
+
+    # Its life
+
+    async def start(self) -> None:
+        """Load the market and bind the ports; raise `PortInUse`, `BadCapture`, `InvalidSetting`.
+
+        A recording is read once here, in one go: some seconds for some hundred thousand frames.
+        """
+        config = self.config
+        config.check()
+        script = read_script(config.faults) if config.faults is not None else []
+        self._market = self._open_market()
+        self._served = Served(self._market)
+        self._rest_server = RestServer(self._served, self._budget)
+        self._rest_port = self._rest.start(config.host, config.rest_port, setting="--rest-port")
+        try:
+            self._stream_port = await self._listener.start(
+                config.host, config.stream_port, setting="--stream-port"
+            )
+        except BaseException:
+            self._rest.stop()
+            raise
+        self.add_faults(script)
+
+    def _open_market(self) -> Market:
+        if self.config.replay:
+            recorded = RecordedMarket(self.config.replay)
+            self._starts_us = recorded.starts_us
+            return recorded
+        market = SeededMarket(self.config.seed, history_s=self.config.history_s)
+        self._state = RUNNING
+        self._begun = self._clock.monotonic()
+        self._starts_us = self._clock.now_us() + int(self.config.clock_offset_s * SECOND_US)
+        market.begin(self._starts_us)
+        return market
+
+    async def run(self) -> None:
+        """Trade until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listener.run())
+            tasks.create_task(self._connections.run())
+            tasks.create_task(self._rest.run())
+            tasks.create_task(self._run_faults())
+            tasks.create_task(self._run_market())
+
+    async def stop(self) -> None:
+        """Close every connection and both ports; takes at most two seconds."""
+        self._stopped = True
+        self._rest.stop()
+        self._connections.stop()
+        self._alarm.ring()
+        self._fault_alarm.ring()
+        await self._listener.stop(code=1001, within=1.0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether a recording has come to its end."""
+        return self._state == ENDED
+
+    def expect(self, symbols: frozenset[str]) -> None:
+        """Let a recording wait for subscriptions to the trades of `symbols`; before `run`."""
+        self.config = replace_config(self.config, expect=symbols & set(self.symbols))
+
+    def begin_replay(self) -> None:
+        """Start a recording now, whoever has subscribed."""
+        if self._state == WAITING:
+            self._state = RUNNING
+            self._begun = self._clock.monotonic()
+            self._alarm.ring()
+
+    # Time
+
+    def exchange_us(self) -> int:
+        """Return the exchange's clock: a recording's own time, or the machine's and an offset."""
+        if self._market is None or self._state == WAITING:
+            return self._starts_us
+        if not self.config.replay:
+            return self._clock.now_us() + int(self.config.clock_offset_s * SECOND_US)
+        shown_us = self._market.shown_us
+        if self._state == ENDED or math.isinf(self.config.speed):
+            return shown_us
+        since = (self._clock.monotonic() - self._begun) * self.config.speed
+        return max(shown_us, self._starts_us + int(since * SECOND_US))
+
+    # The market
+
+    async def _run_market(self) -> None:
+        market = self._market
+        if market is None:
+            return
+        while self._state == WAITING and not self._stopped:
+            await self._alarm.wait(self._until_begin())
+        fast = bool(self.config.replay) and math.isinf(self.config.speed)
+        while not self._stopped:
+            if fast:
+                await self._connections.all_writable()
+            more = self._advance(market, 1 << 62 if fast else self.exchange_us())
+            due_us = market.next_us()
+            if due_us is None and self.config.replay and not more:
+                self._state = ENDED
+                await self._alarm.wait(math.inf)
+            elif more or fast or due_us is None:
+                await self._clock.sleep(0)
+            else:
+                await self._alarm.wait(self._seconds_until(min(due_us, self._bars_us(due_us))))
+
+    def _until_begin(self) -> float:
+        """Return how long to wait for more subscriptions before a recording begins; begin it."""
+        if self._first_name is None:
+            return math.inf
+        now = self._clock.monotonic()
+        due = self._last_name + self.config.settle_s
+        if self.config.expect:
+            names = self._connections.hub.names
+            missing = [
+                symbol
+                for symbol in self.config.expect
+                if not {f"{symbol.lower()}@{TRADE}", f"{symbol.lower()}@{AGG_TRADE}"} & set(names)
+            ]
+            if missing:
+                due = max(due, self._first_name + EXPECTED_PATIENCE_S)
+            else:
+                due = self._last_name + EXPECTED_SETTLE_S
+        if due <= now:
+            self.begin_replay()
+        return max(0.0, due - now)
+
+    def _seconds_until(self, time_us: int) -> float:
+        speed = self.config.speed if self.config.replay else 1.0
+        seconds = (time_us - self.exchange_us()) / SECOND_US / speed
+        return min(LONGEST_SLEEP_S, max(0.0005, seconds))
+
+    def _advance(self, market: Market, until_us: int) -> bool:
+        """Send what happens up to then; true when there may be more to send at once."""
+        if self._names_dirty:
+            self._names_dirty = False
+            named = (parse_stream(name) for name in self._connections.hub.names)
+            market.follow(frozenset(stream.symbol for stream in named if stream is not None))
+        limit = FAST_BATCH if until_us == 1 << 62 else BATCH
+        happenings = market.take(until_us, limit)
+        for happening in happenings:
+            self._send(happening)
+        self._send_bars(market)
+        return len(happenings) == limit
+
+    def _send(self, happening: Happening) -> None:
+        sent = self._served.outgoing(happening) if self._served is not None else None
+        if sent is None:
+            return
+        self._connections.publish(sent.stream, sent.event)
+        event = sent.event
+        if isinstance(event, Trade | AggTrade | Kline):
+            self._counts[sent.channel] += 1
+            if self.config.keep_truth:
+                self._truth.keep(event)
+        if isinstance(event, Trade | AggTrade) and self._by_trades:
+            self._strike_by_trades()
+
+    def _names_changed(self, name: str, subscribers: int) -> None:
+        stream = parse_stream(name)
+        if stream is None or stream.symbol not in self.symbols:
+            return
+        self._names_dirty = True
+        if self._state == WAITING:
+            now = self._clock.monotonic()
+            self._last_name = now
+            self._first_name = self._first_name or now
+        self._alarm.ring()
+
+    # Bars longer than a second
+
+    def _long_bars(self) -> list[tuple[str, StreamName]]:
+        """Return the subscribed kline streams that the market does not send by itself."""
+        if self._market is None:
+            return []
+        listed = self._market.symbols()
+        found = []
+        for name in self._connections.hub.names:
+            stream = parse_stream(name)
+            if stream is None or stream.channel != KLINE or stream.symbol not in listed:
+                continue
+            channel = name.partition("@")[2]
+            if not self._market.sends(stream.symbol, channel):
+                found.append((name, stream))
+        return found
+
+    def _bars_us(self, otherwise: int) -> int:
+        """Return when long bars are due; `otherwise` when nobody wants any."""
+        return self._bars_due_us + BARS_AFTER_US if self._long_bars() else otherwise
+
+    def _send_bars(self, market: Market) -> None:
+        now_us = self.exchange_us()
+        if now_us < self._bars_due_us + BARS_AFTER_US:
+            return
+        self._bars_due_us = (now_us // BARS_EVERY_US + 1) * BARS_EVERY_US
+        for name, stream in self._long_bars():
+            bars = market.klines(
+                stream.symbol,
+                stream.interval,
+                start_us=None,
+                end_us=None,
+                offset_us=stream.offset_us,
+                limit=2,
+            )
+            opened, _ = bar_bounds(stream.interval, now_us, stream.offset_us)
+            known = self._bars_closed.setdefault(name, opened)
+            for bar in bars:
+                if bar.closed and bar.open_time_us < known:
+                    continue
+                sent = self._served and self._served.outgoing(
+                    Happening(now_us, stream.symbol, KLINE, replace(bar, event_us=now_us))
+                )
+                if sent:
+                    self._connections.publish(name, sent.event)
+                if bar.closed:
+                    self._bars_closed[name] = bar.open_time_us + 1
+
+    # REST
+
+    async def _answer(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
+    ) -> RestReply:
+        """Answer one call, after whatever faults are on."""
+        now = self._clock.monotonic()
+        for lasting in self._connections.lasting:
+            fault = lasting.fault
+            meant = fault.kind is Kind.REST_STATUS and fault.concerns_path(path)
+            if meant and lasting.strikes(now):
+                self._connections.struck[Kind.REST_STATUS] += 1
+                more, body = refusal(fault, self._clock.now_us())
+                return RestReply(fault.status, more, body)
+        self._counts["rest_calls"] += 1
+        market, server = self._market, self._rest_server
+        if market is None or server is None:
+            return RestReply(503, {}, b"")
+        await self._warm(market, path, query)
+        if self._state == RUNNING and not math.isinf(self.config.speed):
+            while self._advance(market, self.exchange_us()):
+                pass
+        return server.handle(method, path, query, headers, ip, self.exchange_us())
+
+    async def _warm(self, market: Market, path: str, query: str) -> None:
+        """Let a market prepare a long answer without holding up the streams."""
+        if path not in {f"{API}/klines", f"{API}/uiKlines"}:
+            return
+        asked = dict(query_pairs(query))
+        if asked.get("interval") == "1s":
+            return
+        while not market.warm(asked.get("symbol", ""), WARM_STEPS):
+            await self._clock.sleep(0)
+
+    # Faults
+
+    def add_faults(self, faults: Sequence[Fault]) -> None:
+        """Let these faults happen when they say."""
+        now = self._clock.monotonic()
+        for fault in faults:
+            if fault.after_trades is not None:
+                self._by_trades.append(fault)
+            else:
+                self._script.append((now + (fault.at or 0.0), fault))
+        self._fault_alarm.ring()
+
+    def clear_faults(self) -> int:
+        """End what lasts and forget what has not happened yet; return how many there were."""
+        lasting = self._connections.lasting
+        count = len(self._script) + len(self._by_trades) + len(lasting)
+        self._script, self._by_trades, self._connections.lasting = [], [], []
+        return count
+
+    async def _run_faults(self) -> None:
+        while not self._stopped:
+            now = self._clock.monotonic()
+            due = [entry for entry in self._script if entry[0] <= now]
+            for entry in due:
+                self._script.remove(entry)
+                self._strike(entry[1])
+                if entry[1].every is not None:
+                    self._script.append((entry[0] + entry[1].every, entry[1]))
+            soonest = min((entry[0] for entry in self._script), default=math.inf)
+            await self._fault_alarm.wait(max(0.001, soonest - now))
+
+    def _strike_by_trades(self) -> None:
+        sent = self._counts[TRADE] or self._counts[AGG_TRADE]
+        for fault in [each for each in self._by_trades if (each.after_trades or 0) <= sent]:
+            self._by_trades.remove(fault)
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        """Let a fault happen now, or begin."""
+        self._applied[fault.kind] += 1
+        symbol = (fault.symbol or "").upper()
+        if fault.lasts:
+            now = self._clock.monotonic()
+            lasting = Lasting(fault, now=now, seed=self.config.seed + self._applied[fault.kind])
+            self._connections.lasting.append(lasting)
+        elif self._served is not None and fault.kind is Kind.SYMBOL_STATUS:
+            self._struck[fault.kind] += self._served.set_status(symbol, fault.symbol_status)
+        elif self._served is not None and fault.kind is Kind.ID_RESET:
+            self._struck[fault.kind] += self._served.reset_ids(symbol)
+        else:
+            self._struck[fault.kind] += self._connections.strike(fault)
+
+    # What is seen of it
+
+    def truth(self) -> Truth:
+        """Return every trade and kline that was published; needs `keep_truth`."""
+        return self._truth
+
+    def status(self) -> dict[str, Any]:
+        """Return what `/simulator/status` shows: plain values, times in microseconds."""
+        market = self._market
+        return {
+            "kind": self.config.kind,
+            "seed": None if self.config.replay else self.config.seed,
+            "state": self._state,
+            "symbols": list(self.symbols),
+            "time_us": self.exchange_us(),
+            "speed": None if math.isinf(self.config.speed) else self.config.speed,
+            "market": {} if market is None else dict(market.status()),
+            "connections": self._listener.open,
+            "streams": len(self._connections.hub.names),
+            "sent": {name: self._counts[name] for name in (TRADE, AGG_TRADE, "kline_1s")},
+            "rest": {
+                "calls": self._counts["rest_calls"],
+                "over_budget": self._budget.refused,
+                "bans": self._budget.bans,
+            },
+            **{name: self._connections.counts[name] for name in COUNTS},
+            "faults": {
+                "applied": dict(self._applied),
+                "struck": dict(self._struck + self._connections.struck),
+                "lasting": [str(each.fault.kind) for each in self._connections.lasting],
+                "to_come": len(self._script) + len(self._by_trades),
+            },
+        }
+
+
+COUNTS = ("dials", "refused_dials", "frames", "missed_pongs", "ended_lives", "limit_closes")
+
+
+class Truth:
+    """What was published, by symbol: for comparing with what a client made of it."""
+
+    def __init__(self) -> None:
+        self.trades: dict[str, list[Trade]] = {}
+        self.agg_trades: dict[str, list[AggTrade]] = {}
+        self.klines: dict[str, list[Kline]] = {}
+
+    def keep(self, event: Trade | AggTrade | Kline) -> None:
+        """Note one published event; of klines, those of a second."""
+        if isinstance(event, Trade):
+            self.trades.setdefault(event.symbol, []).append(event)
+        elif isinstance(event, AggTrade):
+            self.agg_trades.setdefault(event.symbol, []).append(event)
+        elif event.interval == "1s":
+            self.klines.setdefault(event.symbol, []).append(event)
+
+
+class _ClockedBudget(IpBudget):
+    """A budget that counts in real time, whatever time it is at the exchange."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    @override
+    def charge(self, ip: str, weight: int, now_us: int) -> Charge:
+        """Charge one call now."""
+        return super().charge(ip, weight, self._clock.now_us())
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

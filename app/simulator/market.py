@@ -1,0 +1,95 @@
+"""The seam between the simulated exchange and what trades on it: a seeded market or a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from app.market.events import AggTrade, ExchangeEvent, Kline, Trade
+from app.market.symbols import SymbolInfo
+
+TRADE = "trade"
+AGG_TRADE = "aggTrade"
+
+
+class Happening(NamedTuple):
+    """An event that leaves the exchange at `at_us` (the exchange's time) on one stream."""
+
+    at_us: int
+    symbol: str
+    channel: str  # `trade`, `kline_1s`, …: what follows the `@` of the stream's name
+    event: ExchangeEvent
+
+    @property
+    def stream(self) -> str:
+        """The stream's name, as clients subscribe to it."""
+        return f"{self.symbol.lower()}@{self.channel}"
+
+
+class Market(Protocol):
+    """What happens on the exchange and when, and what has happened.
+
+    Time goes on by `begin` and `take` alone, which are called with times that never go back; the
+    answers are of what was taken by then.
+    """
+
+    shown_us: int
+    """How far time has come."""
+
+    def symbols(self) -> Mapping[str, SymbolInfo]:
+        """Return every listed symbol, by name, in the order of `exchangeInfo`."""
+
+    def trade_streams(self) -> Mapping[str, frozenset[str]]:
+        """Return which of `trade` and `aggTrade` each symbol has."""
+
+    def sends(self, symbol: str, channel: str) -> bool:
+        """Tell whether this channel of the symbol comes out of `take`."""
+
+    def begin(self, now_us: int) -> None:
+        """Let nothing happen before `now_us`."""
+
+    def follow(self, symbols: frozenset[str]) -> None:
+        """Make only what happens to these symbols, from now on; it may make more."""
+
+    def next_us(self) -> int | None:
+        """Return when the next thing happens; `None` when nothing ever does again."""
+
+    def take(self, until_us: int, limit: int) -> Sequence[Happening]:
+        """Return what happens up to `until_us`, in order, at most `limit` things."""
+
+    def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
+        """Return trades by id, as `ExchangeData.trades` says."""
+
+    def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> Sequence[AggTrade]:
+        """Return aggregate trades, as `ExchangeData.agg_trades` says."""
+
+    def klines(
+        self,
+        symbol: str,
+        interval: str,
+        *,
+        start_us: int | None,
+        end_us: int | None,
+        offset_us: int,
+        limit: int,
+    ) -> Sequence[Kline]:
+        """Return klines, as `ExchangeData.klines` says."""
+
+    def warm(self, symbol: str, budget: int) -> bool:
+        """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.
+
+        A step takes some milliseconds at most. Answers are right without it, only slower.
+        """
+
+    def status(self) -> Mapping[str, Any]:
+        """Return what is particular to this market, for `/simulator/status`."""
+
+    # Books and the other tickers become methods here, beside `trades` and `klines`.

@@ -1,0 +1,406 @@
+"""A market made up from a seed: the same seed makes the same market, whenever and wherever it runs.
+
+Every symbol is a `Tape`, a function of the second; this module turns what is on the tapes into
+events in the order in which they leave the exchange, and into answers about the past. The past
+begins `history_s` before the start, and what the streams send joins it without a hole.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any
+
+from app.binance.intervals import bar_bounds
+from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.market.symbols import SymbolInfo
+from app.simulator.bars import Bar, scaled, to_kline
+from app.simulator.chance import scramble
+from app.simulator.listing import LISTINGS, Listing
+from app.simulator.market import AGG_TRADE, TRADE, Happening
+from app.simulator.tape import Price, Print, Quote, Tape, total
+
+MS = 1_000
+BOTH = frozenset({TRADE, AGG_TRADE})
+CHANNELS = BOTH | {"bookTicker", "kline_1s"}
+
+# The longest that an event is held back (`Tape._stall`), in seconds, rounded up.
+LONGEST_LAG_S = 1
+
+
+class SeededMarket:
+    """The market of one seed. See `app.simulator.market.Market` for the methods.
+
+    `shown_us` is how far time has come: answers hold what had left the exchange by then.
+    """
+
+    def __init__(
+        self, seed: int, *, history_s: int = 0, listings: Sequence[Listing] = LISTINGS
+    ) -> None:
+        self.seed = seed
+        self.shown_us = 0
+        self.first_second = 0  # where the past begins
+        self._history_s = history_s
+        self._infos = {listing.symbol: listing.info for listing in listings}
+        self._tapes = make_tapes(seed, listings)
+        self._followed: dict[str, int] = {}  # symbol: the next second to make
+        self._made: dict[str, int] = {}  # symbol: the same, of those no longer followed too
+        self._heap: list[tuple[int, int, Happening]] = []
+        self._pushed = 0
+        self._warmed: dict[str, int] = {}
+
+    def symbols(self) -> Mapping[str, SymbolInfo]:
+        """Return every listed symbol."""
+        return self._infos
+
+    def trade_streams(self) -> Mapping[str, frozenset[str]]:
+        """Return `trade` and `aggTrade` for every symbol."""
+        return dict.fromkeys(self._infos, BOTH)
+
+    def sends(self, symbol: str, channel: str) -> bool:
+        """Tell whether a channel comes out of `take`."""
+        return channel in CHANNELS
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the seed and where the past begins."""
+        return {"seed": self.seed, "history_from_us": self.first_second * SECOND_US}
+
+    # What happens
+
+    def begin(self, now_us: int) -> None:
+        """Let nothing happen before `now_us`; the past begins `history_s` before, on a minute."""
+        self.shown_us = now_us
+        self.first_second = (now_us // SECOND_US - self._history_s) // 60 * 60
+
+    def follow(self, symbols: frozenset[str]) -> None:
+        """Make what happens to these symbols; the others' past goes on without events."""
+        for symbol in [name for name in self._followed if name not in symbols]:
+            del self._followed[symbol]
+        second = self.shown_us // SECOND_US
+        for symbol in symbols:
+            tape = self._tapes.get(symbol)
+            if tape is None or symbol in self._followed or not tape.listing.per_minute:
+                continue
+            # What was traded a moment ago, but is still held back, and the kline under way too.
+            begin = max(second - LONGEST_LAG_S, self._made.get(symbol, 0))
+            for earlier in range(begin, second + 1):
+                self._make(tape, earlier)
+            self._followed[symbol] = self._made[symbol]
+
+    def next_us(self) -> int | None:
+        """Return when the next event leaves, or when the next second has to be made."""
+        due = self._next_make_us()
+        return min(self._heap[0][0], due) if self._heap else due
+
+    def take(self, until_us: int, limit: int) -> Sequence[Happening]:
+        """Return what leaves up to `until_us`."""
+        taken: list[Happening] = []
+        while len(taken) < limit:
+            due = self._next_make_us()
+            if self._heap and self._heap[0][0] <= min(until_us, due):
+                taken.append(heapq.heappop(self._heap)[2])
+            elif due <= until_us:
+                self._make_due(due)
+            else:
+                self.shown_us = max(self.shown_us, until_us)
+                return taken
+        self.shown_us = max(self.shown_us, taken[-1].at_us)
+        return taken
+
+    def _next_make_us(self) -> int:
+        """Return when the next second of some symbol is made: ahead of time, and spread out."""
+        if not self._followed:
+            return self.shown_us + 60 * SECOND_US
+        return min(self._make_us(symbol, second) for symbol, second in self._followed.items())
+
+    def _make_us(self, symbol: str, second: int) -> int:
+        return (second - 1) * SECOND_US + scramble(self._tapes[symbol].key) % 900_000
+
+    def _make_due(self, due_us: int) -> None:
+        for symbol, second in self._followed.items():
+            if self._make_us(symbol, second) <= due_us:
+                self._make(self._tapes[symbol], second)
+                self._followed[symbol] = self._made[symbol]
+
+    def _make(self, tape: Tape, second: int) -> None:
+        """Put everything that happens to a symbol in one second where `take` finds it."""
+        self._made[tape.listing.symbol] = second + 1
+        happenings = chain(
+            self._trades_of(tape, second),
+            self._quotes_of(tape, second),
+            self._kline_of(tape, second),
+        )
+        for happening in happenings:
+            if happening.at_us > self.shown_us:
+                self._pushed += 1
+                heapq.heappush(self._heap, (happening.at_us, self._pushed, happening))
+
+    def _trades_of(self, tape: Tape, second: int) -> Iterator[Happening]:
+        symbol, prints = tape.listing.symbol, tape.prints(second)
+        for trade in prints:
+            made = self._trade(tape, trade)
+            yield Happening(_leaves_us(trade.event_ms), symbol, TRADE, made)
+        for group in _groups(prints):
+            made_agg = self._agg_trade(tape, group)
+            yield Happening(_leaves_us(group[-1].event_ms), symbol, AGG_TRADE, made_agg)
+
+    def _quotes_of(self, tape: Tape, second: int) -> Iterator[Happening]:
+        for quote in tape.quotes(second):
+            at_us = _leaves_us(quote.time_ms)
+            yield Happening(at_us, tape.listing.symbol, "bookTicker", _book_ticker(tape, quote))
+
+    def _kline_of(self, tape: Tape, second: int) -> Iterator[Happening]:
+        event_us = (second + 1) * SECOND_US + tape.kline_lag_ms(second) * MS
+        bounds = (second * SECOND_US, (second + 1) * SECOND_US)
+        bar = Bar(tape.last_ticks(second), 0)
+        bar.join(tape.second_bar(second))
+        kline = _kline(tape, bar, "1s", bounds, closed=True, event_us=event_us)
+        yield Happening(_leaves_us(event_us // MS), tape.listing.symbol, "kline_1s", kline)
+
+    # What has happened
+
+    def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
+        """Return trades by id, or the newest."""
+        tape = self._tapes[symbol]
+        first, last = tape.first_id(self.first_second), self._last_id(tape)
+        begin = last - limit + 1 if from_id is None else from_id
+        begin = max(first, begin)
+        prints = self._between(tape, begin, min(last, begin + limit - 1))
+        return [self._trade(tape, trade) for trade in prints]
+
+    def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> Sequence[AggTrade]:
+        """Return aggregate trades by id or match time, or the newest."""
+        tape = self._tapes[symbol]
+        first, last = tape.first_id(self.first_second), self._last_id(tape)
+        if end_us is not None:
+            last = min(last, self._first_after(tape, end_us + 1) - 1)
+        if last < first:
+            return []
+        newest, oldest = tape.agg_id(last), tape.agg_id(first)
+        if from_id is not None:
+            begin = from_id
+        elif start_us is not None:
+            begin = tape.agg_id(self._first_after(tape, start_us))
+        else:
+            begin = newest - limit + 1
+        begin = max(oldest, begin)
+        end = min(newest, begin + limit - 1)
+        if end < begin:
+            return []
+        last = min(last, tape.id_of_agg(end + 1) - 1)
+        prints = list(self._between(tape, tape.id_of_agg(begin), last))
+        return [self._agg_trade(tape, group) for group in _groups(prints)]
+
+    def klines(
+        self,
+        symbol: str,
+        interval: str,
+        *,
+        start_us: int | None,
+        end_us: int | None,
+        offset_us: int,
+        limit: int,
+    ) -> Sequence[Kline]:
+        """Return klines of what was traded since the past begins."""
+        tape = self._tapes[symbol]
+        if not tape.listing.per_minute:
+            return []
+        bounds_of = partial(bar_bounds, interval, offset_us=offset_us)
+        begin_us = self.first_second * SECOND_US
+        until_us = self.shown_us if end_us is None else min(end_us, self.shown_us)
+        all_bounds: list[tuple[int, int]] = []
+        if start_us is None:
+            bounds = bounds_of(until_us)
+            while len(all_bounds) < limit and bounds[1] > begin_us:
+                all_bounds.append(bounds)
+                bounds = bounds_of(bounds[0] - 1)
+            all_bounds.reverse()
+        else:
+            bounds = bounds_of(max(start_us, begin_us))
+            if bounds[0] < start_us:
+                bounds = bounds_of(bounds[1])
+            while len(all_bounds) < limit and bounds[0] <= until_us:
+                all_bounds.append(bounds)
+                bounds = bounds_of(bounds[1])
+        klines = []
+        carried = None
+        for bounds in all_bounds:
+            begin = max(bounds[0], begin_us) // SECOND_US
+            if carried is None:
+                carried = tape.last_ticks(begin)
+            bar = Bar(carried, 0)
+            self._sum(tape, bar, begin, bounds[1] // SECOND_US)
+            carried = bar.close
+            closed = bounds[1] <= self.shown_us
+            klines.append(_kline(tape, bar, interval, bounds, closed=closed, event_us=None))
+        return klines
+
+    def warm(self, symbol: str, budget: int) -> bool:
+        """Add up whole minutes of the past ahead of a long answer."""
+        tape = self._tapes.get(symbol)
+        if tape is None:
+            return True
+        begin = max(self._warmed.get(symbol, 0), self.first_second // 60)
+        end = self.shown_us // (60 * SECOND_US)
+        for minute in range(begin, min(end, begin + budget)):
+            tape.minute_bar(minute)
+        self._warmed[symbol] = min(end, begin + budget)
+        return self._warmed[symbol] >= end
+
+    def _sum(self, tape: Tape, bar: Bar[int], begin: int, end: int) -> None:
+        """Add to `bar` what was traded in the seconds from `begin` up to `end`, as far as shown."""
+        now = self.shown_us // SECOND_US
+        second = begin
+        while second < min(end, now):
+            if second % 60 == 0 and second + 60 <= min(end, now):
+                bar.join(tape.minute_bar(second // 60))
+                second += 60
+            else:
+                bar.join(tape.second_bar(second))
+                second += 1
+        if begin <= now < end:
+            shown = [t for t in tape.prints(now) if _leaves_us(t.event_ms) <= self.shown_us]
+            bar.join(total(shown))
+
+    def _last_id(self, tape: Tape) -> int:
+        """Return the newest id that has left the exchange."""
+        second = self.shown_us // SECOND_US
+        last = tape.first_id(second - LONGEST_LAG_S) - 1
+        for near in range(second - LONGEST_LAG_S, second + 1):
+            for trade in tape.prints(near):
+                if _leaves_us(trade.event_ms) <= self.shown_us:
+                    last = trade.id
+        return last
+
+    def _first_after(self, tape: Tape, time_us: int) -> int:
+        """Return the id of the first trade matched at `time_us` or later."""
+        second = min(max(time_us, 0), self.shown_us + SECOND_US) // SECOND_US
+        second = max(second, self.first_second)
+        for trade in tape.prints(second):
+            if trade.time_ms * MS >= time_us:
+                return trade.id
+        return tape.first_id(second + 1)
+
+    @staticmethod
+    def _between(tape: Tape, first: int, last: int) -> Iterator[Print]:
+        """Yield the trades with ids `first` to `last`."""
+        while first <= last:
+            second = tape.second_of(first)
+            for near in range(second, second // 60 * 60 + 60):
+                for trade in tape.prints(near):
+                    if first <= trade.id <= last:
+                        yield trade
+                        first = trade.id + 1
+                if first > last:
+                    return
+
+    # Events
+
+    @staticmethod
+    def _trade(tape: Tape, trade: Print) -> Trade:
+        listing = tape.listing
+        return Trade(
+            symbol=listing.symbol,
+            id=trade.id,
+            price=scaled(trade.ticks, listing.price_digits),
+            quantity=scaled(trade.steps, listing.quantity_digits),
+            time_us=trade.time_ms * MS,
+            buyer_is_maker=trade.buyer_is_maker,
+            event_us=trade.event_ms * MS,
+            received_us=trade.event_ms * MS,
+        )
+
+    @staticmethod
+    def _agg_trade(tape: Tape, group: Sequence[Print]) -> AggTrade:
+        listing, first, last = tape.listing, group[0], group[-1]
+        return AggTrade(
+            symbol=listing.symbol,
+            id=first.agg_id,
+            price=scaled(first.ticks, listing.price_digits),
+            quantity=scaled(sum(trade.steps for trade in group), listing.quantity_digits),
+            first_trade_id=first.id,
+            last_trade_id=last.id,
+            time_us=first.time_ms * MS,
+            buyer_is_maker=first.buyer_is_maker,
+            event_us=last.event_ms * MS,
+            received_us=last.event_ms * MS,
+        )
+
+
+def make_tapes(seed: int, listings: Sequence[Listing] = LISTINGS) -> dict[str, Tape]:
+    """Return every symbol's tape; a leader must be listed before what follows it."""
+    walk = Price.market_walk(seed)
+    prices: dict[str, Price] = {}
+    for listing in listings:
+        leader = prices[listing.follows] if listing.follows else None
+        prices[listing.symbol] = Price(listing, seed=seed, market=walk, leader=leader)
+    return {
+        listing.symbol: Tape(listing, seed=seed, price=prices[listing.symbol])
+        for listing in listings
+    }
+
+
+def _leaves_us(event_ms: int) -> int:
+    """Return when an event made at `event_ms` leaves: within the millisecond, and in order."""
+    return event_ms * MS + (event_ms // 8 % 3) * 400
+
+
+def _groups(prints: Sequence[Print]) -> Iterator[list[Print]]:
+    """Yield the trades of each aggregate trade."""
+    group: list[Print] = []
+    for trade in prints:
+        if group and trade.agg_id != group[0].agg_id:
+            yield group
+            group = []
+        group.append(trade)
+    if group:
+        yield group
+
+
+def _book_ticker(tape: Tape, quote: Quote) -> BookTicker:
+    listing = tape.listing
+    return BookTicker(
+        symbol=listing.symbol,
+        update_id=quote.update_id,
+        bid_price=scaled(quote.bid, listing.price_digits),
+        bid_quantity=scaled(quote.bid_steps, listing.quantity_digits),
+        ask_price=scaled(quote.ask, listing.price_digits),
+        ask_quantity=scaled(quote.ask_steps, listing.quantity_digits),
+        event_us=None,
+        received_us=quote.time_ms * MS,
+    )
+
+
+def _kline(
+    tape: Tape,
+    bar: Bar[int],
+    interval: str,
+    bounds: tuple[int, int],
+    *,
+    closed: bool,
+    event_us: int | None,
+) -> Kline:
+    listing = tape.listing
+    price, quantity = listing.price_digits, listing.quantity_digits
+    return to_kline(
+        bar,
+        symbol=listing.symbol,
+        interval=interval,
+        bounds=bounds,
+        closed=closed,
+        event_us=event_us,
+        received_us=event_us or 0,
+        price=lambda ticks: scaled(ticks, price),
+        quantity=lambda steps: scaled(steps, quantity),
+        quote=lambda product: scaled(product, price + quantity),
+    )

@@ -1,0 +1,537 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.binance.decode import decode_exchange_info
+from app.binance.encode import encode_agg_trades, encode_klines, encode_trades
+from app.binance.intervals import HOUR_US, MINUTE_US
+from app.binance.limits import IpBudget
+from app.binance.server.rest import JSON_TYPE, RestServer
+from app.binance.wire import listed_symbol
+from app.market.events import AggTrade, Kline, Trade
+from app.market.symbols import SymbolInfo
+
+NOW = 1_784_620_805_000_000
+NOW_MS = NOW // 1000
+IP = "192.0.2.1"
+
+TRADE = Trade("SOLUSDT", 900001, Decimal("182.41"), Decimal("3.2"), NOW, False, NOW, NOW)
+AGG_TRADE = AggTrade(
+    "SOLUSDT", 510001, Decimal("182.41"), Decimal("3.2"), 900001, 900001, NOW, False, NOW, NOW
+)
+KLINE = Kline(
+    symbol="SOLUSDT",
+    interval="1s",
+    open_time_us=NOW,
+    close_time_us=NOW + 999_999,
+    open=Decimal("182.41"),
+    high=Decimal("182.42"),
+    low=Decimal("182.38"),
+    close=Decimal("182.38"),
+    volume=Decimal("8.25"),
+    quote_volume=Decimal("1504.773"),
+    trades=3,
+    taker_buy_volume=Decimal("4.25"),
+    taker_buy_quote_volume=Decimal("775.253"),
+    first_trade_id=900001,
+    last_trade_id=900003,
+    closed=True,
+    event_us=None,
+    received_us=NOW,
+)
+
+
+class FakeData:
+    """An ExchangeData of one row each, which remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = None
+        infos = [
+            SymbolInfo("SOLUSDT", "TRADING", "SOL", "USDT", Decimal("0.01"), Decimal("0.001")),
+            SymbolInfo("BTCUSDT", "TRADING", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001")),
+            SymbolInfo("OLDUSDT", "BREAK", "OLD", "USDT"),
+        ]
+        self.rows = {info.symbol: listed_symbol(info) for info in infos}
+        self.rows["LEVUSDT"] = msgspec.structs.replace(
+            listed_symbol(SymbolInfo("LEVUSDT", "TRADING", "LEV", "USDT")),
+            permission_sets=(("TRD_GRP_004",),),
+        )
+
+    def symbols(self):
+        return self.rows
+
+    def trades(self, symbol, *, from_id, limit):
+        self.asked = {"symbol": symbol, "from_id": from_id, "limit": limit}
+        return [TRADE]
+
+    def agg_trades(self, symbol, *, from_id, start_us, end_us, limit):
+        self.asked = {
+            "symbol": symbol,
+            "from_id": from_id,
+            "start_us": start_us,
+            "end_us": end_us,
+            "limit": limit,
+        }
+        return [AGG_TRADE]
+
+    def klines(self, symbol, interval, *, start_us, end_us, offset_us, limit):
+        self.asked = {
+            "symbol": symbol,
+            "interval": interval,
+            "start_us": start_us,
+            "end_us": end_us,
+            "offset_us": offset_us,
+            "limit": limit,
+        }
+        return [KLINE]
+
+
+@pytest.fixture
+def data():
+    """Return a market of one row each."""
+    return FakeData()
+
+
+@pytest.fixture
+def server(data):
+    """Return a server with a fresh budget."""
+    return RestServer(data, IpBudget())
+
+
+def get(server, path, query="", *, now_us=NOW, **headers):
+    """Return the answer to a GET from the one address."""
+    return server.handle("GET", path, query, headers, IP, now_us)
+
+
+def test_ping_and_time(server):
+    """Ping is an empty object, time the clock in milliseconds."""
+    assert get(server, "/api/v3/ping").body == b"{}"
+    assert get(server, "/api/v3/time").body == b'{"serverTime":1784620805000}'
+
+
+@pytest.mark.parametrize("unit", ["MICROSECOND", "microsecond"])
+@pytest.mark.parametrize("header", ["X-MBX-TIME-UNIT", "x-mbx-time-unit"])
+def test_the_time_unit_header_changes_every_time(server, header, unit):
+    """Answers come in microseconds when the header asks for them."""
+    assert get(server, "/api/v3/time", **{header: unit}).body == b'{"serverTime":1784620805000000}'
+    klines = get(server, "/api/v3/klines", "symbol=SOLUSDT&interval=1s", **{header: unit})
+    assert klines.body.startswith(b"[[1784620805000000,")
+    assert b",1784620805999999," in klines.body
+
+
+def test_every_answer_names_its_type_and_the_used_weight(server):
+    """Headers of a good, a refused and an unknown call."""
+    good = get(server, "/api/v3/exchangeInfo")
+    assert good.status == 200
+    assert good.headers == {
+        "Content-Type": JSON_TYPE,
+        "X-MBX-USED-WEIGHT": "20",
+        "X-MBX-USED-WEIGHT-1M": "20",
+    }
+    refused = get(server, "/api/v3/trades", "symbol=NOSUCH")
+    assert refused.status == 400
+    assert refused.headers["X-MBX-USED-WEIGHT-1M"] == "45"
+    unknown = get(server, "/api/v3/nothing")
+    assert (unknown.status, unknown.body) == (404, b"")
+    assert unknown.headers["X-MBX-USED-WEIGHT-1M"] == "45"
+
+
+def test_a_404_is_a_page_for_who_accepts_one(server):
+    """HTML is sent only where Accept has it."""
+    reply = get(server, "/nothing", accept="text/html,*/*")
+    assert reply.status == 404
+    assert reply.headers["Content-Type"].startswith("text/html")
+    assert reply.body.startswith(b"<html>")
+
+
+def test_only_get_is_supported(server):
+    """Other methods are refused, HEAD is answered like GET."""
+    reply = server.handle("POST", "/api/v3/ping", "", {}, IP, NOW)
+    assert (reply.status, reply.headers["Allow"]) == (405, "GET")
+    assert server.handle("HEAD", "/api/v3/ping", "", {}, IP, NOW).status == 200
+
+
+def test_the_futures_lists_are_empty(server):
+    """Clients that load several markets find no futures."""
+    for path in ("/fapi/v1/exchangeInfo", "/dapi/v1/exchangeInfo"):
+        assert server.serves(path)
+        assert get(server, path).body == b'{"symbols":[]}'
+    assert not server.serves("/fapi/v1/time")
+
+
+def test_above_the_budget_an_address_gets_429_and_then_418(server):
+    """Both carry Retry-After and the documented code and message."""
+    for _ in range(300):
+        assert get(server, "/api/v3/exchangeInfo").status == 200
+    refused = get(server, "/api/v3/ping")
+    assert refused.status == 429
+    assert refused.headers["Retry-After"] == "55"
+    assert refused.headers["X-MBX-USED-WEIGHT-1M"] == "6001"
+    assert msgspec.json.decode(refused.body) == {
+        "code": -1003,
+        "msg": (
+            "Too much request weight used; current limit is 6000 request weight per 1 MINUTE. "
+            "Please use WebSocket Streams for live updates to avoid polling the API."
+        ),
+    }
+    while refused.status == 429:
+        refused = get(server, "/api/v3/ping")
+    assert refused.status == 418
+    assert refused.headers["Retry-After"] == "120"
+    assert msgspec.json.decode(refused.body) == {
+        "code": -1003,
+        "msg": (
+            f"Way too much request weight used; IP banned until {NOW_MS + 120_000}. "
+            "Please use WebSocket Streams for live updates to avoid bans."
+        ),
+    }
+    assert get(server, "/api/v3/ping", now_us=NOW + 2 * MINUTE_US).status == 200
+
+
+# exchangeInfo
+
+
+def listed(server, query=""):
+    """Return the names that exchangeInfo lists."""
+    reply = get(server, "/api/v3/exchangeInfo", query)
+    assert reply.status == 200, reply.body
+    return [row["symbol"] for row in msgspec.json.decode(reply.body)["symbols"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "symbols"),
+    [
+        ("", ["SOLUSDT", "BTCUSDT", "OLDUSDT"]),
+        ("symbol=BTCUSDT", ["BTCUSDT"]),
+        ('symbols=["BTCUSDT","SOLUSDT"]', ["BTCUSDT", "SOLUSDT"]),
+        ("symbols=%5B%22BTCUSDT%22%2C%22SOLUSDT%22%5D", ["BTCUSDT", "SOLUSDT"]),
+        ("symbol=LEVUSDT", ["LEVUSDT"]),
+        ("permissions=SPOT", ["SOLUSDT", "BTCUSDT", "OLDUSDT"]),
+        ('permissions=["MARGIN","TRD_GRP_004"]', ["LEVUSDT"]),
+        ("permissions=MARGIN", []),
+        ("symbolStatus=BREAK", ["OLDUSDT"]),
+        ("symbolStatus=TRADING&permissions=SPOT", ["SOLUSDT", "BTCUSDT"]),
+        ("symbolStatus=HALT", []),
+    ],
+)
+def test_exchange_info_lists_what_was_asked_for(server, query, symbols):
+    """By symbol, symbols, permissions or status; by default what is SPOT, MARGIN or LEVERAGED."""
+    assert listed(server, query) == symbols
+
+
+def test_exchange_info_has_the_documented_shape(server):
+    """Keys in the documents' order, PRICE_FILTER first, the limits that are served."""
+    reply = get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT")
+    info = msgspec.json.decode(reply.body)
+    assert list(info) == ["timezone", "serverTime", "rateLimits", "exchangeFilters", "symbols"]
+    assert info["serverTime"] == NOW_MS
+    assert info["rateLimits"][0] == {
+        "rateLimitType": "REQUEST_WEIGHT",
+        "interval": "MINUTE",
+        "intervalNum": 1,
+        "limit": 6000,
+    }
+    row = info["symbols"][0]
+    assert list(row)[:6] == [
+        "symbol",
+        "status",
+        "baseAsset",
+        "baseAssetPrecision",
+        "quoteAsset",
+        "quotePrecision",
+    ]
+    assert row["permissions"] == []
+    assert row["permissionSets"] == [["SPOT"]]
+    assert row["filters"][0] == {
+        "filterType": "PRICE_FILTER",
+        "minPrice": "0.01000000",
+        "maxPrice": "922327.00000000",
+        "tickSize": "0.01000000",
+    }
+    assert decode_exchange_info(reply.body)["SOLUSDT"].step_size == Decimal("0.001")
+
+
+def test_permission_sets_can_be_left_empty(server):
+    """With showPermissionSets=false the field is there and empty."""
+    reply = get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT&showPermissionSets=false")
+    assert msgspec.json.decode(reply.body)["symbols"][0]["permissionSets"] == []
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "asked"),
+    [
+        ("trades", "symbol=SOLUSDT", {"symbol": "SOLUSDT", "from_id": None, "limit": 500}),
+        (
+            "trades",
+            "limit=7&symbol=SOLUSDT",
+            {"symbol": "SOLUSDT", "from_id": None, "limit": 7},
+        ),
+        (
+            "trades",
+            "limit=5000&symbol=SOLUSDT",
+            {"symbol": "SOLUSDT", "from_id": None, "limit": 1000},
+        ),
+        (
+            "historicalTrades",
+            "symbol=SOLUSDT&fromId=900001",
+            {"symbol": "SOLUSDT", "from_id": 900001, "limit": 500},
+        ),
+    ],
+)
+def test_trades_are_served(server, data, path, query, asked):
+    """The newest trades, or those from an id; a limit above 1000 means 1000."""
+    reply = get(server, f"/api/v3/{path}", query)
+    assert reply.body == encode_trades([TRADE])
+    assert data.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("", {"from_id": None, "start_us": None, "end_us": None}),
+        ("&fromId=5", {"from_id": 5, "start_us": None, "end_us": None}),
+        (
+            f"&startTime={NOW_MS}&endTime={NOW_MS}",
+            {"from_id": None, "start_us": NOW, "end_us": NOW + 999},
+        ),
+        (f"&endTime={NOW + 5}", {"from_id": None, "start_us": None, "end_us": NOW + 5}),
+        (
+            "&startTime=0&endTime=99999999999999",
+            {"from_id": None, "start_us": 1_483_228_800_000_000, "end_us": NOW + 10_000_000},
+        ),
+    ],
+)
+def test_aggregate_trades_are_served(server, data, query, asked):
+    """By id or by times in either unit, which are clamped to 2017 and 10 s from now."""
+    reply = get(server, "/api/v3/aggTrades", f"symbol=SOLUSDT{query}")
+    assert reply.body == encode_agg_trades([AGG_TRADE])
+    assert data.asked == {"symbol": "SOLUSDT", "limit": 500, **asked}
+
+
+@pytest.mark.parametrize("path", ["klines", "uiKlines"])
+@pytest.mark.parametrize(
+    ("zone", "offset_us"),
+    [
+        ("", 0),
+        ("&timeZone=0", 0),
+        ("&timeZone=8", 8 * HOUR_US),
+        ("&timeZone=08:00", 8 * HOUR_US),
+        ("&timeZone=-1:30", -HOUR_US - 30 * MINUTE_US),
+        ("&timeZone=05%3A45", 5 * HOUR_US + 45 * MINUTE_US),
+        ("&timeZone=14:00", 14 * HOUR_US),
+        ("&timeZone=-12:00", -12 * HOUR_US),
+    ],
+)
+def test_klines_are_served(server, data, path, zone, offset_us):
+    """By interval, bounds and zone; the zone does not touch the bounds."""
+    query = f"symbol=SOLUSDT&interval=1d&startTime={NOW_MS}&limit=3{zone}"
+    reply = get(server, f"/api/v3/{path}", query)
+    assert reply.body == encode_klines([KLINE])
+    assert data.asked == {
+        "symbol": "SOLUSDT",
+        "interval": "1d",
+        "start_us": NOW,
+        "end_us": None,
+        "offset_us": offset_us,
+        "limit": 3,
+    }
+
+
+# Errors
+
+
+SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "code", "message"),
+    [
+        ("trades", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        (
+            "trades",
+            "symbol=solusdt",
+            -1100,
+            f"Illegal characters found in parameter 'symbol'; legal range is '{SYMBOL_RANGE}'.",
+        ),
+        (
+            "trades",
+            "",
+            -1102,
+            "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.",
+        ),
+        ("trades", "symbol=", -1105, "Parameter 'symbol' was empty."),
+        (
+            "trades",
+            "symbol=SOLUSDT&symbol=SOLUSDT",
+            -1101,
+            "Duplicate values for a parameter detected.",
+        ),
+        (
+            "trades",
+            "symbol=SOLUSDT&x=1",
+            -1104,
+            "Not all sent parameters were read; read '1' parameter(s) but was sent '2'.",
+        ),
+        (
+            "trades",
+            "symbol=SOLUSDT&fromId=1",
+            -1104,
+            "Not all sent parameters were read; read '1' parameter(s) but was sent '2'.",
+        ),
+        ("ping", "x=1", -1101, "Too many parameters; expected '0' and received '1'."),
+        (
+            "trades",
+            "symbol=SOLUSDT&limit=0",
+            -1130,
+            "Data sent for parameter 'limit' is not valid.",
+        ),
+        (
+            "trades",
+            "symbol=SOLUSDT&limit=-1",
+            -1130,
+            "Data sent for parameter 'limit' is not valid.",
+        ),
+        (
+            "trades",
+            "symbol=SOLUSDT&limit=many",
+            -1130,
+            "Data sent for parameter 'limit' is not valid.",
+        ),
+        (
+            "historicalTrades",
+            "symbol=SOLUSDT&fromId=x",
+            -1100,
+            "Illegal characters found in parameter 'fromId'; legal range is '^[0-9]{1,20}$'.",
+        ),
+        (
+            "aggTrades",
+            "symbol=SOLUSDT&startTime=-5",
+            -1100,
+            "Illegal characters found in parameter 'startTime'; legal range is '^[0-9]{1,20}$'.",
+        ),
+        (
+            "aggTrades",
+            "symbol=SOLUSDT&fromId=1&startTime=5",
+            -1128,
+            "Combination of optional parameters invalid.",
+        ),
+        (
+            "klines",
+            "symbol=SOLUSDT",
+            -1102,
+            "Mandatory parameter 'interval' was not sent, was empty/null, or malformed.",
+        ),
+        ("klines", "symbol=SOLUSDT&interval=7m", -1120, "Invalid interval."),
+        ("klines", "symbol=SOLUSDT&interval=1D", -1120, "Invalid interval."),
+        ("klines", "symbol=NOSUCH&interval=1m", -1121, "Invalid symbol."),
+        (
+            "klines",
+            "symbol=SOLUSDT&interval=1m&timeZone=14:01",
+            -1130,
+            "Data sent for parameter 'timeZone' is not valid.",
+        ),
+        (
+            "klines",
+            "symbol=SOLUSDT&interval=1m&timeZone=x",
+            -1130,
+            "Data sent for parameter 'timeZone' is not valid.",
+        ),
+        ("exchangeInfo", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        ("exchangeInfo", 'symbols=["SOLUSDT","NOSUCH"]', -1121, "Invalid symbol."),
+        (
+            "exchangeInfo",
+            'symbol=SOLUSDT&symbols=["SOLUSDT"]',
+            -1128,
+            "Combination of optional parameters invalid.",
+        ),
+        (
+            "exchangeInfo",
+            "symbol=SOLUSDT&permissions=SPOT",
+            -1128,
+            "Combination of optional parameters invalid.",
+        ),
+        (
+            "exchangeInfo",
+            "symbol=SOLUSDT&symbolStatus=TRADING",
+            -1128,
+            "Combination of optional parameters invalid.",
+        ),
+        (
+            "exchangeInfo",
+            "symbols=SOLUSDT",
+            -1135,
+            "JSON sent for parameter 'symbols' is not valid",
+        ),
+        (
+            "exchangeInfo",
+            'symbols=["SOLUSDT","SOLUSDT"]',
+            -1151,
+            "Symbol is present multiple times in the list.",
+        ),
+        ("exchangeInfo", "symbols=[]", -1105, "Parameter 'symbols' was empty."),
+        (
+            "exchangeInfo",
+            'symbols=["solusdt"]',
+            -1100,
+            f"Illegal characters found in parameter 'symbols'; legal range is '{SYMBOL_RANGE}'.",
+        ),
+        ("exchangeInfo", "symbolStatus=OPEN", -1122, "Invalid symbolStatus."),
+        (
+            "exchangeInfo",
+            "permissions=NONE",
+            -1130,
+            "Data sent for parameter 'permissions' is not valid.",
+        ),
+        (
+            "exchangeInfo",
+            "showPermissionSets=maybe",
+            -1130,
+            "Data sent for parameter 'showPermissionSets' is not valid.",
+        ),
+    ],
+)
+def test_wrong_parameters_get_the_exchanges_errors(server, path, query, code, message):
+    """Each mistake has its own code and message, and HTTP 400."""
+    reply = get(server, f"/api/v3/{path}", query)
+    assert reply.status == 400
+    assert reply.headers["Content-Type"] == JSON_TYPE
+    assert msgspec.json.decode(reply.body) == {"code": code, "msg": message}
+
+
+def test_a_bad_time_unit_is_refused(server):
+    """Only the four listed spellings are units."""
+    reply = get(server, "/api/v3/time", **{"X-MBX-TIME-UNIT": "Second"})
+    assert reply.status == 400
+    assert msgspec.json.decode(reply.body) == {
+        "code": -1194,
+        "msg": "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.",
+    }
+
+
+@given(
+    st.sampled_from(["ping", "time", "exchangeInfo", "trades", "aggTrades", "klines", "x"]),
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["symbol", "symbols", "limit", "fromId", "startTime", "timeZone", "interval", "x"]
+            ),
+            st.text(max_size=8) | st.sampled_from(["SOLUSDT", "1m", '["SOLUSDT"]', "5"]),
+        ),
+        max_size=4,
+    ),
+)
+def test_any_query_is_answered(path, pairs):
+    """Whatever is sent, the answer is a 200, a 400 with a code, or a 404."""
+    query = "&".join(f"{name}={value}" for name, value in pairs)
+    reply = get(RestServer(FakeData(), IpBudget()), f"/api/v3/{path}", query)
+    assert reply.status in {200, 400, 404}
+    if reply.status == 400:
+        assert msgspec.json.decode(reply.body)["code"] < 0

@@ -1,0 +1,104 @@
+"""The recordings, played through the whole hub, and judged by what a WebSocket client ends with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.reference import candles_of, minutes_of, roll_up, trades_in
+from tests.end_to_end.running_hub import collect, running_hub
+
+PAIRS = ("spot_btcusdt_20240808.gz", "spot_ethusdt_20240808.gz")
+TEN_SYMBOLS = "BINANCE-b38f7c.0.gz"
+Message = dict[str, Any]
+
+
+async def play(
+    data_dir: Path, files: list[Path], *, speed: str, within_s: float
+) -> dict[str, dict[int, Message]]:
+    """Replay `files` and return the newest issue of each second that a client received."""
+    source = "replay:" + ",".join(str(path) for path in files)
+    async with running_hub(data_dir, market_source=source, replay_speed=speed) as hub:
+        last: dict[str, int] = {}
+        for path in files:
+            for symbol, trades in trades_in(path).items():
+                last[symbol] = trades[-1]["second"]
+
+        def finished(received: list[Message]) -> bool:
+            if hub.source_state != "ended":
+                return False
+            seen = {(each["symbol"], each["open_time"]) for each in received}
+            return all(end in seen for end in last.items())
+
+        received = await collect(hub, finished, within_s=within_s)
+        assert hub.snapshot()["status"] == "ended"
+        assert hub.bus.failures == 0
+        for status in hub.symbols():
+            assert status.bad_frames == 0
+            assert status.mismatched == 0
+            assert status.open_holes == 0
+    newest: dict[str, dict[int, Message]] = {}
+    for message in received:
+        assert message["source"] == "replay"
+        before = newest.setdefault(message["symbol"], {}).get(message["open_time"])
+        assert message["revision"] == (0 if before is None else before["revision"] + 1)
+        newest[message["symbol"]][message["open_time"]] = message
+    return newest
+
+
+def check(found: dict[int, Message], expected: dict[int, dict[str, Any]]) -> None:
+    """Assert that every candle equals the truth, and that all but the torn ends are complete."""
+    assert sorted(found) == sorted(expected)
+    for second, candle in expected.items():
+        assert {name: found[second][name] for name in candle} == candle
+    first, last = min(expected), max(expected)
+    assert not found[first]["complete"]
+    incomplete = [second for second, candle in found.items() if not candle["complete"]]
+    assert set(incomplete) <= {first, last}
+
+
+async def check_the_two_pairs(
+    data_dir: Path, recordings: Path, *, speed: str, within_s: float
+) -> None:
+    """Replay both 2024 captures and compare seconds and minutes."""
+    files = [recordings / name for name in PAIRS]
+    newest = await play(data_dir, files, speed=speed, within_s=within_s)
+    expected = {
+        symbol: candles_of(trades) for path in files for symbol, trades in trades_in(path).items()
+    }
+    assert set(newest) == set(expected) == {"BTCUSDT", "ETHUSDT"}
+    for symbol, candles in expected.items():
+        check(newest[symbol], candles)
+    compared = 0
+    for (symbol, minute), truth in minutes_of(recordings / "klines_1m_spot_20240808.csv").items():
+        if min(expected[symbol]) < minute and minute + 60_000 <= max(expected[symbol]):
+            assert roll_up(newest[symbol], minute) == truth
+            compared += 1
+    assert compared == 10
+
+
+@pytest.mark.parametrize(("speed", "within_s"), [("max", 60), ("20", 60)])
+async def test_every_second_and_minute_of_the_recordings_is_exact(
+    tmp_path: Path, recordings: Path, speed: str, within_s: float
+):
+    """Every second equals a plain calculation, and the 10 complete minutes the exchange's own."""
+    await check_the_two_pairs(tmp_path, recordings, speed=speed, within_s=within_s)
+
+
+@pytest.mark.soak
+async def test_the_recordings_are_exact_at_their_own_speed(tmp_path: Path, recordings: Path):
+    """At speed 1, as it was live, every second and minute is exact."""
+    await check_the_two_pairs(tmp_path, recordings, speed="1", within_s=420)
+
+
+async def test_a_recording_of_aggregates_is_exact(tmp_path: Path, recordings: Path):
+    """Where a recording has aggregate trades only, their id ranges give the same exact seconds."""
+    path = recordings / TEN_SYMBOLS
+    newest = await play(tmp_path, [path], speed="max", within_s=60)
+    for symbol, trades in trades_in(path).items():
+        expected = candles_of(trades)
+        found = newest[symbol]
+        for second, candle in expected.items():
+            assert {name: found[second][name] for name in candle} == candle

@@ -1,0 +1,312 @@
+"""What each call answers, byte for byte where clients rely on it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.errors import ExchangeUnavailable, StateUnreadable
+from app.gateways.rest.config import RestConfig
+from app.gateways.rest.endpoints import loudly, pretty
+from tests.gateways.rest.fakes import Caller, Hub, candle, publication, trade
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """Return a hub that follows BTCUSDT and ETHUSDT, without limits."""
+    return Hub()
+
+
+@pytest.fixture
+def client(hub: Hub) -> Caller:
+    """Return a client of the hub."""
+    return hub.client()
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/", b'{"message":"Crypto Price Streaming Platform is active"}'),
+        ("/symbols", b'{"symbols":["BTCUSDT","ETHUSDT"]}'),
+        ("/symbols/available", b'{"count":3,"symbols":["BNBUSDT","BTCUSDT","ETHUSDT"]}'),
+        ("/health/live", b'{"status":"live"}'),
+        ("/health/ready", b'{"status":"ready"}'),
+    ],
+)
+def test_plain_calls_answer_exactly(client: Caller, path: str, body: bytes) -> None:
+    """The answer is this JSON and nothing around it."""
+    answer = client.get(path)
+    assert (answer.status_code, answer.content) == (200, body)
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_a_symbol_is_added_in_any_case(hub: Hub, client: Caller) -> None:
+    """POST /add_symbol wants the symbol in upper case and says so."""
+    answer = client.post("/add_symbol", json={"symbol": "bnbUSDT"})
+    assert answer.status_code == 200
+    assert answer.content == b'{"message":"Subscribed to BNBUSDT","symbol":"BNBUSDT"}'
+    assert hub.registry.active() == ["BNBUSDT", "BTCUSDT", "ETHUSDT"]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "error"),
+    [
+        ("nosuch", "UnknownSymbol"),
+        ("btcusdt", "SymbolAlreadyActive"),
+        ("oldusdt", "SymbolNotTrading"),
+        ("btc usdt", "InvalidSymbol"),
+        ("", "InvalidSymbol"),
+        ("x" * 60_000, "InvalidSymbol"),
+    ],
+)
+def test_what_cannot_be_added_is_400(client: Caller, symbol: str, error: str) -> None:
+    """The answer says which rule the symbol breaks, shortly."""
+    answer = client.post("/add_symbol", json={"symbol": symbol})
+    assert answer.status_code == 400
+    assert answer.json()["error"] == error
+    assert set(answer.json()) == {"error", "detail"}
+    assert len(answer.content) < 300
+
+
+def test_nothing_can_be_checked_before_the_list_is_known(hub: Hub, client: Caller) -> None:
+    """Until the exchange's list is there, listing and adding are 503 with a time to come back."""
+    hub.registry.listed = None
+    for answer in (
+        client.get("/symbols/available"),
+        client.post("/add_symbol", json={"symbol": "btcusdt"}),
+    ):
+        assert answer.status_code == 503
+        assert answer.json()["error"] == "SymbolsNotLoaded"
+        assert answer.headers["retry-after"] == "2"
+
+
+def test_a_failing_exchange_is_503(hub: Hub, client: Caller) -> None:
+    """An error that passes by itself says so; its name is that of the error."""
+    hub.registry.failure = ExchangeUnavailable("HTTP 500")
+    answer = client.post("/add_symbol", json={"symbol": "btcusdt"})
+    assert (answer.status_code, answer.json()["error"]) == (503, "ExchangeUnavailable")
+    assert answer.headers["retry-after"] == "2"
+
+
+def test_an_error_of_ours_is_not_told(hub: Hub, client: Caller) -> None:
+    """What is no caller's business is 500 without its text."""
+    hub.registry.failure = StateUnreadable("secret path")
+    answer = client.post("/add_symbol", json={"symbol": "btcusdt"})
+    assert (answer.status_code, answer.json()["error"]) == (500, "InternalError")
+    assert "secret" not in answer.text
+
+
+def test_a_symbol_is_removed_once(client: Caller) -> None:
+    """DELETE says what was ended; a second one finds nothing."""
+    answer = client.delete("/remove_symbol/btcusdt")
+    assert (answer.status_code, answer.content) == (200, b'{"message":"Unsubscribed from BTCUSDT"}')
+    again = client.delete("/remove_symbol/BTCUSDT")
+    assert (again.status_code, again.json()["error"]) == (404, "SymbolNotActive")
+
+
+def test_the_last_trade_keeps_its_digits(hub: Hub, client: Caller) -> None:
+    """GET /tick answers the promised shape with the exchange's digits."""
+    hub.view.apply(publication(trade()))
+    answer = client.get("/tick/btcusdt")
+    assert answer.content == (
+        b'{"symbol":"BTCUSDT","price":53250.50,"qty":0.05234,'
+        b'"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"id":7}'
+    )
+
+
+def test_the_last_candle_keeps_its_digits(hub: Hub, client: Caller) -> None:
+    """GET /ohlc answers the newest issue of the newest second with the promised fields first."""
+    hub.view.apply(publication(candle(revision=1)))
+    hub.view.apply(publication(candle(revision=0)))
+    answer = client.get("/ohlc/BtcUsdt")
+    assert answer.content.startswith(
+        b'{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+        b'"high":43275.00,"low":43240.20,"close":43260.75,'
+    )
+    assert answer.json()["revision"] == 1
+    assert answer.json()["source"] == "simulated"
+
+
+@pytest.mark.parametrize("call", ["tick", "ohlc"])
+def test_before_the_first_data_there_is_none(client: Caller, call: str) -> None:
+    """A followed symbol without data is 404, and another error than one that is not followed."""
+    assert client.get(f"/{call}/btcusdt").json()["error"] == "NoDataYet"
+    assert client.get(f"/{call}/btcusdt").status_code == 404
+    assert client.get(f"/{call}/bnbusdt").json()["error"] == "SymbolNotActive"
+    assert client.get(f"/{call}/bnbusdt").status_code == 404
+
+
+@pytest.mark.parametrize("call", ["tick", "ohlc"])
+def test_what_was_removed_is_shown_no_more(hub: Hub, client: Caller, call: str) -> None:
+    """Data of a symbol that is not followed any longer is old, so it is not shown."""
+    hub.view.apply(publication(trade()))
+    hub.view.apply(publication(candle()))
+    client.delete("/remove_symbol/btcusdt")
+    assert client.get(f"/{call}/btcusdt").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        ("/tick/", 404, "NotFound"),
+        ("/tick/btc/usdt", 404, "NotFound"),
+        ("/tick/btc%2Fusdt", 404, "NotFound"),
+        ("/tick/%00", 400, "InvalidSymbol"),
+        ("/tick/%ff%fe", 400, "InvalidSymbol"),
+        ("/tick/%E2%82%AC", 400, "InvalidSymbol"),
+        ("/tick/%D1%84", 404, "SymbolNotActive"),
+        ("/tick/btc%20usdt", 400, "InvalidSymbol"),
+        ("/tick/%", 400, "InvalidSymbol"),
+        ("/tick/..", 400, "SymbolNotActive"),
+        ("/tick/" + "x" * 10_000, 400, "InvalidSymbol"),
+    ],
+)
+def test_a_strange_symbol_in_the_path_is_told(
+    client: Caller, path: str, status: int, error: str
+) -> None:
+    """What cannot be a symbol is 400, what is no path 404, and the answer stays short."""
+    answer = client.get(path)
+    if path != "/tick/..":  # clients take it for the path above
+        assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert len(answer.content) < 300
+
+
+def test_the_status_is_the_report(hub: Hub, client: Caller) -> None:
+    """GET /status answers what the hub reports, made-up markets shown as such, laid out."""
+    hub.status.report = {"source": "simulated", "symbols": [], "uptime_s": 5}
+    answer = client.get("/status")
+    assert answer.json() == {"source": "simulated", "simulated": True, "symbols": [], "uptime_s": 5}
+    assert answer.text.startswith('{\n  "source": "simulated",\n  "simulated": true,\n')
+    assert answer.headers["content-type"] == "application/json"
+
+
+def test_a_report_may_say_itself_whether_it_is_simulated() -> None:
+    """`simulated` follows from the source unless the report has a word on it."""
+    assert loudly({"source": "binance"})["simulated"] is False
+    assert loudly({"source": "replay", "simulated": True})["simulated"] is True
+    assert msgspec.json.decode(pretty(loudly({}))) == {"source": "", "simulated": False}
+
+
+def test_not_ready_says_why(hub: Hub, client: Caller) -> None:
+    """GET /health/ready is 503 with each reason until all are gone; live is live meanwhile."""
+    hub.status.reasons = [f"S{number}USDT: no data yet" for number in range(12)]
+    answer = client.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["error"] == "NotReady"
+    assert answer.json()["reasons"] == hub.status.reasons
+    assert answer.json()["detail"].endswith("S9USDT: no data yet; …")
+    assert answer.headers["retry-after"] == "2"
+    assert client.get("/health/live").status_code == 200
+
+
+def test_metrics_are_text(client: Caller) -> None:
+    """GET /metrics answers in Prometheus' form."""
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "candlewire_ready 1.0" in answer.text
+
+
+CHANGES = [("POST", "/add_symbol"), ("DELETE", "/remove_symbol/btcusdt")]
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES)
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [
+        ({"host": "evil.example"}, "HostNotAllowed"),
+        ({"host": ""}, "HostNotAllowed"),
+        ({"origin": "https://evil.example"}, "OriginNotAllowed"),
+        ({"origin": "null"}, "OriginNotAllowed"),
+    ],
+)
+def test_somebody_elses_page_changes_nothing(
+    hub: Hub, method: str, path: str, headers: dict[str, str], error: str
+) -> None:
+    """A changing call under another name or from a foreign page is refused before it is read."""
+    answer = hub.client().request(method, path, json={"symbol": "bnbusdt"}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]) == (403, error)
+    assert hub.registry.active() == ["BTCUSDT", "ETHUSDT"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"host": "localhost:8000"},
+        {"origin": "http://127.0.0.1:8000"},
+        {"origin": "http://localhost:3000"},
+        {"host": "hub.example", "origin": "https://hub.example"},
+        {"origin": "https://dash.example"},
+    ],
+)
+def test_own_and_listed_pages_may_change(headers: dict[str, str]) -> None:
+    """Without Origin, from our own name, from loopback, or when listed, calls go through."""
+    config = RestConfig(
+        default_limit="0",
+        allowed_hosts=("hub.example",),
+        allowed_origins=("https://dash.example",),
+    )
+    answer = Hub(config).client().delete("/remove_symbol/btcusdt", headers=headers)
+    assert answer.status_code == 200
+
+
+def test_reading_is_not_bound_to_a_name(client: Caller) -> None:
+    """Calls that change nothing are answered under any name."""
+    assert client.get("/symbols", headers={"host": "other.example"}).status_code == 200
+
+
+FUZZ = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+FUZZED = Hub()
+SEGMENTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@FUZZ
+@given(SEGMENTS, st.sampled_from(["GET /tick/", "GET /ohlc/", "DELETE /remove_symbol/", "GET /"]))
+def test_no_path_is_an_error_of_ours(text: str, call: str) -> None:
+    """Whatever stands in a path, the answer is below 500 and in one of our shapes."""
+    method, _, path = call.partition(" ")
+    answer = FUZZED.client().request(method, path + "".join(f"%{b:02x}" for b in text.encode()))
+    assert answer.status_code < 500
+    answer.json()
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@FUZZ
+@given(
+    JSON_VALUES.map(lambda value: msgspec.json.encode({"symbol": value}))
+    | st.binary(max_size=60)
+    | st.dictionaries(st.text(max_size=9), JSON_VALUES, max_size=3).map(msgspec.json.encode)
+)
+def test_no_body_is_an_error_of_ours(body: bytes) -> None:
+    """Whatever bytes come as a body, the answer is below 500 and in the shape of errors."""
+    answer = FUZZED.client().post(
+        "/add_symbol", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in {200, 400, 422}
+    assert answer.status_code == 200 or set(answer.json()) == {"error", "detail"}
+
+
+@FUZZ
+@given(
+    st.sampled_from(
+        ["host", "origin", "accept", "content-type", "content-length", "if-none-match", "range"]
+    ),
+    st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=255), max_size=40),
+    st.sampled_from([*CHANGES, ("GET", "/metrics"), ("GET", "/docs"), ("GET", "/static/docs.js")]),
+)
+def test_no_header_is_an_error_of_ours(name: str, value: str, call: tuple[str, str]) -> None:
+    """Whatever stands in a header, the answer is below 500."""
+    headers = [(name.encode(), value.strip().encode("latin-1"))]
+    assert FUZZED.client().request(*call, headers=headers).status_code < 500

@@ -1,0 +1,213 @@
+"""Limits: the bounded memory, the texts of limits, who counts as one caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.requests import Request
+
+from app.errors import InvalidSetting
+from app.gateways.rest.config import RestConfig
+from app.gateways.rest.limits import RouteLimits, WindowStorage, address_of, check_limit
+from tests.gateways.rest.fakes import Hub, LedClock
+
+
+def limits_of(clock: LedClock | None = None, default: str = "10/second") -> RouteLimits:
+    """Return the limits of two routes."""
+    return RouteLimits(
+        ["tick", "ohlc"], default=default, limits={"ohlc": "0"}, clock=clock or LedClock()
+    )
+
+
+def request_from(address: str | None) -> Request:
+    """Return a request of a caller."""
+    client = None if address is None else (address, 5)
+    return Request({"type": "http", "client": client, "headers": []})
+
+
+def test_calls_count_until_their_window_is_over() -> None:
+    """A window moves with time: each call counts for exactly so long."""
+    clock = LedClock()
+    storage = WindowStorage(clock=clock)
+    assert storage.acquire_entry("a", 2, 1)
+    clock.seconds += 0.6
+    assert storage.acquire_entry("a", 2, 1)
+    assert not storage.acquire_entry("a", 2, 1)
+    clock.seconds += 0.4
+    assert storage.acquire_entry("a", 2, 1)
+    assert storage.get_moving_window("a", 2, 1) == (1000.6, 2)
+
+
+def test_a_refused_call_does_not_count() -> None:
+    """Whoever keeps calling while refused does not lengthen the wait."""
+    clock = LedClock()
+    storage = WindowStorage(clock=clock)
+    storage.acquire_entry("a", 1, 1)
+    for _ in range(4):
+        clock.seconds += 0.25
+        storage.acquire_entry("a", 1, 1)
+    assert storage.get_moving_window("a", 1, 1) == (1001.0, 1)
+
+
+def test_memory_is_bounded() -> None:
+    """Past the bound the caller unseen for longest is forgotten, the others stay."""
+    storage = WindowStorage(clock=LedClock(), keys=2)
+    for key in ("a", "b", "a", "c"):
+        storage.acquire_entry(key, 5, 1)
+    assert len(storage) == 2
+    assert (storage.get("a"), storage.get("b"), storage.get("c")) == (2, 0, 1)
+
+
+def test_memory_can_be_cleared() -> None:
+    """One key or all are forgotten on request; memory itself never fails."""
+    storage = WindowStorage(clock=LedClock())
+    storage.acquire_entry("a", 5, 1)
+    storage.acquire_entry("b", 5, 1)
+    storage.clear("a")
+    assert storage.reset() == 1
+    assert storage.check()
+    assert storage.base_exceptions == ()
+
+
+def test_fixed_windows_are_not_kept() -> None:
+    """The other way of counting is refused rather than done wrongly."""
+    storage = WindowStorage(clock=LedClock())
+    with pytest.raises(NotImplementedError):
+        storage.incr("a", 1)
+    with pytest.raises(NotImplementedError):
+        storage.get_expiry("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [
+        ("10/second", "10/second"),
+        (" 5 per 2 minutes ", "5 per 2 minutes"),
+        ("10/second;100/minute", "10/second;100/minute"),
+        ("0", None),
+    ],
+)
+def test_limits_are_read(text: str, limit: str | None) -> None:
+    """A limit is a count per time, several of them, or 0 for none."""
+    assert check_limit("tick", text) == limit
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "10", "ten/second", "-1/second", "10/fortnight", "0/second", "100001/day", "1/sec;"],
+)
+def test_a_wrong_limit_is_named(text: str) -> None:
+    """A limit that cannot be read stops the start; SlowAPI alone would run without any."""
+    with pytest.raises(InvalidSetting) as caught:
+        check_limit("tick", text)
+    assert "tick" in caught.value.key
+    assert caught.value.value == text
+
+
+def test_a_limit_for_no_route_is_named() -> None:
+    """A name that no route has is a mistake, not a limit for nothing."""
+    with pytest.raises(InvalidSetting) as caught:
+        RouteLimits(["tick"], default="0", limits={"tock": "1/second"}, clock=LedClock())
+    assert "tock" in str(caught.value)
+
+
+def test_limits_are_told_in_words() -> None:
+    """People read a limit in words; a route without one has none."""
+    limits = limits_of(default="10/second;100/minute")
+    assert limits.text("tick") == "10 per 1 second and 100 per 1 minute"
+    assert limits.text("ohlc") is None
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("somebody", "somebody"),
+        ("x" * 500, "x" * 64),
+        (None, "127.0.0.1"),
+    ],
+)
+def test_a_caller_is_an_address_or_a_network(address: str | None, counted: str) -> None:
+    """IPv4 counts by address, IPv6 by the /64 that one household has."""
+    assert address_of(request_from(address)) == counted
+
+
+def test_nothing_of_the_surroundings_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither .env in the working directory nor the environment changes the limits."""
+    (tmp_path / ".env").write_bytes(b'RATELIMIT_ENABLED="false"\nRATELIMIT_DEFAULT="1/hour"\n\xff')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RATELIMIT_ENABLED", "")
+    monkeypatch.setenv("RATELIMIT_APPLICATION", "1/hour")
+    monkeypatch.setenv("RATELIMIT_STORAGE_URL", "redis://nowhere")
+    client = Hub(RestConfig()).client()
+    assert [client.get("/symbols").status_code for _ in range(11)] == [200] * 10 + [429]
+
+
+def test_what_is_left_is_told() -> None:
+    """Each counted answer says the limit, what is left and when all of it is back."""
+    hub = Hub(RestConfig(default_limit="2/minute"))
+    client = hub.client()
+    client.get("/symbols")
+    hub.clock.seconds += 10.5
+    second = client.get("/symbols").headers
+    assert second["x-ratelimit-limit"] == "2"
+    assert second["x-ratelimit-remaining"] == "0"
+    assert second["x-ratelimit-reset"] == "50"
+    assert "retry-after" not in second
+
+
+def test_one_call_too_many_says_when_to_return() -> None:
+    """429 names the limit; after Retry-After the call is let through."""
+    hub = Hub(RestConfig(limits={"symbols": "2/minute"}))
+    client = hub.client()
+    for _ in range(2):
+        client.get("/symbols")
+    hub.clock.seconds += 10.5
+    refused = client.get("/symbols")
+    assert refused.status_code == 429
+    assert refused.json()["error"] == "RateLimitExceeded"
+    assert "2 per 1 minute" in refused.json()["detail"]
+    assert refused.headers["retry-after"] == "50"
+    hub.clock.seconds += 50
+    assert client.get("/symbols").status_code == 200
+
+
+def test_callers_and_routes_are_counted_apart() -> None:
+    """One caller's calls of one route use up nobody else's and no other route's."""
+    hub = Hub(RestConfig(default_limit="1/second"))
+    first, second = hub.client(), hub.client(address="10.0.0.2")
+    assert first.get("/symbols").status_code == 200
+    assert first.get("/symbols").status_code == 429
+    assert second.get("/symbols").status_code == 200
+    assert first.get("/").status_code == 200
+
+
+def test_all_symbols_of_a_route_are_one_route() -> None:
+    """Asking for another symbol each time does not get around the limit."""
+    hub = Hub(RestConfig(default_limit="2/second"))
+    client = hub.client()
+    answers = [client.get(f"/tick/{name}").status_code for name in ("btcusdt", "ethusdt", "x")]
+    assert answers == [404, 404, 429]
+
+
+def test_a_header_does_not_make_another_caller() -> None:
+    """Nobody is believed who says that he forwards for somebody else."""
+    client = Hub(RestConfig(default_limit="1/second")).client()
+    answers = [
+        client.get("/symbols", headers={"X-Forwarded-For": f"6.6.6.{n}", "X_FORWARDED_FOR": str(n)})
+        for n in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [200, 429]
+
+
+def test_malformed_calls_count_too() -> None:
+    """Whoever sends nonsense is limited like everybody."""
+    client = Hub(RestConfig(default_limit="2/second")).client()
+    answers = [client.post("/add_symbol", content=b"{").status_code for _ in range(3)]
+    assert answers == [415, 415, 429]

@@ -1,0 +1,610 @@
+"""The simulated exchange over real loopback sockets, seen by independent clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Opcode
+
+from app.clock import SystemClock
+from app.errors import BadCapture, InvalidSetting, PortInUse
+from app.simulator.config import SimulatorConfig
+from app.simulator.exchange import Simulator
+
+ROOT = Path(__file__).resolve().parents[2]
+BUSY = ("btcusdt", "ethusdt", "bnbusdt", "solusdt")
+TRADES = "/stream?streams=" + "/".join(f"{name}@trade" for name in BUSY)
+
+
+@contextlib.asynccontextmanager
+async def running(**options: Any) -> AsyncIterator[Simulator]:
+    """Run a simulator with these settings on free ports."""
+    simulator = Simulator(SimulatorConfig(**{"history_s": 120, **options}), clock=SystemClock())
+    await simulator.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(simulator.run())
+        try:
+            yield simulator
+        finally:
+            await simulator.stop()
+
+
+@contextlib.asynccontextmanager
+async def client(simulator: Simulator) -> AsyncIterator[httpx.AsyncClient]:
+    """Open an HTTP client to its REST port."""
+    async with httpx.AsyncClient(base_url=simulator.rest_url, trust_env=False) as opened:
+        yield opened
+
+
+def dial(simulator: Simulator, target: str, **options: Any) -> connect:
+    """Return a connection to be entered."""
+    return connect(simulator.stream_url + target, proxy=None, **options)
+
+
+async def received(socket: ClientConnection, within: float = 5.0) -> Any:
+    """Return the next message, decoded."""
+    async with asyncio.timeout(within):
+        return msgspec.json.decode(await socket.recv())
+
+
+async def closing(socket: ClientConnection, within: float = 8.0) -> tuple[int, str]:
+    """Return how the connection ends."""
+    async with asyncio.timeout(within):
+        with pytest.raises(ConnectionClosed) as caught:
+            while True:
+                await socket.recv()
+    close = caught.value.rcvd
+    return (close.code, close.reason) if close is not None else (1006, "")
+
+
+async def inject(http: httpx.AsyncClient, *faults: dict[str, Any]) -> None:
+    """Let faults happen."""
+    reply = await http.post("/simulator/faults", json=list(faults))
+    assert reply.json() == {"added": len(faults)}
+
+
+async def test_rest_and_streams_are_one_market():
+    """Trades of the stream have consecutive ids, and REST answers with the same ones."""
+    async with running(keep_truth=True) as simulator, client(simulator) as http:
+        async with dial(simulator, "/stream?streams=btcusdt@trade/btcusdt@kline_1s") as socket:
+            frames = [await received(socket) for _ in range(12)]
+        assert {frame["stream"] for frame in frames} <= {"btcusdt@trade", "btcusdt@kline_1s"}
+        trades = [f["data"] for f in frames if f["stream"] == "btcusdt@trade"]
+        ids = [trade["t"] for trade in trades]
+        assert ids == list(range(ids[0], ids[0] + len(ids)))
+        rows = (
+            await http.get(
+                "/api/v3/historicalTrades",
+                params={"symbol": "BTCUSDT", "fromId": ids[0], "limit": len(ids)},
+            )
+        ).json()
+        assert [(row["id"], row["price"], row["time"]) for row in rows] == [
+            (trade["t"], trade["p"], trade["T"]) for trade in trades
+        ]
+        truth = simulator.truth().trades["BTCUSDT"]
+        assert [t.id for t in truth][: len(ids)] == ids
+        assert simulator.status()["state"] == "running"
+
+
+async def test_klines_of_every_interval_are_pushed():
+    """kline_1s comes closed each second, longer ones while they form, every two."""
+    async with (
+        running() as simulator,
+        dial(simulator, "/ws/qtumeth@kline_1s/qtumeth@kline_1m/qtumeth@kline_1d@+08:00") as socket,
+    ):
+        frames = [(await received(socket))["k"] for _ in range(6)]
+    assert {frame["i"] for frame in frames} == {"1s", "1m", "1d"}
+    for frame in frames:
+        assert frame["x"] == (frame["i"] == "1s")
+
+
+async def test_the_handshake_takes_what_clients_send():
+    """Unknown names, prefixes, numbers as names and SUBSCRIBE all work; other paths are 404."""
+    async with running() as simulator:
+        async with dial(simulator, "/stream-sim/ws/0") as socket:
+            await socket.send('{"method":"SUBSCRIBE","params":["ethusdt@trade"],"id":1}')
+            frames = [await received(socket) for _ in range(3)]
+            assert {"result": None, "id": 1} in frames
+            assert any(frame.get("e") == "trade" for frame in frames)
+        for target, status in (("/nowhere", 404), ("/ws?timeUnit=WEEK", 400)):
+            with pytest.raises(InvalidStatus) as caught:
+                await dial(simulator, target).__aenter__()
+            assert caught.value.response.status_code == status
+
+
+async def test_pings_carry_the_time_and_a_pong_is_due():
+    """A ping's payload is the time in ms; who never answers is closed with 1008."""
+    async with running(ping_interval_s=0.2, pong_timeout_s=0.5) as simulator:
+        async with dial(simulator, "/ws") as socket:
+            await asyncio.sleep(1.0)
+            assert socket.state.name == "OPEN", "an answering client stays"
+        reader, writer = await raw_client(simulator, "/ws")
+        payload = (await frame_of(reader, Opcode.PING)).decode()
+        assert abs(int(payload) - SystemClock().now_us() // 1000) < 5_000
+        close = await frame_of(reader, Opcode.CLOSE)
+        assert (int.from_bytes(close[:2], "big"), close[2:]) == (1008, b"Pong timeout")
+        writer.close()
+        assert simulator.status()["missed_pongs"] == 1
+
+
+async def raw_client(
+    simulator: Simulator, target: str
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return a connection whose frames are read by hand."""
+    port = int(simulator.stream_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(
+        f"GET {target} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
+async def frame_of(reader: asyncio.StreamReader, opcode: int, within: float = 5.0) -> bytes:
+    """Return the payload of the next frame with this opcode; all are short."""
+    async with asyncio.timeout(within):
+        while True:
+            first, length = await reader.readexactly(2)
+            if length == 126:
+                length = int.from_bytes(await reader.readexactly(2), "big")
+            payload = await reader.readexactly(length)
+            if first & 0x0F == opcode:
+                return payload
+
+
+async def test_a_connection_ends_after_its_life():
+    """The 24 hours are configurable."""
+    async with running(life_s=0.3) as simulator, dial(simulator, "/ws") as socket:
+        assert (await closing(socket))[0] == 1001
+        assert simulator.status()["ended_lives"] == 1
+
+
+async def test_six_messages_in_a_second_are_too_many():
+    """Five messages a second are taken, pongs among them; the sixth closes with 1008."""
+    async with running() as simulator:
+        async with dial(simulator, "/ws") as socket:
+            for number in range(6):
+                await socket.send(f'{{"method":"LIST_SUBSCRIPTIONS","id":{number}}}')
+            assert await closing(socket) == (1008, "Too many requests")
+        async with dial(simulator, "/ws") as socket:
+            for _ in range(6):
+                await socket.pong()
+            assert await closing(socket) == (1008, "Too many requests")
+        assert simulator.status()["limit_closes"] == 2
+
+
+async def test_three_hundred_dials_are_taken_and_no_more():
+    """The 301st connection of an address within five minutes is refused in the handshake."""
+    async with running() as simulator:
+        port = int(simulator.stream_url.rpartition(":")[2])
+        answers = []
+        for _ in range(303):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(
+                b"GET /ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            answers.append((await reader.readline()).split()[1])
+            writer.close()
+        assert answers[:300] == [b"101"] * 300
+        assert answers[-1] == b"429"
+
+
+async def test_rest_weights_are_counted_and_enforced():
+    """6000 a minute: 429 with Retry-After, then 418 for who goes on."""
+    async with running() as simulator, client(simulator) as http:
+        first = await http.get("/api/v3/time")
+        assert first.headers["x-mbx-used-weight-1m"] == "1"
+        statuses = []
+        for _ in range(320):
+            reply = await http.get("/api/v3/exchangeInfo?symbol=BTCUSDT")
+            statuses.append(reply.status_code)
+        assert statuses[:290] == [200] * 290
+        assert 429 in statuses
+        assert statuses[-1] == 418
+        assert int(reply.headers["retry-after"]) > 60
+        assert simulator.status()["rest"]["bans"] == 1
+
+
+async def test_exchange_info_lists_every_symbol():
+    """PRICE_FILTER comes first on every row, and a halted symbol is among them."""
+    async with running() as simulator, client(simulator) as http:
+        rows = (await http.get("/api/v3/exchangeInfo")).json()["symbols"]
+        assert [row["symbol"] for row in rows] == list(simulator.symbols)
+        assert all(row["filters"][0]["filterType"] == "PRICE_FILTER" for row in rows)
+        assert [row["symbol"] for row in rows if row["status"] != "TRADING"] == ["LUNAUSDT"]
+        assert (await http.get("/api/v3/klines?symbol=LUNAUSDT&interval=1s")).json() == []
+        assert (await http.get("/api/v3/nothing")).status_code == 404
+
+
+# Faults
+
+
+async def test_close_and_reset_reach_those_who_are_meant():
+    """A symbol's connections are closed or reset, the others stay."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws/btcusdt@trade") as btc,
+        dial(simulator, "/ws/ethusdt@trade") as eth,
+        dial(simulator, "/ws/solusdt@trade") as sol,
+    ):
+        await inject(
+            http,
+            {"kind": "close", "symbol": "BTCUSDT", "code": 1012, "reason": "restart"},
+            {"kind": "reset", "symbol": "ETHUSDT"},
+        )
+        assert await closing(btc) == (1012, "restart")
+        assert await closing(eth) == (1006, "")
+        assert (await received(sol))["s"] == "SOLUSDT"
+        faults = (await http.get("/simulator/status")).json()["faults"]
+        assert faults["struck"] == {"close": 1, "reset": 1}
+
+
+async def test_server_shutdown_is_announced_before_the_close():
+    """Everybody gets the notice in the form of their connection, and is closed `lead` later."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws") as raw,
+        dial(simulator, "/stream") as combined,
+    ):
+        await inject(http, {"kind": "server_shutdown", "lead": 0.3})
+        assert (await received(raw))["e"] == "serverShutdown"
+        assert (await received(combined))["stream"] == "!serverShutdown"
+        assert (await closing(raw))[0] == 1001
+        assert (await closing(combined))[0] == 1001
+
+
+async def test_half_open_is_silence_without_an_end():
+    """No data, no pong, no close."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, TRADES, ping_interval=None, close_timeout=0.1) as socket,
+    ):
+        await inject(http, {"kind": "half_open"})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while True:
+                    await socket.recv()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await (await socket.ping())
+        assert simulator.status()["faults"]["struck"] == {"half_open": 1}
+
+
+async def test_a_stall_stops_data_but_not_pongs():
+    """Data stops for the duration, pings are answered, and then data goes on."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, TRADES) as socket,
+    ):
+        await received(socket)
+        await inject(http, {"kind": "stall", "duration": 1.5})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                while True:
+                    await socket.recv()
+        async with asyncio.timeout(1.0):
+            await (await socket.ping())
+        assert (await received(socket))["data"]["e"] == "trade"
+        assert simulator.status()["faults"]["struck"]["stall"] > 0
+
+
+async def test_frames_are_dropped_doubled_and_delayed():
+    """Each is counted, and seen in the ids."""
+    async with (
+        running(keep_truth=True) as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws/btcusdt@trade") as btc,
+        dial(simulator, "/ws/ethusdt@trade") as eth,
+        dial(simulator, "/ws/solusdt@trade") as sol,
+    ):
+        await inject(
+            http,
+            {"kind": "drop", "symbol": "BTCUSDT", "count": 2},
+            {"kind": "duplicate", "symbol": "ETHUSDT", "count": 3},
+            {"kind": "delay", "symbol": "SOLUSDT", "count": 1, "delay": 1.5},
+        )
+        async with asyncio.timeout(15):
+            while set(simulator.status()["faults"]["struck"]) < {"drop", "duplicate", "delay"}:
+                await asyncio.sleep(0.05)
+            numbers = {"BTCUSDT": [(await received(btc))["t"] for _ in range(3)]}
+            numbers["ETHUSDT"] = [(await received(eth))["t"] for _ in range(6)]
+            numbers["SOLUSDT"] = [(await received(sol))["t"] for _ in range(12)]
+        published = {s: [t.id for t in ts] for s, ts in simulator.truth().trades.items()}
+    assert len(set(numbers["ETHUSDT"])) < 6
+    late = numbers["SOLUSDT"]
+    assert late != sorted(late)
+    assert sorted(late) == list(range(min(late), min(late) + 12))
+    begin = published["BTCUSDT"].index(numbers["BTCUSDT"][-1])
+    assert begin >= len(numbers["BTCUSDT"]) + 1, "two are missing before"
+
+
+@pytest.mark.parametrize("form", ["truncated", "wrong_types", "not_a_number", "empty", "nested"])
+async def test_garbage_text_is_sent(form):
+    """Broken messages arrive as they are; the connection lives on."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws") as socket,
+    ):
+        await inject(http, {"kind": "garbage", "form": form, "count": 2, "size": 5000})
+        async with asyncio.timeout(5):
+            first, second = await socket.recv(), await socket.recv()
+        assert first == second
+        assert isinstance(first, str)
+
+
+async def test_garbage_that_breaks_the_protocol_is_sent():
+    """Binary and huge messages arrive; a frame of nonsense ends the client's connection."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws") as socket,
+    ):
+        await inject(
+            http,
+            {"kind": "garbage", "form": "binary"},
+            {"kind": "garbage", "form": "huge", "size": 100_000},
+        )
+        async with asyncio.timeout(5):
+            assert isinstance(await socket.recv(), bytes)
+            assert len(await socket.recv()) > 100_000
+        await inject(http, {"kind": "garbage", "form": "invalid_frame"})
+        assert (await closing(socket))[0] in {1002, 1006}
+
+
+async def test_silent_subscriptions_are_acknowledged():
+    """The reply comes, no data ever does; a later subscription delivers."""
+    async with running() as simulator, client(simulator) as http:
+        await inject(http, {"kind": "ack_silent", "duration": 60})
+        subscribe = msgspec.json.encode(
+            {"method": "SUBSCRIBE", "params": [f"{name}@trade" for name in BUSY], "id": 3}
+        ).decode()
+        async with dial(simulator, "/ws") as socket:
+            await socket.send(subscribe)
+            assert await received(socket) == {"result": None, "id": 3}
+            with pytest.raises(TimeoutError):
+                await received(socket, 1.0)
+            assert (await http.delete("/simulator/faults")).json() == {"cleared": 1}
+        async with dial(simulator, TRADES) as socket:
+            assert (await received(socket))["data"]["e"] == "trade"
+
+
+@pytest.mark.parametrize("status", [429, 418, 451, 403, 500])
+async def test_rest_answers_with_a_status(status):
+    """A status is answered as often as asked, on the path that is meant."""
+    async with running() as simulator, client(simulator) as http:
+        fault = {"kind": "rest_status", "status": status, "count": 2, "retry_after": 3}
+        await inject(http, {**fault, "path": "/api/v3/time"})
+        assert (await http.get("/api/v3/ping")).status_code == 200
+        replies = [await http.get("/api/v3/time") for _ in range(3)]
+        assert [reply.status_code for reply in replies] == [status, status, 200]
+        assert replies[0].headers["retry-after"] == "3"
+
+
+async def test_dials_are_answered_with_a_status():
+    """The handshake of a stream can be refused, as a blocked region is."""
+    async with running() as simulator, client(simulator) as http:
+        await inject(http, {"kind": "dial_status", "status": 451, "count": 1})
+        with pytest.raises(InvalidStatus) as caught:
+            await dial(simulator, "/ws").__aenter__()
+        assert caught.value.response.status_code == 451
+        async with dial(simulator, "/ws"):
+            pass
+
+
+async def test_ids_begin_anew_and_statuses_change():
+    """After a reset ids are small again on both sides; BREAK shows and stops a symbol's data."""
+    async with running() as simulator, client(simulator) as http:
+        async with dial(simulator, "/ws/btcusdt@trade") as socket:
+            before = (await received(socket))["t"]
+            await inject(http, {"kind": "id_reset", "symbol": "BTCUSDT"})
+            ids = [before]
+            while ids[-1] >= before:
+                ids.append((await received(socket))["t"])
+            assert ids[-1] == 1
+            rows = (await http.get("/api/v3/historicalTrades?symbol=BTCUSDT&fromId=1")).json()
+            assert rows[0]["id"] == 1
+        await inject(http, {"kind": "symbol_status", "symbol": "BTCUSDT"})
+        info = (await http.get("/api/v3/exchangeInfo?symbol=BTCUSDT")).json()
+        assert info["symbols"][0]["status"] == "BREAK"
+        async with dial(simulator, "/ws/btcusdt@trade/btcusdt@kline_1s") as socket:
+            with pytest.raises(TimeoutError):
+                await received(socket, 1.5)
+
+
+async def test_faults_of_a_file_happen_by_time_and_by_trades(tmp_path):
+    """`at` counts from the start, `after_trades` counts trades, `every` repeats."""
+    path = tmp_path / "faults.yaml"
+    path.write_text(
+        "- {kind: close, after_trades: 5, code: 1013}\n"
+        "- {kind: symbol_status, at: 0.1, every: 0.1, symbol: ADAUSDT, symbol_status: HALT}\n"
+    )
+    async with running(faults=path) as simulator, dial(simulator, TRADES) as socket:
+        assert (await closing(socket))[0] == 1013
+        assert simulator.status()["sent"]["trade"] >= 5
+        async with asyncio.timeout(5):
+            while simulator.status()["faults"]["applied"].get("symbol_status", 0) < 3:
+                await asyncio.sleep(0.02)
+
+
+# Admin calls
+
+
+async def test_admin_calls_are_for_programs_on_this_machine():
+    """A page of a browser is refused, a wrong fault is explained, a huge body is not read."""
+    async with running() as simulator, client(simulator) as http:
+        foreign = {"Origin": "https://example.com"}
+        refused = await http.post("/simulator/faults", json=[], headers=foreign)
+        assert refused.status_code == 403
+        wrong = await http.post("/simulator/faults", json={"kind": "earthquake"})
+        assert wrong.status_code == 400
+        assert "earthquake" in wrong.json()["detail"]
+        assert (await http.post("/simulator/faults", content=b" " * 2_000_000)).status_code == 413
+
+
+# Recordings
+
+
+def recording(folder: Path, seconds: int = 4) -> Path:
+    """Return a recording with ten trades a second of two symbols."""
+    lines = []
+    for number in range(seconds * 10):
+        stamp = 1_700_000_000_100 + number * 100
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            lines.append(
+                f'{(stamp + 3) * 1_000_000} {{"stream":"{symbol.lower()}@trade","data":'
+                f'{{"e":"trade","E":{stamp},"s":"{symbol}","t":{number + 1},"p":"10.50000000",'
+                f'"q":"2.00000000","T":{stamp},"m":false,"M":true}}}}\n'
+            )
+    path = folder / "capture"
+    path.write_text("".join(lines))
+    return path
+
+
+async def test_a_recording_waits_for_its_clients(tmp_path):
+    """Nothing is played before the first subscription and a settling time; then all of it is."""
+    options: dict[str, Any] = {"replay": (recording(tmp_path),), "speed": math.inf}
+    async with running(**options, settle_s=0.3) as simulator, client(simulator) as http:
+        assert simulator.status()["state"] == "waiting"
+        assert (await http.get("/api/v3/trades?symbol=BTCUSDT")).json() == []
+        asked = (await http.get("/api/v3/time")).json()["serverTime"]
+        assert asked == 1_700_000_000_100
+        async with dial(simulator, "/ws/btcusdt@trade") as socket:
+            await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@kline_1s"],"id":1}')
+            frames = [await received(socket) for _ in range(1 + 40 + 3)]
+            assert [f["t"] for f in frames if f.get("e") == "trade"] == list(range(1, 41))
+            klines = [f["k"] for f in frames if f.get("e") == "kline"]
+            assert [(k["n"], k["f"], k["L"]) for k in klines] == [
+                (10, 10, 19),
+                (10, 20, 29),
+                (10, 30, 39),
+            ]
+            assert simulator.status()["state"] == "ended"
+            assert socket.state.name == "OPEN"
+        rows = (await http.get("/api/v3/trades?symbol=ETHUSDT&limit=1000")).json()
+        assert [row["id"] for row in rows] == list(range(1, 41))
+
+
+async def test_expected_symbols_start_a_recording_early(tmp_path):
+    """Once every expected symbol is subscribed nobody waits for the settling time."""
+    options: dict[str, Any] = {"replay": (recording(tmp_path),), "speed": math.inf}
+    expect = frozenset({"BTCUSDT", "ETHUSDT"})
+    async with running(**options, settle_s=60.0, expect=expect) as simulator:
+        async with dial(simulator, "/ws/btcusdt@trade"):
+            await asyncio.sleep(0.4)
+            assert simulator.status()["state"] == "waiting"
+            async with dial(simulator, "/ws/ethusdt@trade") as socket:
+                assert (await received(socket))["t"] == 1
+
+
+async def test_a_recording_keeps_its_pace(tmp_path):
+    """At 4 times the speed, 4 seconds take one; the exchange's time runs with them."""
+    options: dict[str, Any] = {"replay": (recording(tmp_path),), "speed": 4.0}
+    async with (
+        running(**options, settle_s=0.05) as simulator,
+        dial(simulator, "/ws/btcusdt@trade") as socket,
+    ):
+        await received(socket)
+        begun = asyncio.get_running_loop().time()
+        last: dict[str, Any] = {}
+        while last.get("t") != 40:
+            last = await received(socket)
+        took = asyncio.get_running_loop().time() - begun
+        assert took > 0.9
+        assert abs(simulator.exchange_us() // 1000 - last["T"]) < 2_000
+
+
+async def test_a_slow_reader_loses_nothing_at_full_speed(tmp_path):
+    """As fast as it is read means: nobody is left behind, however slowly they read."""
+    path = recording(tmp_path, 2_000)
+    options: dict[str, Any] = {"replay": (path,), "speed": math.inf}
+    async with (
+        running(**options, settle_s=0.05) as simulator,
+        dial(simulator, "/ws/btcusdt@trade", max_queue=4, compression=None) as slow,
+    ):
+        await asyncio.sleep(1.5)
+        assert simulator.status()["state"] == "running", "it waits for who does not read"
+        async with asyncio.timeout(30):
+            ids = [msgspec.json.decode(await slow.recv())["t"] for _ in range(20_000)]
+        assert ids == list(range(1, 20_001))
+
+
+# Starting and stopping
+
+
+async def test_what_cannot_start_says_why(tmp_path):
+    """A busy port, a missing recording and a wrong number each raise their own error."""
+    async with running() as simulator:
+        port = int(simulator.stream_url.rpartition(":")[2])
+        with pytest.raises(PortInUse) as caught:
+            await Simulator(SimulatorConfig(stream_port=port), clock=SystemClock()).start()
+        assert caught.value.setting == "--stream-port"
+    with pytest.raises(BadCapture):
+        missing = SimulatorConfig(replay=(tmp_path / "none",))
+        await Simulator(missing, clock=SystemClock()).start()
+    with pytest.raises(InvalidSetting):
+        await Simulator(SimulatorConfig(speed=0), clock=SystemClock()).start()
+
+
+def program(*arguments: str) -> subprocess.Popen[str]:
+    """Start the simulator as a program."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.simulator", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_introduces_itself_and_stops_quietly(number):
+    """It prints where it is; a signal ends it at once with status 0 and nothing on stderr."""
+    started = program("--rest-port", "0", "--stream-port", "0")
+    assert started.stdout is not None
+    lines = []
+    while not lines or "Ctrl-C" not in lines[-1]:
+        lines.append(started.stdout.readline())
+    text = "".join(lines)
+    assert "http://127.0.0.1:" in text
+    assert "BTCUSDT" in text
+    assert "python -m websockets 'ws://127.0.0.1:" in text
+    started.send_signal(number)
+    _, errors = started.communicate(timeout=5)
+    assert (started.returncode, errors) == (0, "")
+
+
+def test_the_program_helps_and_explains():
+    """--help teaches by example; what cannot work is one line and status 2."""
+    helping = program("--help")
+    text, _ = helping.communicate(timeout=20)
+    assert helping.returncode == 0
+    assert "--replay btc.gz,eth.gz --speed 10" in text
+    for arguments in (("--replay", "nowhere.gz"), ("--speed", "fast"), ("--faults", "nowhere")):
+        failing = program(*arguments)
+        out, errors = failing.communicate(timeout=20)
+        assert (failing.returncode, out) == (2, "")
+        assert errors.count("\n") == 1
+        assert errors.startswith("simulator: ")
+        assert "Traceback" not in errors

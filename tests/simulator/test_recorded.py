@@ -1,0 +1,282 @@
+"""Replaying recordings."""
+
+from __future__ import annotations
+
+import csv
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from app.errors import BadCapture
+from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.simulator.recorded import RecordedMarket
+
+BEGIN_MS = 1_700_000_000_000
+
+
+def line(at_ms: int, data: str, stream: str = "btcusdt@trade") -> str:
+    """Return a recorded frame, received `at_ms` after the beginning."""
+    return f'{(BEGIN_MS + at_ms) * 1_000_000} {{"stream":"{stream}","data":{data}}}'
+
+
+def trade(at_ms: int, id: int, price: str = "10.50", lag_ms: int = 5, symbol: str = "BTCUSDT"):
+    """Return a recorded trade matched `at_ms` after the beginning."""
+    stamp = BEGIN_MS + at_ms
+    return line(
+        at_ms + lag_ms,
+        f'{{"e":"trade","E":{stamp},"s":"{symbol}","t":{id},"p":"{price}","q":"2.00000000",'
+        f'"T":{stamp},"m":false,"M":true}}',
+        f"{symbol.lower()}@trade",
+    )
+
+
+def recorded(folder: Path, *lines: str, name: str = "capture") -> Path:
+    """Return the path of a recording of these lines."""
+    path = folder / name
+    path.write_text("".join(text + "\n" for text in lines))
+    return path
+
+
+def play(market: RecordedMarket) -> list:
+    """Return everything of a recording."""
+    return list(market.take(1 << 62, 1 << 30))
+
+
+def of(happenings: list, kind: type, symbol: str) -> list:
+    """Return the events of one kind of one symbol."""
+    return [h.event for h in happenings if isinstance(h.event, kind) and h.symbol == symbol]
+
+
+@pytest.fixture(scope="module")
+def both(recordings):
+    """Return the two files of 2024 played to the end, as (market, happenings)."""
+    market = RecordedMarket(
+        [recordings / f"spot_{name}usdt_20240808.gz" for name in ("btc", "eth")]
+    )
+    return market, play(market)
+
+
+@pytest.fixture(scope="module")
+def mixed(recordings):
+    """Return the file of 2021 played to the end, as (market, happenings)."""
+    market = RecordedMarket([recordings / "BINANCE-b38f7c.0.gz"])
+    return market, play(market)
+
+
+def test_every_real_trade_is_published_in_order(both):
+    """9,757 and 6,106 trades come with consecutive ids, at their own pace, both files as one."""
+    market, happenings = both
+    for symbol, count in (("BTCUSDT", 9_757), ("ETHUSDT", 6_106)):
+        ids = [event.id for event in of(happenings, Trade, symbol)]
+        assert ids == list(range(ids[0], ids[0] + count))
+    assert all(a.at_us <= b.at_us for a, b in pairwise(happenings))
+    assert market.next_us() is None
+    assert market.trade_streams() == {
+        "BTCUSDT": frozenset({"trade"}),
+        "ETHUSDT": frozenset({"trade"}),
+    }
+
+
+def test_the_made_klines_sum_up_to_the_exchange_s_own_minutes(both, recordings):
+    """Ten complete minutes of 2024 equal the exchange's candles to the last digit."""
+    market, happenings = both
+    with (recordings / "klines_1m_spot_20240808.csv").open() as opened:
+        rows = {(row["symbol"], int(row["open_time_ms"])): row for row in csv.DictReader(opened)}
+    compared = 0
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        minutes = market.klines(symbol, "1m", start_us=None, end_us=None, offset_us=0, limit=1000)
+        for kline in minutes:
+            row = rows.get((symbol, kline.open_time_us // 1000))
+            if row is None or not kline.closed:
+                continue
+            compared += 1
+            for column in ("open", "high", "low", "close", "volume"):
+                assert getattr(kline, column) == Decimal(row[column])
+    assert compared == 10
+    for kline in of(happenings, Kline, "BTCUSDT"):
+        assert kline.trades == (
+            kline.last_trade_id - kline.first_trade_id + 1 if kline.trades else 0
+        )
+
+
+def test_one_kline_a_second_from_the_first_whole_second_on(both):
+    """No kline is made for the second in which a recording begins, one for each that follows."""
+    market, happenings = both
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        klines = of(happenings, Kline, symbol)
+        assert all(b.open_time_us == a.open_time_us + SECOND_US for a, b in pairwise(klines))
+        first_trade = of(happenings, Trade, symbol)[0]
+        assert klines[0].open_time_us // SECOND_US == first_trade.time_us // SECOND_US + 1
+        assert klines[-1].close_time_us < of(happenings, Trade, symbol)[-1].time_us + SECOND_US
+        assert len(klines) > 340
+        assert klines[0].first_trade_id > first_trade.id
+
+
+def test_made_klines_come_when_the_exchange_would_send_them(both):
+    """A kline is sent 2 to 24 ms after its second, in the time of its own file."""
+    _, happenings = both
+    for happening in happenings:
+        if isinstance(happening.event, Kline):
+            lag_us = happening.event.event_us - happening.event.close_time_us - 1
+            assert 2_000 <= lag_us <= 24_000
+            assert 0 <= happening.at_us - happening.event.event_us < SECOND_US
+
+
+def test_every_real_aggregate_trade_is_published_in_order(mixed):
+    """The recording of 2021 has only aggTrade: ids and ranges follow each other."""
+    market, happenings = mixed
+    counts = {"DENTUSDT": 716, "ZILUSDT": 331, "MANAUSDT": 98, "BTCAUD": 20, "QTUMETH": 3}
+    for symbol, count in counts.items():
+        aggs = of(happenings, AggTrade, symbol)
+        assert len(aggs) == count
+        assert all(b.first_trade_id == a.last_trade_id + 1 for a, b in pairwise(aggs))
+    streams = market.trade_streams()
+    assert len(streams) == 10
+    assert set(streams.values()) == {frozenset({"aggTrade"})}, "silent ones have their file's"
+
+
+def test_candles_of_aggregate_trades_count_by_id_ranges(mixed):
+    """n, f and L of a made kline come from [f, l] of its aggregate trades."""
+    _, happenings = mixed
+    aggs = of(happenings, AggTrade, "DENTUSDT")
+    klines = of(happenings, Kline, "DENTUSDT")
+    assert len(klines) > 100
+    for kline in klines:
+        second = kline.open_time_us // SECOND_US
+        inside = [agg for agg in aggs if agg.time_us // SECOND_US == second]
+        assert kline.trades == sum(a.last_trade_id - a.first_trade_id + 1 for a in inside)
+        assert kline.volume == sum(a.quantity for a in inside)
+        assert kline.first_trade_id == (inside[0].first_trade_id if inside else -1)
+        assert kline.last_trade_id == (inside[-1].last_trade_id if inside else -1)
+
+
+def test_a_symbol_that_never_trades_has_no_klines(mixed):
+    """Nothing is invented where no price is known; its quotes are replayed all the same."""
+    market, happenings = mixed
+    assert of(happenings, Kline, "NEOUSDC") == []
+    assert len(of(happenings, BookTicker, "NEOUSDC")) == 508
+    assert market.symbols()["NEOUSDC"].quote_asset == "USDC"
+
+
+def test_steps_are_inferred_from_the_digits_seen(both):
+    """The most decimals of the file become tick and step."""
+    info = both[0].symbols()["BTCUSDT"]
+    assert (info.tick_size, info.step_size) == (Decimal("0.01"), Decimal("0.00001"))
+    assert (info.base_asset, info.quote_asset) == ("BTC", "USDT")
+
+
+def test_answers_hold_what_was_played_and_nothing_before(tmp_path):
+    """Before the first frame everything is empty; afterwards trades are found by id."""
+    path = recorded(tmp_path, *(trade(100 * n, 50 + n) for n in range(30)))
+    market = RecordedMarket([path])
+    assert market.trades("BTCUSDT", from_id=None, limit=10) == []
+    market.take(market.next_us() + 1_000_000, 1000)
+    held = market.trades("BTCUSDT", from_id=None, limit=1000)
+    assert [t.id for t in held] == list(range(50, 50 + len(held)))
+    assert 8 < len(held) < 13
+    assert [t.id for t in market.trades("BTCUSDT", from_id=52, limit=2)] == [52, 53]
+    assert [t.id for t in market.trades("BTCUSDT", from_id=1, limit=1)] == [50]
+    assert market.agg_trades("BTCUSDT", from_id=None, start_us=None, end_us=None, limit=10) == []
+
+
+def test_only_wholly_known_bars_are_answered(tmp_path):
+    """Neither the first, partial second nor a minute that begins before the file has a row."""
+    path = recorded(tmp_path, *(trade(500 + 400 * n, 50 + n) for n in range(10)))
+    market = RecordedMarket([path])
+    play(market)
+    ask = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 100}
+    rows = market.klines("BTCUSDT", "1s", **ask)
+    opens = [(kline.open_time_us // 1000 - BEGIN_MS) // 1000 for kline in rows]
+    assert opens == [1, 2, 3, 4]
+    assert [kline.closed for kline in rows] == [True, True, True, False]
+    assert sum(kline.trades for kline in rows) == 8
+    late = {**ask, "start_us": (BEGIN_MS + 2_001) * 1000}
+    assert [k.open_time_us // 1000 - BEGIN_MS for k in market.klines("BTCUSDT", "1s", **late)] == [
+        3_000,
+        4_000,
+    ]
+    assert market.klines("BTCUSDT", "1h", **ask) == []
+
+
+def test_empty_seconds_carry_the_close(tmp_path):
+    """A second without a trade inside the recording has a kline with ids -1."""
+    lines = [trade(100, 1, "10.00"), trade(1_200, 2, "11.00"), trade(4_500, 3), trade(5_100, 4)]
+    klines = of(play(RecordedMarket([recorded(tmp_path, *lines)])), Kline, "BTCUSDT")
+    assert [kline.trades for kline in klines] == [1, 0, 0, 1]
+    assert {klines[1].open, klines[1].low, klines[2].close} == {Decimal("11.00")}
+    assert (klines[1].first_trade_id, klines[1].last_trade_id) == (-1, -1)
+
+
+def test_no_kline_is_made_across_missing_ids(tmp_path):
+    """Where the recording misses trades, the sums of the seconds around are not known."""
+    lines = [trade(100, 1), trade(1_200, 2), trade(2_200, 3), trade(4_500, 9), trade(5_100, 10)]
+    lines.append(trade(6_100, 11))
+    klines = of(play(RecordedMarket([recorded(tmp_path, *lines)])), Kline, "BTCUSDT")
+    assert [kline.open_time_us // 1000 - BEGIN_MS for kline in klines] == [1_000, 5_000]
+
+
+def test_overlapping_files_repeat_nothing(tmp_path):
+    """Two recordings of the same minutes are one: each id is published and counted once."""
+    lines = [trade(300 * n, 50 + n) for n in range(20)]
+    early = recorded(tmp_path, *lines[:14], name="early")
+    late = recorded(tmp_path, *lines[7:], name="late")
+    market = RecordedMarket([late, early])
+    happenings = play(market)
+    assert [t.id for t in of(happenings, Trade, "BTCUSDT")] == list(range(50, 70))
+    assert market.duplicates == 7
+    klines = of(happenings, Kline, "BTCUSDT")
+    assert all(b.open_time_us == a.open_time_us + SECOND_US for a, b in pairwise(klines))
+    assert sum(kline.trades for kline in klines) == 17
+
+
+def test_recorded_klines_are_not_made_again(tmp_path):
+    """A recording that holds kline_1s is replayed as it is, and answers with those."""
+    open_ms = BEGIN_MS + 1_000
+    kline = (
+        f'{{"e":"kline","E":{open_ms + 1_004},"s":"BTCUSDT","k":{{"t":{open_ms},"T":{open_ms + 999},'
+        '"s":"BTCUSDT","i":"1s","f":2,"L":2,"o":"10.50000000","c":"10.50000000",'
+        '"h":"10.50000000","l":"10.50000000","v":"2.00000000","n":1,"x":true,'
+        '"q":"21.00000000","V":"2.00000000","Q":"21.00000000","B":"0"}}'
+    )
+    lines = [
+        trade(100, 1),
+        trade(1_100, 2),
+        line(2_010, kline, "btcusdt@kline_1s"),
+        trade(3_900, 3),
+    ]
+    market = RecordedMarket([recorded(tmp_path, *lines)])
+    klines = of(play(market), Kline, "BTCUSDT")
+    assert [k.first_trade_id for k in klines] == [2]
+    ask = {"start_us": None, "end_us": (open_ms + 999) * 1000, "offset_us": 0, "limit": 5}
+    assert [k.volume for k in market.klines("BTCUSDT", "1s", **ask)] == [Decimal(2)]
+
+
+def test_a_file_of_a_late_recorder_gets_its_klines_late(tmp_path):
+    """Each file's klines are late by that file's own smallest (receive - E)."""
+    near = recorded(tmp_path, *(trade(400 * n, n, lag_ms=5) for n in range(1, 20)), name="near")
+    far = recorded(
+        tmp_path,
+        *(trade(400 * n, n, lag_ms=705, symbol="ETHUSDT") for n in range(1, 20)),
+        name="far",
+    )
+    delays: dict[str, set[int]] = {"BTCUSDT": set(), "ETHUSDT": set()}
+    for happening in play(RecordedMarket([near, far])):
+        if isinstance(happening.event, Kline):
+            delays[happening.symbol].add(happening.at_us - happening.event.event_us)
+    assert delays == {"BTCUSDT": {0}, "ETHUSDT": {700_000}}
+
+
+def test_bad_frames_are_counted_and_passed_over(tmp_path):
+    """A frame that the protocol does not allow is no reason to stop."""
+    path = recorded(tmp_path, trade(0, 1), line(5, '{"e":"trade","E":"x"}'), trade(50, 2))
+    market = RecordedMarket([path])
+    assert len(of(play(market), Trade, "BTCUSDT")) == 2
+    assert market.status()["bad_frames"] == 1
+
+
+def test_a_file_without_frames_is_refused(tmp_path):
+    """An empty recording has no time, so it cannot be played."""
+    with pytest.raises(BadCapture, match="no frame"):
+        RecordedMarket([recorded(tmp_path)])
