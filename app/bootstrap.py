@@ -9,19 +9,16 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
 
 from app import __version__
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
-from app.errors import InvalidSetting
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
-from app.feed.probe import why_unreachable
-from app.feed.source import BINANCE, KNOWN, Source, with_addresses
+from app.feed.plan import SourcePlan
+from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.symbol_feed import SymbolFeed
 from app.feed.symbol_manager import SymbolManager
@@ -42,59 +39,11 @@ from app.simulator.exchange import Simulator
 
 log = logging.getLogger(__name__)
 
-REPLAY = "replay:"
-SOURCES = "binance, testnet, binance-us, simulated, replay:FILE or auto"
-
-
-@dataclass(frozen=True)
-class SourcePlan:
-    """What the settings ask for, before anything was tried.
-
-    Either `source` is set, or the embedded simulator serves `replay` files (none: the seeded
-    market). `probe` says to use `source` only if it can be reached, else the simulator.
-    """
-
-    source: Source | None
-    probe: bool = False
-    replay: tuple[Path, ...] = ()
-
-
-def plan_source(settings: Settings, *, default: str = "binance") -> SourcePlan:
-    """Read the source from the settings; raise `InvalidSetting`."""
-    wanted = settings.market_source or default
-    kind = wanted.strip().lower()
-    if kind.startswith(REPLAY):
-        files = tuple(Path(part) for part in wanted.strip()[len(REPLAY) :].split(",") if part)
-        if not files:
-            raise InvalidSetting(key="MARKET_SOURCE", value=wanted, expected="replay:FILE")
-        for path in files:
-            if not path.is_file():
-                raise InvalidSetting(
-                    key="MARKET_SOURCE", value=wanted, expected=f"a file at {path}; there is none"
-                )
-        return SourcePlan(None, replay=files)
-    if kind == "simulated":
-        return SourcePlan(None)
-    if kind in KNOWN:
-        base = KNOWN[kind]
-    elif kind == "auto":
-        base = BINANCE
-    else:
-        raise InvalidSetting(key="MARKET_SOURCE", value=wanted, expected=SOURCES)
-    stream_url = settings.binance_stream_url
-    source = with_addresses(
-        base,
-        rest_url=settings.binance_rest_url,
-        stream_url=stream_url,
-        symbols_url=settings.binance_list,
-    )
-    # Whoever names a stream address has chosen; only a hub that was told nothing looks around.
-    return SourcePlan(source, probe=kind == "auto" and stream_url is None)
-
 
 class Hub:
     """One process with everything in it: `start`, then `run` until `stop` is called.
 
+    `plan` must be settled. `default_symbols` fill an empty wanted set when no setting does.
     Implements `app.ports.HubStatus`.
     """
 
@@ -114,7 +63,6 @@ class Hub:
         self._closing = AsyncExitStack()
         self._started_us = clock.now_us()
         self.source = Source("", "", "")
-        self.fallback_reason: str | None = None
         self.simulator: Simulator | None = None
         self.rest_port = 0
         self.websocket_port = 0
@@ -122,9 +70,9 @@ class Hub:
     # -- its life ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Choose the source, load what is kept and listen; raise what stops a start-up."""
+        """Open the source, load what is kept and listen; raise what stops a start-up."""
         settings, clock = self._settings, self._clock
-        await self._choose_source()
+        await self._open_source()
         folder = settings.data_dir / self.source.folder
         state = await asyncio.to_thread(KeptState, folder)
         self._closing.callback(state.close)
@@ -238,16 +186,12 @@ class Hub:
         """Give back what `start` took; after `run`, or after a start that failed."""
         await self._closing.aclose()
 
-    async def _choose_source(self) -> None:
-        plan = self._plan
+    async def _open_source(self) -> None:
+        """Take the exchange that was planned, or start the simulator in its place."""
+        plan, settings = self._plan, self._settings
         if plan.source is not None:
             self.source = plan.source
-            if not plan.probe:
-                return
-            self.fallback_reason = await why_unreachable(plan.source, clock=self._clock)
-            if self.fallback_reason is None:
-                return
-        settings = self._settings
+            return
         self.simulator = Simulator(
             SimulatorConfig(
                 seed=settings.simulator_seed,
@@ -306,7 +250,7 @@ class Hub:
             "source": self.source.name,
             "simulated": self.source.simulated,
             "status": self.source_state,
-            "source_reason": self.fallback_reason,
+            "source_reason": self._plan.fallback_reason,
             "ready": not reasons,
             "not_ready": list(reasons),
             "started_us": self._started_us,

@@ -20,7 +20,7 @@ class TextFormatter(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC)
         name = record.name.removeprefix("app.")
         line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {record.levelname:<7} {name}  "
-        line += record.getMessage()
+        line += _one_line(record.getMessage())
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -38,7 +38,21 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry).decode()
+        try:
+            return msgspec.json.encode(entry).decode()
+        except UnicodeEncodeError:  # half a surrogate pair, from the name of a file for one
+            printable = {
+                key: value.encode(errors="backslashreplace").decode()
+                for key, value in entry.items()
+            }
+            return msgspec.json.encode(printable).decode()
+
+
+def _one_line(text: str) -> str:
+    """Escape line ends and other controls: part of the text may come from the network."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def set_up_logs(level: str, form: Literal["text", "json"]) -> None:

@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,11 +15,14 @@ from rich.panel import Panel
 from rich.text import Text
 
 from app import __version__
-from app.bootstrap import Hub, SourcePlan, plan_source
 from app.clock import SystemClock
 from app.errors import CandlewireError
+from app.feed.plan import SourcePlan, plan_source, settle
 from app.logs import set_up_logs
 from app.settings import Settings, color_wanted, read_settings, unknown_keys
+
+if TYPE_CHECKING:
+    from app.bootstrap import Hub
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,12 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             log_level=log_level,
         )
         first = read_settings(symbols=default_symbols).symbols if default_symbols else ()
-        plan = plan_source(settings, default=default_source)
+        plan = plan_source(
+            settings.market_source or default_source,
+            rest_url=settings.binance_rest_url,
+            stream_url=settings.binance_stream_url,
+            symbols_url=settings.binance_list,
+        )
     except CandlewireError as error:
         console.print(_line(error), soft_wrap=True)
         raise typer.Exit(2) from error
@@ -88,16 +96,22 @@ async def _run(
     settings: Settings, plan: SourcePlan, first: tuple[str, ...], console: Console
 ) -> int:
     """Run one hub; return the exit status."""
-    hub = Hub(settings, plan, clock=SystemClock(), default_symbols=first)
+    clock = SystemClock()
+    async with asyncio.TaskGroup() as both:
+        settling = both.create_task(settle(plan, clock=clock))
+        # Loading the program takes about as long as asking the exchange, so do both at once.
+        loading = both.create_task(asyncio.to_thread(_load_hub))
+    settled = settling.result()
+    hub = loading.result()(settings, settled, clock=clock, default_symbols=first)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, hub.stop)
     try:
         await hub.start()
-        console.print(_greeting(hub, settings))
+        console.print(_greeting(hub, settings, settled))
         await hub.run()
     except CandlewireError as error:
-        console.print(_line(error))
+        console.print(_line(error), soft_wrap=True)
         return 2
     finally:
         await hub.close()
@@ -105,16 +119,23 @@ async def _run(
     return 0
 
 
-def _greeting(hub: Hub, settings: Settings) -> Panel:
+def _load_hub() -> type[Hub]:
+    """Import the heavy part of the program."""
+    from app.bootstrap import Hub  # noqa: PLC0415 - see where it is called
+
+    return Hub
+
+
+def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Panel:
     """Say what runs, where, and what to type next."""
     text = Text()
     source = hub.source
     if source.simulated:
         what = "a recording, played back" if source.name == "replay" else "an invented market"
         text.append(f"SIMULATED DATA: source {source.name}, {what}\n", style="bold black on yellow")
-        if hub.fallback_reason:
+        if plan.fallback_reason:
             text.append(
-                f"Binance cannot be used from here: {hub.fallback_reason}\n", style="yellow"
+                f"Binance cannot be used from here: {plan.fallback_reason}\n", style="yellow"
             )
     else:
         text.append(f"source {source.name}", style="bold green")
@@ -128,7 +149,7 @@ def _greeting(hub: Hub, settings: Settings) -> Panel:
     text.append(f"symbols    {named or 'none yet'}\n")
     if len(symbols) > 120:
         text.append("           one connection each; Binance allows 300 dials in 5 minutes\n")
-    text.append(f"WebSocket  {stream}\nREST       {rest}   {rest}/docs   {rest}/status\n\n")
+    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n\n")
     url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")
     text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")

@@ -7,19 +7,24 @@ key, the value and what was expected. Rooms never see this module: they are give
 from __future__ import annotations
 
 import difflib
+import io
+import ipaddress
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dotenv.parser import parse_stream
+import yaml
+from dotenv.parser import Binding, parse_stream
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 from typing_extensions import override
 
@@ -29,6 +34,15 @@ from app.market.symbols import parse_symbol
 ENV_FILE = Path(".env")
 YAML_FILE = Path("config/settings.yaml")
 
+# A bare number means per second; several limits are separated by semicolons.
+_LIMIT = re.compile(
+    r"0|[1-9]\d*|{one}(?:\s*;\s*{one})*".format(
+        one=r"[1-9]\d*\s*(?:/|per)\s*\d*\s*(?:second|minute|hour|day|month|year)s?"
+    )
+)
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.\-]*://[^\s/?#\\]+/?", re.IGNORECASE)
+_HOST = re.compile(r"[^\s/?#@\\]+")
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 TextList = Annotated[tuple[str, ...], NoDecode]
 
@@ -37,7 +51,12 @@ class Settings(BaseSettings):
     """All settings with their defaults; `.env.example` explains each to the people who set them."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", env_ignore_empty=True, case_sensitive=False
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        case_sensitive=False,
+        str_strip_whitespace=True,
+        coerce_numbers_to_str=True,  # YAML reads `replay_speed: 20` as a number
     )
 
     # Addresses
@@ -96,25 +115,52 @@ class Settings(BaseSettings):
         try:
             return tuple(dict.fromkeys(parse_symbol(text) for text in _listed(value)))
         except InvalidSymbol as error:
-            raise ValueError(str(error)) from error
+            message = f"symbols such as BTCUSDT,ETHUSDT; {error.text[:50]!r} is none"
+            raise ValueError(message) from error
 
-    @field_validator("allowed_origins", "allowed_hosts", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", mode="before")
     @classmethod
-    def _texts(cls, value: object) -> object:
-        return _listed(value)
+    def _origins(cls, value: object) -> object:
+        return _listed(value, _ORIGIN, "origins such as https://dash.example, or *")
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _hosts(cls, value: object) -> object:
+        return _listed(value, _HOST, "host names such as hub.example, or *")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _proxies(cls, value: object) -> object:
+        """Return addresses and networks in their usual spelling: not every reader is lenient."""
+        try:
+            networks = [ipaddress.ip_network(text, strict=False) for text in _listed(value)]
+        except ValueError as error:
+            message = "addresses or networks such as 10.0.0.1,192.168.0.0/16"
+            raise ValueError(message) from error
+        return tuple(
+            str(network.network_address if network.num_addresses == 1 else network)
+            for network in networks
+        )
+
+    @field_validator("rate_limit")
+    @classmethod
+    def _limit(cls, value: str) -> str:
+        if not _LIMIT.fullmatch(value):
+            message = "a limit such as 10/second or 10/second;100/minute, or 0 for none"
+            raise ValueError(message)
+        return value
 
     @field_validator("rate_limits", mode="before")
     @classmethod
     def _limits(cls, value: object) -> object:
         if isinstance(value, dict):
-            return value
-        pairs = {}
-        for part in _listed(value):
-            route, separator, limit = part.partition("=")
-            if not separator:
-                message = "expected route=limit pairs such as tick=50/second,metrics=0"
-                raise ValueError(message)
-            pairs[route.strip()] = limit.strip()
+            pairs = {str(route): str(limit) for route, limit in value.items()}
+        else:
+            parts = (part.partition("=") for part in _listed(value))
+            pairs = {route.strip(): limit.strip() for route, _, limit in parts}
+        if not all(_LIMIT.fullmatch(limit) for limit in pairs.values()):
+            message = "route=limit pairs such as tick=50/second,metrics=0"
+            raise ValueError(message)
         return pairs
 
     @field_validator("display_timezone")
@@ -123,22 +169,23 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            message = "expected a time zone name such as Asia/Kolkata or UTC"
+            message = "a time zone name such as Asia/Kolkata or UTC"
             raise ValueError(message) from error
         return value
 
     @field_validator("replay_speed")
     @classmethod
     def _speed(cls, value: str) -> str:
-        if value != "max":
+        speed = value.lower()
+        if speed != "max":
             try:
-                usable = 0 < float(value) < 1e6
+                usable = 0 < float(speed) < 1e6
             except ValueError:
                 usable = False
             if not usable:
-                message = "expected a number above 0, or max"
+                message = "a number above 0 and below 1000000, or max"
                 raise ValueError(message)
-        return value
+        return speed
 
     @classmethod
     @override
@@ -152,8 +199,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: flags, environment, `.env`, YAML."""
         del file_secret_settings
-        yaml = YamlConfigSettingsSource(settings_cls, yaml_file=YAML_FILE)
-        return init_settings, env_settings, dotenv_settings, yaml
+        yaml_settings = InitSettingsSource(settings_cls, init_kwargs=_yaml_values(YAML_FILE))
+        return init_settings, env_settings, dotenv_settings, yaml_settings
 
 
 def read_settings(**flags: object) -> Settings:
@@ -163,33 +210,32 @@ def read_settings(**flags: object) -> Settings:
     read.
     """
     given = {key: value for key, value in flags.items() if value is not None}
-    if ENV_FILE.exists():
-        _check_env_file(ENV_FILE)
+    _check_env_file(ENV_FILE)
     try:
         return Settings(_env_file=ENV_FILE, **given)  # type: ignore[call-arg, arg-type] # checked by pydantic
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]).upper() or "settings"
         raise InvalidSetting(key, _short(first.get("input")), _expected(first["msg"])) from error
-    except (OSError, ValueError) as error:
-        raise InvalidSetting(
-            key="configuration", value=YAML_FILE, expected=f"readable YAML ({error})"
-        ) from error
 
 
 def unknown_keys() -> list[str]:
-    """Return a sentence for each key of `.env` that looks like a misspelt setting."""
-    if not ENV_FILE.exists():
-        return []
+    """Return a sentence for each key of `.env` or YAML that looks like a misspelt setting.
+
+    Every key of the YAML file should be one; `.env` is often shared with other programs, so there
+    only what resembles a setting is meant.
+    """
     known = {name.upper() for name in Settings.model_fields} | {"BINANCE_TESTNET"}
     sentences = []
-    with ENV_FILE.open(encoding="utf-8") as lines:
-        for binding in parse_stream(lines):
-            key = (binding.key or "").upper()
-            if key and key not in known:
-                near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
-                if near:
-                    sentences.append(f"{ENV_FILE}: {key} is not a setting; did you mean {near[0]}?")
+    for path, keys in (
+        (ENV_FILE, [binding.key or "" for binding in _env_lines(ENV_FILE)]),
+        (YAML_FILE, list(_yaml_values(YAML_FILE))),
+    ):
+        for key in (key.upper() for key in keys if key and key.upper() not in known):
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.8)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            if near or path is YAML_FILE:
+                sentences.append(f"{path}: {key} is not a setting{hint}")
     return sentences
 
 
@@ -200,37 +246,72 @@ def color_wanted() -> bool:
 
 def _check_env_file(path: Path) -> None:
     """Raise `InvalidSetting` when `path` cannot be read, or holds a line that is no setting."""
+    for binding in _env_lines(path):
+        if binding.error or (binding.key is not None and binding.value is None):
+            line = binding.original.string.lstrip()
+            above = binding.original.string[: len(binding.original.string) - len(line)]
+            number = binding.original.line + len(above.splitlines())
+            raise InvalidSetting(
+                key=f"{path}, line {number}", value=_short(line), expected="KEY=value"
+            )
+
+
+def _env_lines(path: Path) -> Iterator[Binding]:
+    """Return what the lines of `path` say; nothing when there is no such file."""
+    text = _text_of(path)
+    return iter(()) if text is None else parse_stream(io.StringIO(text))
+
+
+def _yaml_values(path: Path) -> dict[str, Any]:
+    """Return what the YAML file sets, keys in lower case; a key without a value sets nothing."""
+    text = _text_of(path)
+    if text is None:
+        return {}
     try:
-        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        what = _short(getattr(error, "problem", None) or error)
+        raise InvalidSetting(where, what, "readable YAML") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise InvalidSetting(str(path), _short(values), "lines of `key: value`")
+    return {str(key).lower(): value for key, value in values.items() if value is not None}
+
+
+def _text_of(path: Path) -> str | None:
+    """Return the text of a file, `None` when there is none; raise `InvalidSetting`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(
-            key=".env", value=path, expected=f"a readable UTF-8 file ({error})"
-        ) from error
-    with path.open(encoding="utf-8") as lines:
-        for binding in parse_stream(lines):
-            if binding.error:
-                line = text.splitlines()[binding.original.line - 1]
-                raise InvalidSetting(
-                    key=f".env, line {binding.original.line}",
-                    value=_short(line),
-                    expected="KEY=value",
-                )
+        raise InvalidSetting(str(path), _short(error), "a readable UTF-8 file") from error
 
 
-def _listed(value: object) -> tuple[str, ...]:
+def _listed(
+    value: object, each: re.Pattern[str] | None = None, expected: str = "a list"
+) -> tuple[str, ...]:
+    """Return the parts of a comma list, or of a YAML list; each must match `each`."""
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    if isinstance(value, list | tuple):
-        return tuple(str(part) for part in value)
-    message = "expected a list separated by commas"
-    raise ValueError(message)
+        parts = tuple(part.strip() for part in value.split(",") if part.strip())
+    elif isinstance(value, list | tuple):
+        parts = tuple(str(part).strip() for part in value)
+    else:
+        message = "a list separated by commas"
+        raise ValueError(message)  # noqa: TRY004 - a TypeError would pass through pydantic
+    if each is not None and not all(each.fullmatch(part) for part in parts):
+        raise ValueError(expected)
+    return parts
 
 
-def _short(value: Any) -> str:  # noqa: ANN401 - whatever was given
-    text = str(value)
+def _short(value: object) -> str:
+    """Return a value as one short line."""
+    text = " ".join(str(value).split())
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _expected(message: str) -> str:
-    text = message.removeprefix("Value error, ").removeprefix("expected ")
-    return text.removeprefix("Input should be ")
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")

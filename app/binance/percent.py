@@ -12,10 +12,8 @@ _escapes = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
 def percent_decode(text: str) -> str:
-    """Return `text` with every `%xx` replaced; what is not UTF-8 becomes U+FFFD."""
-    if "%" not in text:
-        return text
-    data = text.encode("utf-8", "surrogateescape")
+    """Return `text` with every `%xx` replaced; what is not UTF-8 becomes a replacement mark."""
+    data = text.encode("utf-8", "replace")
     return _escapes.sub(_byte, data).decode("utf-8", "replace")
 
 

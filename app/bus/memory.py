@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 
 from app.market.events import MarketEvent, Publication
@@ -21,14 +22,35 @@ class MemoryBus:
         self.sequence = 0
         self.failures = 0
         self._subscriptions: dict[str, tuple[MemorySubscription, ...]] = {}
+        self._delivering = False
+        self._following: deque[Publication] = deque()  # what was published while delivering
 
     def publish(self, topic: str, event: MarketEvent) -> None:
-        """Give `event` a number and hand it to the subscribers of `topic`; never wait or raise."""
+        """Give `event` a number and hand it to the subscribers of `topic`; never wait or raise.
+
+        What a subscriber publishes while it receives goes out after what it is receiving has
+        reached everybody: nobody sees a later number first.
+        """
         self.sequence += 1
         subscriptions = self._subscriptions.get(topic)
         if not subscriptions:
             return
         publication = Publication(self.epoch, self.sequence, topic, event)
+        if self._delivering:
+            self._following.append(publication)
+            return
+        self._delivering = True
+        try:
+            self._deliver(subscriptions, publication)
+            while self._following:
+                publication = self._following.popleft()
+                self._deliver(self._subscriptions.get(publication.topic, ()), publication)
+        finally:
+            self._delivering = False
+
+    def _deliver(
+        self, subscriptions: tuple[MemorySubscription, ...], publication: Publication
+    ) -> None:
         for subscription in subscriptions:
             try:
                 subscription.receive(publication)
@@ -36,7 +58,7 @@ class MemoryBus:
                 self.failures += 1
                 subscription.failures += 1
                 if subscription.failures == 1:  # one traceback tells it; the counter tells the rest
-                    log.exception("subscriber failed topic=%s", topic)
+                    log.exception("subscriber failed topic=%s", publication.topic)
 
     def subscribe(self, topic: str, receive: Callable[[Publication], None]) -> MemorySubscription:
         """Call `receive` with each publication of `topic` from now on, in order."""
@@ -62,5 +84,10 @@ class MemorySubscription:
         self._bus = bus
 
     def cancel(self) -> None:
-        """Receive no more."""
+        """Receive no more, not even what is being handed out just now."""
+        self.receive = _nobody
         self._bus.unsubscribe(self)
+
+
+def _nobody(publication: Publication) -> None:
+    """Receive for a subscription that is cancelled."""

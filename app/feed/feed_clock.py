@@ -2,7 +2,8 @@
 
 The exchange's clock is our monotonic clock plus an offset: the smallest (received - event time) of
 the last minute over all streams. The smallest delay is nearest to none, so the estimate errs late,
-never early, and steps of the wall clock do not reach it.
+never early, and steps of the wall clock do not reach it. An answer to `GET /time` serves until the
+first event comes: it keeps a bad first event from setting the clock.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class FeedClock:
         self._wall_us = clock.now_us() - self.stamp_us()  # wall clock = stamp + this
         self._best: deque[int] = deque(maxlen=WINDOW_S)  # smallest (stamp - event) of each second
         self._offset_us: int | None = None
-        self._leaps: list[int] = []
+        self._only_asked = False  # no event has come yet: the offset is that of an answer
+        self._leaps: list[tuple[int, int]] = []  # (stamp, delay) of events far ahead of all others
         self.floor_us = NEVER
         self.trusted_until_us = 0
 
@@ -44,13 +46,17 @@ class FeedClock:
     def observe(self, event_us: int, received_us: int) -> None:
         """Learn from one event. Callers may skip it while received - event >= `floor_us`."""
         delay_us = received_us - self._wall_us - event_us
-        if self._offset_us is not None and delay_us < self._offset_us - LEAP_US:
-            # The event is far ahead of all others: let it move the clock by one leap only, until
-            # three agree that the others are behind.
-            self._leaps = [leap for leap in self._leaps if abs(leap - delay_us) <= AGREE_US]
-            self._leaps.append(delay_us)
-            if len(self._leaps) < 3:
-                delay_us = self._offset_us - LEAP_US
+        offset_us = self._offset_us
+        if (
+            offset_us is not None
+            and delay_us < offset_us - LEAP_US
+            and not self._third_to_say(delay_us)
+        ):
+            delay_us = offset_us - LEAP_US
+        if self._only_asked:
+            # The clock may have run ahead meanwhile: a recording answers before it starts to play.
+            self._only_asked = False
+            self._offset_us = None
         self._take(delay_us)
 
     def set_exchange_time(self, exchange_us: int, *, asked_at_us: int, answered_at_us: int) -> None:
@@ -59,7 +65,12 @@ class FeedClock:
         The later stamp is taken, so that the estimate errs late by the round trip at most.
         """
         del asked_at_us
-        self._take(answered_at_us - exchange_us)
+        offset_us = answered_at_us - exchange_us
+        if self._offset_us is None or self._only_asked:
+            self._only_asked = True
+            self._offset_us = offset_us
+        else:
+            self._take(offset_us)
 
     def exchange_us(self) -> int | None:
         """Return the exchange's clock now; `None` before anything is known of it."""
@@ -81,13 +92,25 @@ class FeedClock:
     def refresh(self) -> None:
         """Begin a new second: old delays leave the window, and a step of the wall clock is seen."""
         self._wall_us = self._clock.now_us() - self.stamp_us()
-        if self._best and self._best[-1] == NEVER and all(best == NEVER for best in self._best):
+        self.trusted_until_us = 0
+        if self._best and all(best == NEVER for best in self._best):
             return  # nothing came for a whole minute: what is known stays
         known = [best for best in self._best if best != NEVER]
         if known:
             self._offset_us = min(known)
         self._best.append(NEVER)
         self.floor_us = NEVER
+
+    def _third_to_say(self, delay_us: int) -> bool:
+        """Whether an event far ahead of all others is the third of a minute that agree on it."""
+        now_us = self.stamp_us()
+        self._leaps = [
+            (at_us, leap_us)
+            for at_us, leap_us in self._leaps
+            if now_us - at_us < WINDOW_S * 1_000_000 and abs(leap_us - delay_us) <= AGREE_US
+        ]
+        self._leaps.append((now_us, delay_us))
+        return len(self._leaps) >= 3
 
     def _take(self, delay_us: int) -> None:
         if not self._best:

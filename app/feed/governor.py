@@ -38,7 +38,8 @@ class Governor:
         self._dial_turn = asyncio.Lock()
         self._weight_turn = asyncio.Lock()
         self._blocked_until_us = 0
-        self.blocked_reason: str | None = None
+        self._limited: RateLimited | None = None
+        self._denied: AccessDenied | None = None
         self.used_weight: int | None = None  # as the exchange itself last said
         self.dials = 0
         self.calls = 0
@@ -57,10 +58,24 @@ class Governor:
             self.calls += 1
 
     def reply_received(self, status: int, headers: Mapping[str, str]) -> None:
-        """Learn from an answer how much weight the exchange has counted for this address."""
+        """Learn from an answer how much weight the exchange has counted for this address.
+
+        What it counts beyond our own is somebody else's behind the same address, or ours before a
+        restart: it leaves less for us.
+        """
+        if 200 <= status < 300:
+            self.admitted()
         used = headers.get("x-mbx-used-weight-1m")
-        if used is not None and used.isascii() and used.isdigit():
+        if used is not None and used.isascii() and used.isdigit() and len(used) < 10:
             self.used_weight = int(used)
+            now_us = self._now_us()
+            others = self.used_weight - self._weight.used(now_us)
+            if others > 0:
+                self._weight.add(others, now_us)
+
+    def admitted(self) -> None:
+        """Learn that the exchange has let this address in."""
+        self._denied = None
 
     def refused(self, error: FeedError) -> None:
         """Learn that the exchange refused: nothing is asked before the time that it named."""
@@ -69,15 +84,24 @@ class Governor:
             until_us = self._now_us() + int(error.retry_after * 1_000_000)
             if until_us > self._blocked_until_us:
                 self._blocked_until_us = until_us
-                self.blocked_reason = str(error)
+                self._limited = error
                 log.warning("exchange refused reason=%s", error)
         elif isinstance(error, AccessDenied):
-            self.blocked_reason = str(error)
+            if self._denied is None:
+                log.warning("exchange refused reason=%s", error)
+            self._denied = error
 
     @property
     def blocked_s(self) -> float:
         """Seconds until anything may be asked again; 0 when not blocked."""
         return max(0, self._blocked_until_us - self._now_us()) / 1e6
+
+    @property
+    def blocked_reason(self) -> str | None:
+        """Why nothing may be asked now, or why this address is not let in; `None` when neither."""
+        if self.blocked_s > 0:
+            return str(self._limited)
+        return None if self._denied is None else str(self._denied)
 
     def spent(self) -> dict[str, int]:
         """Return what is used of the two windows now."""

@@ -52,6 +52,12 @@ _MARKET_OF_HOST = {
 }
 
 
+_STREAM_SCHEMES = ("ws", "wss")
+_REST_SCHEMES = ("http", "https")
+_DEFAULT_PORTS = {"ws": 80, "http": 80, "wss": 443, "https": 443}
+_PASTED_ENDINGS = ("/stream", "/ws", "/api/v3", "/api")
+
+
 def with_addresses(
     base: Source, *, rest_url: str | None, stream_url: str | None, symbols_url: str | None
 ) -> Source:
@@ -59,34 +65,32 @@ def with_addresses(
 
     A host that is not one of the exchange's own makes it `binance@HOST:PORT`. Where only one of the
     two addresses is given and its host belongs to a known market, the other is that market's.
+    Raises `InvalidSetting` for a text that is no such address.
     """
-    if not (rest_url or stream_url or symbols_url):
+    chosen_stream = _address(stream_url, "BINANCE_STREAM_URL", _STREAM_SCHEMES)
+    chosen_rest = _address(rest_url, "BINANCE_REST_URL", _REST_SCHEMES)
+    chosen_list = _address(symbols_url, "BINANCE_LIST", _REST_SCHEMES, whole=True)
+    if not (chosen_rest or chosen_stream or chosen_list):
         return base
-    stream_market = _market(stream_url)
-    rest_market = _market(rest_url or symbols_url)
-    companion = KNOWN.get(stream_market or rest_market or "", base)
-    chosen_stream = (
-        _trimmed(stream_url, "BINANCE_STREAM_URL", ("ws", "wss")) or companion.stream_url
-    )
-    chosen_rest = _trimmed(rest_url, "BINANCE_REST_URL", ("http", "https"))
-    if chosen_rest is None and symbols_url is not None and stream_market is None:
-        chosen_rest = _origin(symbols_url)
+    stream_market = _market(chosen_stream)
+    if chosen_rest is None and chosen_list is not None and stream_market is None:
+        chosen_rest = _origin(chosen_list)
+    companion = KNOWN.get(stream_market or _market(chosen_rest) or "", base)
+    chosen_stream = chosen_stream or companion.stream_url
     chosen_rest = chosen_rest or companion.rest_url
-    name = _market(chosen_stream) or f"binance@{_host_and_port(chosen_stream)}"
     return Source(
-        name,
+        _market(chosen_stream) or f"binance@{_host_and_port(chosen_stream)}",
         chosen_rest,
         chosen_stream,
-        symbols_url=symbols_url,
-        warning=_mixed(chosen_stream, chosen_rest, symbols_url),
+        symbols_url=chosen_list,
+        warning=_mixed(chosen_stream, chosen_rest, chosen_list),
     )
 
 
 def _mixed(stream_url: str, rest_url: str, symbols_url: str | None) -> str | None:
     """Say in one line that the addresses belong to different markets, if they do."""
-    of_stream = _market(stream_url) or urlsplit(stream_url).hostname
     for url in (rest_url, symbols_url):
-        if url is not None and (_market(url) or urlsplit(url).hostname) != of_stream:
+        if url is not None and _market_or_host(url) != _market_or_host(stream_url):
             return (
                 f"streams come from {_host_and_port(stream_url)}, but calls go to "
                 f"{_host_and_port(url)}: symbols and repairs may belong to another market"
@@ -98,6 +102,11 @@ def _market(url: str | None) -> str | None:
     return None if url is None else _MARKET_OF_HOST.get(urlsplit(url).hostname or "")
 
 
+def _market_or_host(url: str) -> str | None:
+    host = urlsplit(url).hostname
+    return _market(url) or ("localhost" if host in ("127.0.0.1", "::1") else host)
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
@@ -105,23 +114,36 @@ def _origin(url: str) -> str:
 
 def _host_and_port(url: str) -> str:
     parts = urlsplit(url)
-    default = {"ws": 80, "http": 80, "wss": 443, "https": 443}.get(parts.scheme, 443)
-    return f"{parts.hostname}:{parts.port or default}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{host}:{parts.port or _DEFAULT_PORTS[parts.scheme]}"
 
 
-def _trimmed(url: str | None, key: str, schemes: tuple[str, ...]) -> str | None:
-    """Return the address without a trailing slash, and without the `/stream` that many paste."""
-    if url is None:
+def _address(
+    text: str | None, key: str, schemes: tuple[str, ...], *, whole: bool = False
+) -> str | None:
+    """Return an address as it is used: checked, without a slash at its end.
+
+    The paths that many paste with it (`/stream`, `/api/v3`) are cut, unless `whole` says that the
+    path belongs to it. Names and passwords are refused, since addresses are shown to everybody.
+    """
+    if text is None or not text.strip():
         return None
+    expected = f"an address such as {schemes[-1]}://host:port"
     try:
-        parts = urlsplit(url.strip())
-        usable = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InvalidSetting(key, url, f"an address such as {schemes[-1]}://host:port")
-    trimmed = url.strip().rstrip("/")
-    if "ws" in schemes:
-        for ending in ("/stream", "/ws"):
-            trimmed = trimmed.removesuffix(ending)
-    return trimmed.rstrip("/")
+        parts = urlsplit(text.strip())
+        usable = parts.scheme in schemes and _is_host(parts.hostname or "") and parts.port != 0
+    except ValueError as error:  # a port that is no number, a name that cannot be looked up, …
+        raise InvalidSetting(key, text, expected) from error
+    if not usable or parts.username is not None or (parts.query and not whole):
+        raise InvalidSetting(key, text, expected)
+    if whole:
+        return parts.geturl()
+    path = parts.path.rstrip("/")
+    for ending in _PASTED_ENDINGS:
+        path = path.removesuffix(ending).rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _is_host(host: str) -> bool:
+    """Whether a name could be looked up; raise `ValueError` for some that could not."""
+    return bool(":" in host or host.encode("idna")) and not any(map(str.isspace, host))

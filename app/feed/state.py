@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from app.errors import StateUnreadable
@@ -23,7 +24,10 @@ INSERT INTO numbering VALUES (0);
 
 
 class KeptState:
-    """The kept state of one source, in `folder`/state.sqlite3. Safe to use from any thread."""
+    """The kept state of one source, in `folder`/state.sqlite3. Safe to use from any thread.
+
+    Everything here raises `StateUnreadable`, which names the file, when the disk or the file fails.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "state.sqlite3"
@@ -45,6 +49,7 @@ class KeptState:
             raise
 
     def _prepare(self) -> None:
+        """Make the tables of a new file; refuse a file that is not ours, or from a newer us."""
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             message = (
@@ -53,37 +58,52 @@ class KeptState:
             )
             raise StateUnreadable(message)
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA synchronous = FULL")  # rarely written, never to be lost
         if version == 0:
             self._database.executescript(
                 f"BEGIN; {_TABLES} PRAGMA user_version = {VERSION}; COMMIT"
             )
+        self._database.execute("SELECT symbol, added_us FROM wanted").fetchall()
+        if self._database.execute("SELECT epoch_ms FROM numbering").fetchone() is None:
+            message = f"{self.path}: the numbering is gone; move the file away to begin anew"
+            raise StateUnreadable(message)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Lend the database; what is done with it is kept wholly or not at all."""
+        with self._lock:
+            try:
+                with self._database as database:
+                    yield database
+            except sqlite3.Error as error:
+                message = f"{self.path}: {error}"
+                raise StateUnreadable(message) from error
 
     def wanted(self) -> list[str]:
         """Return the wanted symbols, sorted."""
-        with self._lock:
-            rows = self._database.execute("SELECT symbol FROM wanted ORDER BY symbol").fetchall()
+        with self._transaction() as database:
+            rows = database.execute("SELECT symbol FROM wanted ORDER BY symbol").fetchall()
         return [row[0] for row in rows]
 
     def want(self, symbols: Iterable[str], *, now_us: int) -> None:
         """Keep `symbols` as wanted; those that are already keep their time."""
-        with self._lock, self._database:
-            self._database.executemany(
+        with self._transaction() as database:
+            database.executemany(
                 "INSERT OR IGNORE INTO wanted VALUES (?, ?)",
                 [(symbol, now_us) for symbol in symbols],
             )
 
     def forget(self, symbol: str) -> None:
         """Want `symbol` no longer."""
-        with self._lock, self._database:
-            self._database.execute("DELETE FROM wanted WHERE symbol = ?", (symbol,))
+        with self._transaction() as database:
+            database.execute("DELETE FROM wanted WHERE symbol = ?", (symbol,))
 
     def next_epoch(self, *, now_us: int) -> int:
         """Return a new epoch in ms: the time of day, or more if the last one was not before it."""
-        with self._lock, self._database:
-            last = self._database.execute("SELECT epoch_ms FROM numbering").fetchone()[0]
+        with self._transaction() as database:
+            last = database.execute("SELECT epoch_ms FROM numbering").fetchone()[0]
             epoch: int = max(now_us // 1_000, last + 1)
-            self._database.execute("UPDATE numbering SET epoch_ms = ?", (epoch,))
+            database.execute("UPDATE numbering SET epoch_ms = ?", (epoch,))
         return epoch
 
     def close(self) -> None:

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 FIRST_DATA_WITHIN_S = 10.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
+STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
 ENDED_REASON = "the source has no more data"
 
 
@@ -49,9 +50,12 @@ class FeedState(StrEnum):
     WAITING = "waiting"  # for the next try
     CRASHED = "crashed"  # an error of ours; about to be restarted
     UNKNOWN = "unknown"  # the exchange does not list it
-    NOT_TRADING = "not_trading"
+    NOT_TRADING = "not_trading"  # it lists it, and does not trade it now
     ENDED = "ended"  # the source has no more data: a replay came to its end
     STOPPED = "stopped"
+
+
+_HALTED = (FeedState.UNKNOWN, FeedState.NOT_TRADING, FeedState.STOPPED)
 
 
 class SymbolFeed:
@@ -96,7 +100,8 @@ class SymbolFeed:
         self._lost_reason = ""
         self._failure: Exception | None = None
         self._has_data = False
-        self._last_data_s = 0.0
+        self._live_since_s = 0.0
+        self._last_data_s = 0.0  # when the connection opened, its first data or its last kline came
         self._bad_frames_before = 0
         self._unknown_frames_before = 0
 
@@ -104,6 +109,8 @@ class SymbolFeed:
 
     async def run(self) -> None:
         """Connect, and again after every loss, until cancelled. Only a bug of ours ends it."""
+        if self.state is not FeedState.CRASHED:
+            self.reason = ""  # why it was halted is over
         try:
             while True:
                 reason = await self._one_connection()
@@ -116,27 +123,34 @@ class SymbolFeed:
             self._disconnect()
 
     async def _one_connection(self) -> str:
-        """Open a connection, live through it, and return why it ended."""
+        """Open a connection, live through it, and return why it ended or could not be opened."""
         self._enter(FeedState.CONNECTING, self.reason)
         self._lost.clear()
         self._has_data = False
         try:
             connection = await self._exchange.connect((self.symbol,), self)
         except FeedError as error:
-            return str(error)
+            return self._concluded(str(error))
         self._connection = connection
         self.connections += 1
         self._last_data_s = self._clock.monotonic()
         if not self._has_data:
             self._enter(FeedState.SUBSCRIBED, "")
-        await self._lost.wait()
+        if self._failure is None:
+            await self._lost.wait()
         self._disconnect()
+        return self._concluded(self._lost_reason)
+
+    def _concluded(self, reason: str) -> str:
+        """Tell that the stream is lost, if it was there; raise what a bug of ours has left."""
         failure, self._failure = self._failure, None
+        if self._has_data:
+            if self._clock.monotonic() - self._live_since_s >= STEADY_S:
+                self.backoff.reset()
+            self._publish_lost(reason)
         if failure is not None:
             raise failure
-        if self._has_data:
-            self._publish_lost(self._lost_reason)
-        return self._lost_reason
+        return reason
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -163,7 +177,9 @@ class SymbolFeed:
         self._enter(FeedState.CRASHED, repr(error)[:200])
 
     def halt(self, state: FeedState, reason: str) -> None:
-        """Show why it does not run."""
+        """Show why it does not run; after `run` was cancelled."""
+        if self._has_data:
+            self._publish_lost(reason)
         self._enter(state, reason)
 
     # -- what comes --------------------------------------------------------------------------
@@ -173,14 +189,20 @@ class SymbolFeed:
         try:
             self._take(event)
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._failure = error
-            self._end("our own error")
+            self._fail(error)
 
     def connection_lost(self, reason: str) -> None:
         """Learn that the connection ended."""
         self._end(reason)
 
+    def _fail(self, error: Exception) -> None:
+        """Let `run` raise `error`: now, or once it is connected."""
+        self._failure = error
+        self._end("our own error")
+
     def _end(self, reason: str) -> None:
+        """Close the connection at once, so that nothing more comes over it, and wake `run`."""
+        self._disconnect()
         if not self._lost.is_set():
             self._lost_reason = reason
             self._lost.set()
@@ -200,8 +222,11 @@ class SymbolFeed:
             self.last_received_us = event.received_us
             if not self._has_data:
                 self._first_data(event)
-            candles = self.aggregator.add(event)
-            self._bus.publish(TRADES, event)
+            aggregator = self.aggregator
+            duplicates = aggregator.duplicates
+            candles = aggregator.add(event)
+            if aggregator.duplicates == duplicates:
+                self._bus.publish(TRADES, event)
             if candles:
                 self._publish(candles)
             return
@@ -215,24 +240,30 @@ class SymbolFeed:
         if event.symbol != self.symbol:
             self.foreign += 1
             return
-        self.last_received_us = event.received_us
         if event.event_us is not None:
             self._feed_clock.observe(event.event_us, event.received_us)
-            self.last_event_us = event.event_us
+        if self._is_ahead(event):
+            self.ahead += 1
+            return
+        self.last_event_us = event.event_us or self.last_event_us
+        self.last_received_us = event.received_us
         if not self._has_data:
             self._first_data(event)
         if isinstance(event, Kline):
             self._last_data_s = self._clock.monotonic()
             self._publish(self.aggregator.add_kline(event))
         elif isinstance(event, AggTrade):
-            if self._feed_clock.is_ahead(event.time_us):
-                self.ahead += 1
-                return
             self._publish(self.aggregator.add_aggregate(event))
 
-    def _first_data(self, event: Trade | AggTrade | Kline | ExchangeEvent) -> None:
+    def _is_ahead(self, event: ExchangeEvent) -> bool:
+        """Whether an event lies so far in the future that it would push out the seconds of now."""
+        if isinstance(event, Kline):
+            return self._feed_clock.is_ahead(event.open_time_us)
+        return isinstance(event, AggTrade) and self._feed_clock.is_ahead(event.time_us)
+
+    def _first_data(self, event: ExchangeEvent) -> None:
         self._has_data = True
-        self.backoff.reset()
+        self._live_since_s = self._last_data_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
 
@@ -242,23 +273,32 @@ class SymbolFeed:
             self.last_candle_us = candle.open_time_us
 
     def _publish_lost(self, reason: str) -> None:
+        self._has_data = False
         now_us = self._feed_clock.received_us()
         self._bus.publish(STATUS, StreamLost(self.symbol, reason, None, now_us))
 
     # -- what time brings --------------------------------------------------------------------
 
     def close_due(self, exchange_us: int, grace_us: int) -> None:
-        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3)."""
-        self._publish(
-            self.aggregator.close_due(
-                exchange_us - grace_us,
-                event_us=exchange_us,
-                received_us=self._feed_clock.received_us(),
+        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3).
+
+        As with events, a bug in there is this symbol's own: `run` raises it.
+        """
+        try:
+            self._publish(
+                self.aggregator.close_due(
+                    exchange_us - grace_us,
+                    event_us=exchange_us,
+                    received_us=self._feed_clock.received_us(),
+                )
             )
-        )
+        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
+            self._fail(error)
 
     def check_heartbeat(self) -> None:
         """End a connection that has gone silent: the exchange sends a kline each second."""
+        if self.state in _HALTED:
+            return
         if self._ended():
             self._enter(FeedState.ENDED, ENDED_REASON)
             return
@@ -271,6 +311,12 @@ class SymbolFeed:
             self._end(f"stalled: {what} for {silent_s:.0f} s")
 
     # -- what it has seen --------------------------------------------------------------------
+
+    @property
+    def unknown_frames(self) -> int:
+        """Well-formed frames of a kind that we do not know, over all its connections."""
+        connection = self._connection
+        return self._unknown_frames_before + (connection.unknown_frames if connection else 0)
 
     def status(self) -> SymbolStatus:
         """Return what `/status` shows of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 
 REFRESH_S = 3_600.0
 TICK_S = 1.0
+FIRST_TIME_WITHIN_S = 2.0
 
 
 class SymbolManager:
@@ -64,6 +66,7 @@ class SymbolManager:
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
+        self._time_asked = asyncio.Event()
         self.listed_at_us: int | None = None
         self.list_problem: str | None = None
         self.crashes = 0
@@ -81,16 +84,25 @@ class SymbolManager:
 
     async def run(self) -> None:
         """Run every feed, keep the list of symbols fresh and close seconds, until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            for symbol in sorted(self._feeds):
-                self._start(symbol)
-            for name, work in (
-                ("symbol list", self._keep_listed),
-                ("exchange time", self._ask_time),
-                ("second closer", self._close_seconds),
-            ):
-                tasks.create_task(self._supervise(name, work, Backoff(self._random)), name=name)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._work(tasks, "exchange time", self._ask_time)
+                with contextlib.suppress(TimeoutError):  # else the first events tell it
+                    async with self._clock.timeout(FIRST_TIME_WITHIN_S):
+                        await self._time_asked.wait()
+                self._tasks = tasks
+                for symbol in sorted(self._feeds):
+                    self._start(symbol)
+                self._work(tasks, "symbol list", self._keep_listed)
+                self._work(tasks, "second closer", self._close_seconds)
+        finally:
+            self._tasks = None
+            self._running.clear()
+
+    def _work(
+        self, tasks: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]
+    ) -> None:
+        tasks.create_task(self._supervise(name, work, Backoff(self._random)), name=name)
 
     def _start(self, symbol: str) -> None:
         if self._tasks is not None:
@@ -130,12 +142,16 @@ class SymbolManager:
         """Ask the exchange for its symbols, again until it answers, and then every hour."""
         backoff = Backoff(self._random)
         while True:
+            problem = "it lists no symbol at all"  # no exchange does: that would end every feed
+            listed: Mapping[str, SymbolInfo] = {}
             try:
                 listed = await self._exchange.symbols()
             except FeedError as error:
+                problem = str(error)
+            if not listed:
                 if self.list_problem is None:
-                    log.warning("symbol list not available reason=%s", error)
-                self.list_problem = str(error)
+                    log.warning("symbol list not available reason=%s", problem)
+                self.list_problem = problem
                 await self._clock.sleep(backoff.next_wait_s())
                 continue
             backoff.reset()
@@ -162,18 +178,20 @@ class SymbolManager:
             log.warning("not followed symbol=%s reason=%s", symbol, feed.reason)
 
     async def _ask_time(self) -> None:
-        """Ask the exchange's clock once, so that it is known before the first event."""
+        """Ask the exchange's clock until it is known, so that a bad first event cannot set it."""
         backoff = Backoff(self._random)
         while self._feed_clock.exchange_us() is None:
             asked_at_us = self._feed_clock.stamp_us()
             try:
                 exchange_us = await self._exchange.server_time_us()
             except FeedError:
+                self._time_asked.set()
                 await self._clock.sleep(backoff.next_wait_s())  # events tell it as well
             else:
                 self._feed_clock.set_exchange_time(
                     exchange_us, asked_at_us=asked_at_us, answered_at_us=self._feed_clock.stamp_us()
                 )
+        self._time_asked.set()
 
     async def _close_seconds(self) -> None:
         """Wake a grace after each second of the exchange's clock, when seconds are due."""
@@ -216,8 +234,9 @@ class SymbolManager:
             if symbol not in self._feeds:
                 raise SymbolNotActive(symbol)
             await asyncio.to_thread(self._state.forget, symbol)
+            feed = self._feeds.pop(symbol)
             await self._stop(symbol)
-            self._feeds.pop(symbol).halt(FeedState.STOPPED, "removed")
+            feed.halt(FeedState.STOPPED, "removed")
             self._removed(symbol)
             log.info("symbol removed symbol=%s", symbol)
 

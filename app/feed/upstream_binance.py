@@ -68,6 +68,7 @@ class UpstreamBinance:
             self._governor.refused(error)
             raise
         connection.opened(socket.close)
+        self._governor.admitted()
         return connection
 
     def url(self, symbols: Sequence[str]) -> str:

@@ -56,6 +56,7 @@ class _Second:
         "taker_buy_quote_volume",
         "taker_buy_volume",
         "trades",
+        "verified",
         "volume",
     )
 
@@ -68,7 +69,8 @@ class _Second:
         self.first_id = self.last_id = NO_TRADE_ID
         self.carried = False  # open..close hold a carried price: known to be empty so far
         self.kline: Kline | None = None
-        self.compared = False
+        self.compared = False  # with its kline
+        self.verified = False  # and found equal
         self.proved = False
         self.skipped = False  # decided, but not published: EMPTY_SECONDS=skip
         self.issue: Candle | None = None
@@ -386,7 +388,7 @@ class CandleAggregator:
         second.compared = True
         equal, rounded = _equal(second, kline)
         if equal:
-            second.proved = True
+            second.proved = second.verified = True
             self.verified += 1
             self.rounding += rounded
         else:
@@ -475,6 +477,8 @@ class CandleAggregator:
 
     def _carry(self, second: _Second, *, timer: bool) -> None:
         """Give an empty second the price that it carries, where one is known."""
+        if second.verified:
+            return  # the exchange has said it, whatever of the second before is missing here
         kline = second.kline
         price = self._close_before(second.open_us)
         if second.proved:

@@ -58,6 +58,7 @@ def parse_symbol(text: str) -> str:
 
     Whether the exchange lists it is another question: see `SymbolRegistry`.
     """
-    if not _SYMBOL.fullmatch(text):
+    symbol = text.upper()  # may be longer than `text`, or end in a mark of its own
+    if not _SYMBOL.fullmatch(symbol):
         raise InvalidSymbol(text)
-    return text.upper()
+    return symbol

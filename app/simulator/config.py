@@ -72,5 +72,5 @@ class SimulatorConfig:
                 raise InvalidSetting(name, value, "seconds above 0")
         if not 0 <= self.history_s <= 7 * 86_400:
             raise InvalidSetting(
-                key="history_s", value=self.history_s, expected="0 to 604800 seconds"
+                key="--history", value=self.history_s, expected="0 to 604800 seconds"
             )

@@ -34,6 +34,7 @@ WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 
 BATCH = 256  # happenings that are sent in one go
 FAST_BATCH = 64  # the same when a recording is played as fast as it is read
+FAST_SEND_BUFFER = 131_072  # so that such a recording is not far ahead of its readers
 EXPECTED_SETTLE_S = 0.2
 EXPECTED_PATIENCE_S = 3.0
 WARM_STEPS = 4
@@ -60,7 +61,12 @@ class Simulator:
         self._connections = Connections(
             config, clock=clock, budget=self._budget, on_names=self._names_changed
         )
-        limits = SessionLimits(max_connections=config.max_connections, ping_interval_s=0)
+        fast = bool(config.replay) and math.isinf(config.speed)
+        limits = SessionLimits(
+            max_connections=config.max_connections,
+            ping_interval_s=0,  # the exchange's own rule for pings is in `Connections`
+            send_buffer=FAST_SEND_BUFFER if fast else None,
+        )
         self._listener = Listener(decide=self._connections.decide, limits=limits, clock=clock)
         self._rest = RestListener(
             make_app(

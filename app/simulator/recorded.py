@@ -21,6 +21,7 @@ from __future__ import annotations
 import heapq
 import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
@@ -62,6 +63,11 @@ QUOTES = (
 
 _EVENT_TIME = re.compile(rb'"E":(\d{13}|\d{16})(?!\d)')
 _HEAD = 256  # bytes of a frame in which `E` is looked for
+
+# A stream's name in the envelope tells most of what is not needed, long before it is decoded.
+_STREAM = re.compile(rb'\{"stream":"([^"@]{1,64}@([^"@]{1,32}))')
+_NOT_REPLAYED = (b"depth", b"ticker", b"miniTicker", b"avgPrice")
+SURVEYED_QUOTES = 500  # of each symbol and file: enough to see their digits
 
 Event = Trade | AggTrade
 
@@ -134,12 +140,18 @@ def _survey_file(capture: Capture, found: Survey) -> Span:
     span = Span(capture.path)
     first_us = last_us = 0
     smallest: int | None = None
+    quotes: Counter[bytes] = Counter()
     for record in capture:
         first_us = first_us or record.received_us
         last_us = max(last_us, record.received_us)
         if record.is_answer:
             continue
         found.frames += 1
+        stream = _STREAM.match(record.body)
+        if stream is not None and stream[2] == b"bookTicker":
+            quotes[stream[1]] += 1
+            if quotes[stream[1]] > SURVEYED_QUOTES:
+                continue  # it has no event time either
         if stamp := _EVENT_TIME.search(record.body, 0, _HEAD):
             event_us = int(stamp[1]) * (MS if len(stamp[1]) == 13 else 1)
             lag_us = record.received_us - event_us
@@ -221,7 +233,10 @@ class RecordedMarket:
         self._seconds: dict[str, list[tuple[int, Bar[Decimal]]]] = {}
 
     def symbols(self) -> Mapping[str, SymbolInfo]:
-        """Return every symbol of the files; steps are inferred from the most decimals seen."""
+        """Return every symbol of the files; steps are inferred from the most decimals seen.
+
+        Trades are looked at, and the first quotes.
+        """
         return self._infos
 
     def trade_streams(self) -> Mapping[str, frozenset[str]]:
@@ -488,6 +503,9 @@ def _decoder(frame: bytes) -> Decoder:
 
 def _decoded(record: Record) -> ExchangeEvent | None:
     """Return a frame's event; `None` for what is not replayed; raise `BadFrame`."""
+    stream = _STREAM.match(record.body)
+    if stream is not None and stream[2].startswith(_NOT_REPLAYED):
+        return None
     event = _decoder(record.body).decode(record.body, record.received_us)
     return None if isinstance(event, ControlReply) else event
 

@@ -126,12 +126,16 @@ class RestListener:
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
+        self._server.servers = []  # uvicorn makes the list only when it starts
         self._socket: socket.socket | None = None
+        self._serving = False
 
     def start(self, host: str, port: int, *, setting: str) -> int:
         """Bind and listen, and return the port (0 asks for a free one); raise `PortInUse`."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named because asyncio sends without delay (TCP_NODELAY) only where it is;
+        # otherwise every answer waits 40 ms for the client's acknowledgement.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind((host, port))
@@ -144,12 +148,20 @@ class RestListener:
         return int(listening.getsockname()[1])
 
     async def run(self) -> None:
-        """Serve until `stop`."""
-        if self._socket is not None:
+        """Serve until `stop`; not at all when that came first."""
+        if self._socket is None or self._server.should_exit:
+            return
+        self._serving = True
+        try:
             await self._server.serve(sockets=[self._socket])
+        finally:
+            # Stopped while it started, uvicorn returns without closing what it opened.
+            for server in self._server.servers:
+                server.close()
+            self._socket.close()
 
     def stop(self) -> None:
         """Take no more, let answers under way end for a second; `run` then returns."""
         self._server.should_exit = True
-        if not self._server.started and self._socket is not None:
+        if self._socket is not None and not self._serving:
             self._socket.close()

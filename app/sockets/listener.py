@@ -214,8 +214,7 @@ class Listener:
     def decide(self, session: Session, handshake: Handshake) -> Accepted | Refused:
         """Judge a sound request: the bounds first, then the decider."""
         forwarded = handshake.headers.get("X-Forwarded-For")
-        if self._proxies.trust(session.remote_ip):
-            session.remote_ip = self._proxies.client(session.remote_ip, forwarded)
+        session.remote_ip = self._proxies.client(session.remote_ip, forwarded)
         if not self._admit(session):
             wait = {"Retry-After": str(self.limits.retry_after_s)}
             return Refused(503, b"Too many connections: try again later.\n", wait)

@@ -266,7 +266,6 @@ class Session(asyncio.Protocol):
         if self._state == _OPEN and self._transport is not None:
             self._state = _FROZEN
             self._transport.pause_reading()
-            self._host.wake(self, None)
 
     # What the listener calls.
 
@@ -481,7 +480,7 @@ class Session(asyncio.Protocol):
 
     def _deliver(self, data: bytes | bytearray | memoryview) -> None:
         limit = self._host.limits.max_message_bytes
-        if len(data) > limit:  # the core lets some bytes more out of an inflater at its very end
+        if len(data) > limit:  # the core lets what an inflater still holds at its end pass
             self._fail(TOO_BIG, f"over {limit} bytes")
             return
         message: str | bytes
@@ -516,8 +515,6 @@ class Session(asyncio.Protocol):
     def _begin_closing(self, code: int, reason: str) -> None:
         self._state = _CLOSING
         self._close_code, self._close_reason = code, reason
-        self._ping_expected = None
-        self._pending_pong = None
         self._message = None
         self._host.wake(self, self._host.now() + self._host.limits.close_timeout_s)
 
@@ -541,6 +538,8 @@ class Session(asyncio.Protocol):
     def _ping_and_wait(self) -> None:
         payload = self._host.ping_payload()
         frame = control_frame(PING, payload)
+        if self._state != _OPEN:  # whoever chose the payload has closed it
+            return
         self._ping_expected = payload
         self._pinged_at = self._host.now()
         self._host.wake(self, self._pinged_at + self._host.limits.pong_timeout_s)

@@ -17,6 +17,7 @@ from app.binance.percent import percent_decode, query_pairs
         ("100%", "100%"),
         ("%zz%4", "%zz%4"),
         ("%ff", "\ufffd"),
+        ("\ud800", "?"),
     ],
 )
 def test_escapes_are_decoded_and_a_plus_stays(text, decoded):

@@ -12,8 +12,9 @@ from typing import Any
 
 import websockets
 
-from app.bootstrap import Hub, plan_source
+from app.bootstrap import Hub
 from app.clock import SystemClock
+from app.feed.plan import plan_source
 from app.settings import Settings
 
 
@@ -28,8 +29,14 @@ async def running_hub(data_dir: Path, **settings: object) -> AsyncIterator[Hub]:
         "rate_limit": "0",
         **settings,
     }
-    read = Settings(_env_file=None, **values)
-    hub = Hub(read, plan_source(read), clock=SystemClock())
+    read = Settings(**values)
+    plan = plan_source(
+        read.market_source or "simulated",
+        rest_url=read.binance_rest_url,
+        stream_url=read.binance_stream_url,
+        symbols_url=read.binance_list,
+    )
+    hub = Hub(read, plan, clock=SystemClock())
     try:
         await hub.start()
         async with asyncio.TaskGroup() as tasks:

@@ -195,6 +195,12 @@ def test_a_kline_supplies_the_close_before_the_first_trade():
     assert candle.close == 5
 
 
+def test_an_empty_second_that_its_kline_proved_keeps_its_price():
+    """A late trade of the second before, at another price, does not touch what a kline has proved."""
+    candles = feed([kline_of([], 2, carried="2"), trade(1, 1, "3")])
+    assert [(c.open_time_us // S, c.close, c.revision) for c in candles] == [(2, D(2), 0)]
+
+
 def test_an_empty_kline_at_another_price_means_a_hole_before_it():
     """An empty kline whose price is not our close is not proved: trades are missing before it."""
     aggregator = CandleAggregator("SYMBOL", source="test")

@@ -6,11 +6,13 @@ import csv
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.errors import BadCapture
 from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.simulator.market import Happening
 from app.simulator.recorded import RecordedMarket
 
 BEGIN_MS = 1_700_000_000_000
@@ -21,12 +23,12 @@ def line(at_ms: int, data: str, stream: str = "btcusdt@trade") -> str:
     return f'{(BEGIN_MS + at_ms) * 1_000_000} {{"stream":"{stream}","data":{data}}}'
 
 
-def trade(at_ms: int, id: int, price: str = "10.50", lag_ms: int = 5, symbol: str = "BTCUSDT"):
+def trade(at_ms: int, number: int, price: str = "10.50", lag_ms: int = 5, symbol: str = "BTCUSDT"):
     """Return a recorded trade matched `at_ms` after the beginning."""
     stamp = BEGIN_MS + at_ms
     return line(
         at_ms + lag_ms,
-        f'{{"e":"trade","E":{stamp},"s":"{symbol}","t":{id},"p":"{price}","q":"2.00000000",'
+        f'{{"e":"trade","E":{stamp},"s":"{symbol}","t":{number},"p":"{price}","q":"2.00000000",'
         f'"T":{stamp},"m":false,"M":true}}',
         f"{symbol.lower()}@trade",
     )
@@ -39,12 +41,12 @@ def recorded(folder: Path, *lines: str, name: str = "capture") -> Path:
     return path
 
 
-def play(market: RecordedMarket) -> list:
+def play(market: RecordedMarket) -> list[Happening]:
     """Return everything of a recording."""
     return list(market.take(1 << 62, 1 << 30))
 
 
-def of(happenings: list, kind: type, symbol: str) -> list:
+def of(happenings: list[Happening], kind: type, symbol: str) -> list[Any]:
     """Return the events of one kind of one symbol."""
     return [h.event for h in happenings if isinstance(h.event, kind) and h.symbol == symbol]
 
@@ -103,7 +105,7 @@ def test_the_made_klines_sum_up_to_the_exchange_s_own_minutes(both, recordings):
 
 def test_one_kline_a_second_from_the_first_whole_second_on(both):
     """No kline is made for the second in which a recording begins, one for each that follows."""
-    market, happenings = both
+    _, happenings = both
     for symbol in ("BTCUSDT", "ETHUSDT"):
         klines = of(happenings, Kline, symbol)
         assert all(b.open_time_us == a.open_time_us + SECOND_US for a, b in pairwise(klines))
@@ -119,6 +121,7 @@ def test_made_klines_come_when_the_exchange_would_send_them(both):
     _, happenings = both
     for happening in happenings:
         if isinstance(happening.event, Kline):
+            assert happening.event.event_us is not None
             lag_us = happening.event.event_us - happening.event.close_time_us - 1
             assert 2_000 <= lag_us <= 24_000
             assert 0 <= happening.at_us - happening.event.event_us < SECOND_US
@@ -172,7 +175,7 @@ def test_answers_hold_what_was_played_and_nothing_before(tmp_path):
     path = recorded(tmp_path, *(trade(100 * n, 50 + n) for n in range(30)))
     market = RecordedMarket([path])
     assert market.trades("BTCUSDT", from_id=None, limit=10) == []
-    market.take(market.next_us() + 1_000_000, 1000)
+    market.take(market.starts_us + 1_000_000, 1000)
     held = market.trades("BTCUSDT", from_id=None, limit=1000)
     assert [t.id for t in held] == list(range(50, 50 + len(held)))
     assert 8 < len(held) < 13
@@ -186,7 +189,7 @@ def test_only_wholly_known_bars_are_answered(tmp_path):
     path = recorded(tmp_path, *(trade(500 + 400 * n, 50 + n) for n in range(10)))
     market = RecordedMarket([path])
     play(market)
-    ask = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 100}
+    ask: Any = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 100}
     rows = market.klines("BTCUSDT", "1s", **ask)
     opens = [(kline.open_time_us // 1000 - BEGIN_MS) // 1000 for kline in rows]
     assert opens == [1, 2, 3, 4]
@@ -235,7 +238,8 @@ def test_recorded_klines_are_not_made_again(tmp_path):
     """A recording that holds kline_1s is replayed as it is, and answers with those."""
     open_ms = BEGIN_MS + 1_000
     kline = (
-        f'{{"e":"kline","E":{open_ms + 1_004},"s":"BTCUSDT","k":{{"t":{open_ms},"T":{open_ms + 999},'
+        f'{{"e":"kline","E":{open_ms + 1_004},"s":"BTCUSDT",'
+        f'"k":{{"t":{open_ms},"T":{open_ms + 999},'
         '"s":"BTCUSDT","i":"1s","f":2,"L":2,"o":"10.50000000","c":"10.50000000",'
         '"h":"10.50000000","l":"10.50000000","v":"2.00000000","n":1,"x":true,'
         '"q":"21.00000000","V":"2.00000000","Q":"21.00000000","B":"0"}}'
@@ -249,7 +253,7 @@ def test_recorded_klines_are_not_made_again(tmp_path):
     market = RecordedMarket([recorded(tmp_path, *lines)])
     klines = of(play(market), Kline, "BTCUSDT")
     assert [k.first_trade_id for k in klines] == [2]
-    ask = {"start_us": None, "end_us": (open_ms + 999) * 1000, "offset_us": 0, "limit": 5}
+    ask: Any = {"start_us": None, "end_us": (open_ms + 999) * 1000, "offset_us": 0, "limit": 5}
     assert [k.volume for k in market.klines("BTCUSDT", "1s", **ask)] == [Decimal(2)]
 
 
@@ -263,7 +267,7 @@ def test_a_file_of_a_late_recorder_gets_its_klines_late(tmp_path):
     )
     delays: dict[str, set[int]] = {"BTCUSDT": set(), "ETHUSDT": set()}
     for happening in play(RecordedMarket([near, far])):
-        if isinstance(happening.event, Kline):
+        if isinstance(happening.event, Kline) and happening.event.event_us:
             delays[happening.symbol].add(happening.at_us - happening.event.event_us)
     assert delays == {"BTCUSDT": {0}, "ETHUSDT": {700_000}}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -24,17 +25,19 @@ def market(seed: int = 7, *, now_us: int = NOW_US, history_s: int = 600) -> Seed
     return made
 
 
-def played(made: SeededMarket, seconds: int, symbols: frozenset[str], limit: int = 10**6) -> list:
+def played(
+    made: SeededMarket, seconds: int, symbols: frozenset[str], limit: int = 10**6
+) -> list[Any]:
     """Return everything that happens to `symbols` in so many seconds."""
     made.follow(symbols)
     end_us = made.shown_us + seconds * SECOND_US
-    happenings: list = []
+    happenings: list[Any] = []
     while taken := made.take(end_us, limit):
         happenings += taken
     return happenings
 
 
-def events(happenings: list, kind: type, symbol: str) -> list:
+def events(happenings: list[Any], kind: type, symbol: str) -> list[Any]:
     """Return the events of one kind of one symbol."""
     return [h.event for h in happenings if isinstance(h.event, kind) and h.symbol == symbol]
 
@@ -278,5 +281,5 @@ def test_warming_changes_no_answer():
     while not warm.warm("BNBUSDT", 2):
         steps += 1
     assert steps == 4
-    ask = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 20}
+    ask: Any = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 20}
     assert cold.klines("BNBUSDT", "1m", **ask) == warm.klines("BNBUSDT", "1m", **ask)

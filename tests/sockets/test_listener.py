@@ -232,13 +232,15 @@ async def test_pings_come_at_their_interval_with_the_chosen_payload() -> None:
         ) as served,
         upgraded(served.port) as peer,
     ):
+        await clock.advance(5)
         for payload in (b"1", b"2", b"3"):
-            await clock.advance(15.0)
+            await clock.advance(14.8)
             peer.send(frame(PING, b"nothing came"))
             assert (await peer.frame()).opcode == PONG
-            await clock.advance(5.2)
+            await clock.advance(0.4)
             ping = await peer.frame()
             assert (ping.opcode, ping.payload) == (PING, payload)
+            await clock.advance(5)
             peer.send(frame(PONG, payload))
             await served.handler.until(lambda: served.handler.controls[-1] == PONG)
         assert served.listener.missed_pongs == 0
@@ -276,6 +278,29 @@ async def test_a_ping_of_the_handler_takes_over_from_the_listeners() -> None:
         await clock.advance(20.0)
         assert (await peer.frame()).opcode == PING
         assert served.handler.sessions[0].is_open
+
+
+async def test_a_session_closed_in_the_round_of_pings_keeps_its_time_to_close() -> None:
+    """Its old deadline, in the same round, does not cut it off."""
+    clock = LedClock()
+    handler = Recorder()
+
+    def close_all() -> bytes:
+        for session in handler.sessions:
+            session.close(4000)
+        return b""
+
+    async with (
+        listening(clock=clock, handler=handler, ping_payload=close_all) as served,
+        upgraded(served.port) as one,
+        upgraded(served.port) as other,
+    ):
+        await clock.advance(20.2)
+        assert [(await peer.frame()).close[0] for peer in (one, other)] == [4000, 4000]
+        assert served.listener.open == 2
+        await clock.advance(1.2)
+        await handler.until(lambda: len(handler.closed) == 2)
+        assert handler.closed == [(4000, "")] * 2
 
 
 async def test_no_pings_where_they_are_off() -> None:
@@ -364,6 +389,19 @@ async def test_who_arrives_while_it_stops_is_dropped() -> None:
         await settle()
         assert (served.listener.open, served.listener.handshakes) == (0, 0)
         assert len(served.handler.sessions) == len(served.handler.closed)
+
+
+async def test_a_connection_after_the_stop_is_dropped() -> None:
+    """It is not even heard, and holds no seat."""
+    listener = plain_listener()
+    await listener.stop()
+    here, there = socket.socketpair()
+    await asyncio.get_running_loop().connect_accepted_socket(listener.new_session, here)
+    reader, writer = await asyncio.open_connection(sock=there)
+    assert await reader.read() == b""
+    assert (listener.dropped, listener.handshakes) == (1, 0)
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_stop_before_start_is_harmless() -> None:

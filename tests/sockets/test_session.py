@@ -176,7 +176,7 @@ OVER_LIMIT = {
         frame(CONT, LONG[5:]),
     ],
     "deflated, its end held back": [
-        frame(TEXT, deflated(b"m" * 5200), fin=False, rsv=0x40),
+        frame(TEXT, deflated(b"m" * 6185)[:21], fin=False, rsv=0x40),
         frame(CONT),
     ],
     "announced only": [b"\x82\xff" + (2**40).to_bytes(8)],

@@ -24,7 +24,13 @@ class MessageAllowance:
 
     def __init__(self, per_second: int, clock: Clock) -> None:
         self._limit = RateLimitItemPerSecond(per_second) if per_second else None
-        self._limiter = MovingWindowRateLimiter(_Moments(clock))
+        self._moments = Moments(clock)
+        self._limiter = MovingWindowRateLimiter(self._moments)
+
+    @property
+    def clients(self) -> int:
+        """How many clients something is kept about."""
+        return len(self._moments)
 
     def spend(self, client: str) -> bool:
         """Count one message of `client`, and say whether it was allowed."""
@@ -36,7 +42,7 @@ class MessageAllowance:
             self._limiter.clear(self._limit, client)
 
 
-class _Moments(Storage, MovingWindowSupport):
+class Moments(Storage, MovingWindowSupport):
     """The newest moments of each key, oldest first, never more than the limit. Moving window only.
 
     A moment is a time of the monotonic clock in seconds.
@@ -48,6 +54,9 @@ class _Moments(Storage, MovingWindowSupport):
         super().__init__()
         self._clock = clock
         self._moments: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def __len__(self) -> int:
+        return len(self._moments)
 
     @property
     @override

@@ -35,6 +35,8 @@ MAX_AMOUNT = 100_000
 
 _MAX_KEYS = 20_000
 _OFF = "0"
+_SETTING = "RATE_LIMITS"
+_DEFAULT_SETTING = "RATE_LIMIT"
 _SCHEME = "candlewire-windows"
 _EMPTY_FILE = Path(__file__).with_name("static") / "slowapi.env"
 _EXPECTED = "such as 10/second or 10/second;100/minute, at most 100000 calls, or 0 for no limit"
@@ -144,7 +146,11 @@ class RouteLimits:
         for name in limits:
             if name not in known:
                 raise InvalidSetting(_key(name), limits[name], f"one of {known}")
-        self._texts = {name: check_limit(name, limits.get(name, default)) for name in known}
+        usual = check_limit(_DEFAULT_SETTING, default)
+        self._texts = {
+            name: check_limit(_key(name), limits[name]) if name in limits else usual
+            for name in known
+        }
         self._clock = clock
         self._limiter = _OwnLimiter(
             key_func=address_of,
@@ -230,10 +236,10 @@ def address_of(request: Request) -> str:
 
 
 def _key(name: str) -> str:
-    return f"limit of {name!r}"
+    return f"{_SETTING}: {name}"
 
 
-def check_limit(name: str, text: str) -> str | None:
+def check_limit(key: str, text: str) -> str | None:
     """Return the limit as SlowAPI reads it, `None` for no limit; raise `InvalidSetting`."""
     wanted = text.strip()
     if wanted == _OFF:
@@ -241,7 +247,7 @@ def check_limit(name: str, text: str) -> str | None:
     try:
         items = parse_many(wanted)
     except ValueError:
-        raise InvalidSetting(_key(name), text, _EXPECTED) from None
+        raise InvalidSetting(key, text, _EXPECTED) from None
     if any(not 0 < item.amount <= MAX_AMOUNT for item in items):
-        raise InvalidSetting(_key(name), text, _EXPECTED)
+        raise InvalidSetting(key, text, _EXPECTED)
     return wanted

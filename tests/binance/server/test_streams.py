@@ -159,8 +159,11 @@ def test_names_that_do_not_exist_are_acknowledged_and_silent(hub, name):
     assert hub.publish("btcusdt@trade", TRADE) == []
 
 
-@pytest.mark.parametrize("name", ['"0"', '"a b@trade"', '""', "5", "null", "[]"])
-@pytest.mark.parametrize("method", ["SUBSCRIBE"])
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [("SUBSCRIBE", name) for name in ('"0"', '"a b@trade"', '""', "5", "null", "[]")]
+    + [("UNSUBSCRIBE", "5")],
+)
 def test_a_malformed_name_is_refused_and_closes(hub, method, name):
     """The refusal goes out first, then the close; nothing is subscribed and nothing heard."""
     client = hub.open(Target(), NOW)

@@ -101,8 +101,16 @@ def test_a_wrong_limit_is_named(text: str) -> None:
     """A limit that cannot be read stops the start; SlowAPI alone would run without any."""
     with pytest.raises(InvalidSetting) as caught:
         check_limit("tick", text)
-    assert "tick" in caught.value.key
-    assert caught.value.value == text
+    assert (caught.value.key, caught.value.value) == ("tick", text)
+
+
+def test_a_wrong_limit_names_its_setting() -> None:
+    """The setting to correct is that of the route, or the one for all others."""
+    with pytest.raises(InvalidSetting, match="often") as one:
+        RouteLimits(["tick"], default="0", limits={"tick": "often"}, clock=LedClock())
+    with pytest.raises(InvalidSetting, match="often") as usual:
+        RouteLimits(["tick"], default="often", limits={}, clock=LedClock())
+    assert (one.value.key, usual.value.key) == ("RATE_LIMITS: tick", "RATE_LIMIT")
 
 
 def test_a_limit_for_no_route_is_named() -> None:

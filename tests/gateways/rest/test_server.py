@@ -61,6 +61,18 @@ async def test_a_call_is_answered() -> None:
     assert b"date: " in head
 
 
+async def test_small_answers_leave_at_once() -> None:
+    """No connection waits for the caller's acknowledgement between head and body."""
+    async with serving() as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"}")
+        for connection in server._server.server_state.connections:
+            accepted = connection.transport.get_extra_info("socket")
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+
+
 async def test_a_head_call_has_no_body() -> None:
     """HEAD is answered with the headers alone."""
     async with serving() as server:
@@ -288,3 +300,40 @@ async def test_cancelling_ends_everything() -> None:
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
     await server.stop()
+
+
+async def test_who_sends_on_and_on_is_cut_off() -> None:
+    """A refused caller may finish his sentence, but not talk for ever."""
+    async with serving() as server:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /")
+
+        async def talk() -> None:
+            for _ in range(1_000):
+                writer.write(b"x" * 65_536)
+                await writer.drain()
+
+        with pytest.raises(ConnectionError):
+            await talk()
+        writer.close()
+        assert (await ask(server.port, get("/")))[0] == 200
+
+
+async def test_a_refusal_never_gets_into_another_answer() -> None:
+    """Junk behind a call that is still being answered ends the connection without a word."""
+    hub = Hub(FREE)
+    begun = asyncio.Event()
+
+    async def forever(request: Request) -> Response:
+        begun.set()
+        await asyncio.Event().wait()
+        return Response()
+
+    hub.app.add_route("/forever", forever)
+    async with serving(FREE, hub) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"GET /forever HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        writer.write(b"nonsense\r\n\r\n")
+        assert await reader.read() == b""
+        writer.close()

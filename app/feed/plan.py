@@ -1,0 +1,75 @@
+"""Which source the settings mean, and the one look around that `auto` allows itself at start-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from app.errors import InvalidSetting
+from app.feed.probe import why_unreachable
+from app.feed.source import BINANCE, KNOWN, Source, with_addresses
+from app.ports import Clock
+
+AUTO = "auto"
+SIMULATED = "simulated"
+REPLAY = "replay:"
+EXPECTED = "binance, testnet, binance-us, simulated, replay:FILE or auto"
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """Where the data is to come from.
+
+    `source` is an exchange; without one the embedded simulator serves, `replay` if there are files,
+    else the seeded market. `probe` says that `source` is only taken if it can be reached.
+    `fallback_reason` says why it was not.
+    """
+
+    source: Source | None
+    probe: bool = False
+    replay: tuple[Path, ...] = ()
+    fallback_reason: str | None = None
+
+
+def plan_source(
+    market_source: str,
+    *,
+    rest_url: str | None = None,
+    stream_url: str | None = None,
+    symbols_url: str | None = None,
+) -> SourcePlan:
+    """Read the source from its settings; raise `InvalidSetting`."""
+    text = market_source.strip()
+    kind = text.lower()
+    if kind.startswith(REPLAY):
+        return SourcePlan(None, replay=_replay_files(text))
+    if kind == SIMULATED:
+        return SourcePlan(None)
+    base = BINANCE if kind == AUTO else KNOWN.get(kind)
+    if base is None:
+        raise InvalidSetting(key="MARKET_SOURCE", value=text, expected=EXPECTED)
+    source = with_addresses(base, rest_url=rest_url, stream_url=stream_url, symbols_url=symbols_url)
+    # Whoever names a stream address has chosen; only a hub that was told nothing looks around.
+    return SourcePlan(source, probe=kind == AUTO and stream_url is None)
+
+
+async def settle(plan: SourcePlan, *, clock: Clock) -> SourcePlan:
+    """Return `plan` with nothing left open: an exchange out of reach gives way to the simulator."""
+    if plan.source is None or not plan.probe:
+        return plan
+    reason = await why_unreachable(plan.source, clock=clock)
+    if reason is None:
+        return replace(plan, probe=False)
+    return SourcePlan(None, fallback_reason=reason)
+
+
+def _replay_files(text: str) -> tuple[Path, ...]:
+    files = tuple(Path(part.strip()) for part in text[len(REPLAY) :].split(",") if part.strip())
+    for path in files:
+        if not path.is_file():
+            raise InvalidSetting(
+                key="MARKET_SOURCE", value=text, expected=f"a file at {path}; there is none"
+            )
+    if not files:
+        raise InvalidSetting(key="MARKET_SOURCE", value=text, expected="replay:FILE")
+    return files

@@ -1,0 +1,270 @@
+"""Stand-ins for the ports: small, in memory, and led by the test. One per port, and builders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from app.errors import SymbolAlreadyActive, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
+from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.symbols import SymbolInfo
+from app.sockets.frames import PreparedMessage
+
+START_US = 1_731_232_845_000_000
+"""Sunday 2024-11-10, 15:30:45 in Kolkata."""
+
+
+class ManualClock:
+    """A clock that moves only when told to; its wall can be stepped alone."""
+
+    def __init__(self, now_us: int = START_US) -> None:
+        self._wall_us = now_us
+        self._monotonic = 1_000.0
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self._timeouts: list[tuple[float, asyncio.Timeout]] = []
+
+    def now_us(self) -> int:
+        """Return the wall clock."""
+        return self._wall_us
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock."""
+        return self._monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock has been moved that far."""
+        woken = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self._monotonic + seconds, woken))
+        await woken
+
+    def timeout(self, seconds: float) -> AbstractAsyncContextManager[object]:
+        """Return a context that times out once the clock has been moved that far."""
+        timeout = asyncio.timeout(None)
+        self._timeouts.append((self._monotonic + seconds, timeout))
+        return timeout
+
+    def step(self, seconds: float) -> None:
+        """Move both clocks, waking nobody: for tests without a loop."""
+        self._monotonic += seconds
+        self._wall_us += round(seconds * 1_000_000)
+
+    def step_wall(self, seconds: float) -> None:
+        """Move the wall clock alone, as an administrator does."""
+        self._wall_us += round(seconds * 1_000_000)
+
+    async def advance(self, seconds: float) -> None:
+        """Move both clocks, waking sleepers in the order of their times, and let them run."""
+        until = self._monotonic + seconds
+        await settle()
+        while True:
+            due = [time for time, woken in self._sleepers if not woken.done() and time <= until]
+            due += [time for time, _ in self._timeouts if time <= until]
+            self.step(max(0.0, min([*due, until]) - self._monotonic))
+            if not due:
+                return
+            self._wake()
+            await settle()
+
+    def _wake(self) -> None:
+        now = self._monotonic
+        for time, woken in self._sleepers:
+            if time <= now and not woken.done():
+                woken.set_result(None)
+        self._sleepers = [entry for entry in self._sleepers if not entry[1].done()]
+        for time, timeout in self._timeouts:
+            if time <= now and timeout.when() is None:
+                try:
+                    timeout.reschedule(asyncio.get_running_loop().time())
+                except RuntimeError:
+                    continue  # its body has ended already, or was never entered
+        self._timeouts = [entry for entry in self._timeouts if entry[0] > now]
+
+
+async def settle(turns: int = 20) -> None:
+    """Let everything that is ready run."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+
+@dataclass
+class FakeSubscription:
+    """A subscription of `FakeBus`."""
+
+    bus: FakeBus
+    topic: str
+    receive: Callable[[Publication], None]
+
+    def cancel(self) -> None:
+        """Receive no more."""
+        self.bus.subscriptions = [one for one in self.bus.subscriptions if one is not self]
+
+
+class FakeBus:
+    """A bus in memory. Unlike a real one it lets a subscriber's exception out: tests must fail."""
+
+    def __init__(self, epoch: int = START_US // 1_000) -> None:
+        self.epoch = epoch
+        self.published: list[Publication] = []
+        self.subscriptions: list[FakeSubscription] = []
+
+    def publish(self, topic: str, event: MarketEvent) -> None:
+        """Give the event its number and hand it on."""
+        publication = Publication(self.epoch, len(self.published) + 1, topic, event)
+        self.published.append(publication)
+        for subscription in tuple(self.subscriptions):
+            if subscription.topic == topic:
+                subscription.receive(publication)
+
+    def subscribe(self, topic: str, receive: Callable[[Publication], None]) -> FakeSubscription:
+        """Hand on to `receive` from now on."""
+        subscription = FakeSubscription(self, topic, receive)
+        self.subscriptions.append(subscription)
+        return subscription
+
+    @property
+    def topics(self) -> list[str]:
+        """Every publication's topic, in order."""
+        return [publication.topic for publication in self.published]
+
+
+class FakeRegistry:
+    """A wanted set in memory. `listed` is what the exchange has; `None`: not known yet."""
+
+    def __init__(self, active: Iterable[str] = (), listed: Iterable[str] | None = None) -> None:
+        self._active = set(active)
+        self._listed = None if listed is None else {name: symbol_info(name) for name in listed}
+
+    async def add(self, symbol: str) -> None:
+        """Want a symbol."""
+        if symbol in self._active:
+            raise SymbolAlreadyActive(symbol)
+        if self._listed is None:
+            raise SymbolsNotLoaded(symbol)
+        if symbol not in self._listed:
+            raise UnknownSymbol(symbol)
+        self._active.add(symbol)
+
+    async def remove(self, symbol: str) -> None:
+        """Want it no longer."""
+        if symbol not in self._active:
+            raise SymbolNotActive(symbol)
+        self._active.remove(symbol)
+
+    def active(self) -> Sequence[str]:
+        """Return the wanted symbols, sorted."""
+        return sorted(self._active)
+
+    def available(self) -> Mapping[str, SymbolInfo] | None:
+        """Return what the exchange lists."""
+        return self._listed
+
+
+def symbol_info(
+    symbol: str, tick: str | None = "0.01000000", step: str | None = "0.00001000"
+) -> SymbolInfo:
+    """Return a symbol that trades against USDT."""
+    return SymbolInfo(
+        symbol=symbol,
+        status="TRADING",
+        base_asset=symbol.removesuffix("USDT"),
+        quote_asset="USDT",
+        tick_size=Decimal(tick) if tick else None,
+        step_size=Decimal(step) if step else None,
+    )
+
+
+def a_candle(symbol: str = "BTCUSDT", **changes: object) -> Candle:
+    """Return a complete candle of the second at `START_US`, with `changes`."""
+    candle = Candle(
+        source="binance",
+        symbol=symbol,
+        interval="1s",
+        open_time_us=START_US,
+        open=Decimal("43250.50000000"),
+        high=Decimal("43275.00000000"),
+        low=Decimal("43240.20000000"),
+        close=Decimal("43260.75000000"),
+        volume=Decimal("12.34567000"),
+        quote_volume=Decimal("533421.1234567800"),
+        trades=87,
+        taker_buy_volume=Decimal("6.12000000"),
+        taker_buy_quote_volume=Decimal("264123.1200000000"),
+        first_trade_id=4_123_456_789,
+        last_trade_id=4_123_456_875,
+        complete=True,
+        revision=0,
+        event_us=START_US + 1_002_000,
+        received_us=START_US + 1_010_000,
+    )
+    return msgspec.structs.replace(candle, **changes)
+
+
+def a_trade(symbol: str = "BTCUSDT", **changes: object) -> Trade:
+    """Return a trade in the second at `START_US`, with `changes`."""
+    trade = Trade(
+        symbol=symbol,
+        id=4_123_456_789,
+        price=Decimal("43250.50000000"),
+        quantity=Decimal("0.05234000"),
+        time_us=START_US + 123_000,
+        buyer_is_maker=True,
+        event_us=START_US + 124_000,
+        received_us=START_US + 130_000,
+    )
+    return msgspec.structs.replace(trade, **changes)
+
+
+class FakePeer:
+    """A client's connection that keeps what is written. It is full after `room` writes."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room = room
+        self.written: list[PreparedMessage] = []
+        self.closed_with: tuple[int, str] | None = None
+        self.on_write: Callable[[], None] = lambda: None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it."""
+        return self.closed_with is None
+
+    @property
+    def writable(self) -> bool:
+        """Whether it is open and has room."""
+        return self.is_open and (self.room is None or self.room > 0)
+
+    def write(self, message: PreparedMessage) -> None:
+        """Keep a message; writing without room is what must never happen."""
+        assert self.is_open, "written after a close"
+        assert self.writable, "written without room"
+        if self.room is not None:
+            self.room -= 1
+        self.written.append(message)
+        self.on_write()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Close it, once."""
+        if self.closed_with is None:
+            self.closed_with = (code, reason)
+
+    def make_room(self, room: int | None = None) -> None:
+        """Let so many more writes in; `None`: any number."""
+        self.room = room
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What was written, read as JSON, with each number as the decimal that it says."""
+        return [json.loads(payload(one.plain), parse_float=Decimal) for one in self.written]
+
+
+def payload(frame: bytes) -> bytes:
+    """Return what one unmasked frame carries."""
+    length = frame[1]
+    return frame[2:] if length < 126 else frame[4:] if length == 126 else frame[10:]

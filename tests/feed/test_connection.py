@@ -1,0 +1,114 @@
+"""Tests of app.feed.connection."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.binance.decode import Decoder
+from app.feed.connection import FeedConnection
+from app.market.events import ExchangeEvent, Trade
+
+TRADE = (
+    b'{"e":"trade","E":1731232845124,"s":"BTCUSDT","t":7,"p":"43250.50000000",'
+    b'"q":"0.05234000","T":1731232845123,"m":true,"M":true}'
+)
+UNKNOWN = b'{"e":"somethingNew","E":1731232845124,"s":"BTCUSDT"}'
+NOW_US = 1_731_232_845_200_000
+
+
+class Receiver:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[ExchangeEvent] = []
+        self.reasons: list[str] = []
+
+    def event_received(self, event: ExchangeEvent) -> None:
+        """Keep an event."""
+        self.events.append(event)
+
+    def connection_lost(self, reason: str) -> None:
+        """Keep the reason."""
+        self.reasons.append(reason)
+
+
+def connected() -> tuple[FeedConnection, Receiver]:
+    """Return a connection and its receiver."""
+    receiver = Receiver()
+    connection = FeedConnection("BTCUSDT", receiver, decoder=Decoder(), received_us=lambda: NOW_US)
+    return connection, receiver
+
+
+def test_a_frame_becomes_an_event_with_the_time_of_its_arrival() -> None:
+    """One frame in, one event out, stamped as it arrives."""
+    connection, receiver = connected()
+    connection.frame_received(memoryview(TRADE))
+    connection.frame_received(memoryview(b'{"stream":"btcusdt@trade","data":' + TRADE + b"}"))
+    assert connection.frames == 2
+    for event in receiver.events:
+        assert isinstance(event, Trade)
+        assert (event.id, event.received_us) == (7, NOW_US)
+    assert len(receiver.events) == 2
+
+
+def test_bad_and_unknown_frames_are_counted_and_skipped() -> None:
+    """A frame that breaks the protocol, or is of an unknown kind, does not end the stream."""
+    connection, receiver = connected()
+    for frame in (
+        b"",
+        b"\xff\xfe",
+        b"{",
+        b'{"e":"trade"}',
+        TRADE.replace(b"43250.5", b"-1"),
+        TRADE,
+    ):
+        connection.frame_received(memoryview(frame))
+    connection.frame_received(memoryview(UNKNOWN))
+    connection.frame_received(memoryview(TRADE))
+    assert (connection.frames, connection.bad_frames, connection.unknown_frames) == (8, 5, 1)
+    assert len(receiver.events) == 2
+    assert receiver.reasons == []
+
+
+@given(st.binary(max_size=200))
+def test_junk_never_raises(junk: bytes) -> None:
+    """Whatever bytes come, the socket's callback sees no exception and every frame is counted."""
+    connection, receiver = connected()
+    connection.frame_received(memoryview(junk))
+    counted = connection.bad_frames + connection.unknown_frames + len(receiver.events)
+    assert connection.frames == 1
+    assert counted <= 1
+
+
+def test_replies_to_requests_are_no_events() -> None:
+    """An answer to a request reaches nobody; a refusal is counted."""
+    connection, receiver = connected()
+    connection.frame_received(memoryview(b'{"result":null,"id":1}'))
+    connection.frame_received(memoryview(b'{"error":{"code":2,"msg":"Invalid request"},"id":"x"}'))
+    assert connection.refusals == 1
+    assert (connection.bad_frames, connection.unknown_frames) == (0, 0)
+    assert receiver.events == []
+
+
+def test_closing_closes_the_socket_once() -> None:
+    """`close` closes the socket; a second one, or one before it is open, is harmless."""
+    connection, receiver = connected()
+    closed: list[bool] = []
+    connection.close()
+    connection.opened(lambda: closed.append(True))
+    connection.close()
+    connection.close()
+    assert closed == [True]
+    assert receiver.reasons == []
+
+
+def test_a_lost_socket_is_told_and_not_closed_again() -> None:
+    """The receiver learns the reason once; there is nothing left to close."""
+    connection, receiver = connected()
+    closed: list[bool] = []
+    connection.opened(lambda: closed.append(True))
+    connection.connection_lost("reset by the server")
+    connection.close()
+    assert receiver.reasons == ["reset by the server"]
+    assert closed == []

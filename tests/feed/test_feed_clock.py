@@ -1,0 +1,264 @@
+"""Tests of app.feed.feed_clock."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.feed.feed_clock import AHEAD_US, FeedClock
+from tests.fakes import START_US, ManualClock
+
+S = 1_000_000
+
+
+class World:
+    """A feed clock beside the exchange's true clock, which is `skew_us` apart from ours."""
+
+    def __init__(self, skew_us: int = 0) -> None:
+        self.clock = ManualClock()
+        self.feed_clock = FeedClock(self.clock)
+        self._skew_us = START_US + skew_us - self.feed_clock.stamp_us()
+
+    @property
+    def true_us(self) -> int:
+        """What the exchange's clock really says now."""
+        return self.feed_clock.stamp_us() + self._skew_us
+
+    def hear(self, delay_us: int = 0, *, ahead_us: int = 0) -> None:
+        """Receive an event made `delay_us` ago, whose time lies `ahead_us` too far ahead."""
+        event_us = self.true_us - delay_us + ahead_us
+        received_us = self.feed_clock.received_us()
+        if received_us - event_us < self.feed_clock.floor_us:  # as callers may
+            self.feed_clock.observe(event_us, received_us)
+
+    def ask(self, delay_us: int = 0) -> None:
+        """Learn from an answer that took `delay_us` to come back."""
+        stamp = self.feed_clock.stamp_us()
+        self.feed_clock.set_exchange_time(
+            self.true_us - delay_us, asked_at_us=stamp - delay_us, answered_at_us=stamp
+        )
+
+    def pass_seconds(self, seconds: int) -> None:
+        """Let time pass, refreshing each second."""
+        for _ in range(seconds):
+            self.clock.step(1)
+            self.feed_clock.refresh()
+
+    @property
+    def late_us(self) -> int:
+        """How far the estimate lags behind the truth; negative when it is early."""
+        estimate = self.feed_clock.exchange_us()
+        assert estimate is not None
+        return self.true_us - estimate
+
+
+def test_nothing_is_known_before_the_first_event() -> None:
+    """Before anything came there is no exchange's clock, no offset, and nothing is ahead."""
+    world = World()
+    assert world.feed_clock.exchange_us() is None
+    assert world.feed_clock.offset_us is None
+    assert not world.feed_clock.is_ahead(1 << 60)
+    world.pass_seconds(3)
+    assert world.feed_clock.exchange_us() is None
+
+
+def test_received_us_is_the_time_of_day() -> None:
+    """What reaches us is stamped with the wall clock, as it was when the second began."""
+    world = World()
+    assert world.feed_clock.received_us() == START_US
+    world.clock.step(0.25)
+    assert world.feed_clock.received_us() == START_US + S // 4
+
+
+def test_the_smallest_delay_wins() -> None:
+    """The estimate lags by the smallest delay among the events, whatever their order."""
+    world = World(skew_us=-3 * S)
+    for delay_us in (80_000, 12_000, 50_000, 30_000):
+        world.hear(delay_us)
+    assert world.late_us == 12_000
+    assert world.feed_clock.offset_us == 3 * S + 12_000
+
+
+def test_events_above_the_floor_teach_nothing() -> None:
+    """Skipping events at or above the floor, as the quick path does, loses no knowledge."""
+    world = World()
+    world.hear(20_000)
+    assert world.feed_clock.floor_us == 20_000
+    world.pass_seconds(1)
+    assert world.feed_clock.floor_us > 1 << 60
+
+
+def test_the_window_is_a_minute() -> None:
+    """A small delay counts for a minute, and then no longer."""
+    world = World()
+    world.hear(5_000)
+    for _ in range(58):
+        world.pass_seconds(1)
+        world.hear(40_000)
+    assert world.late_us == 5_000
+    world.pass_seconds(3)
+    assert world.late_us == 40_000
+
+
+def test_what_is_known_stays_when_nothing_comes() -> None:
+    """After hours without an event the last estimate still stands, and events correct it."""
+    world = World()
+    world.hear(7_000)
+    world.pass_seconds(7_200)
+    assert world.late_us == 7_000
+    world.hear(3_000)
+    assert world.late_us == 3_000
+
+
+@pytest.mark.parametrize("step_s", [-7_200.0, -1.5, 0.02, 3_600.0])
+def test_steps_of_the_wall_clock_do_not_move_the_exchange_clock(step_s: float) -> None:
+    """Setting our wall clock changes what we call the time of day, never the exchange's clock."""
+    world = World(skew_us=S)
+    world.hear(10_000)
+    world.clock.step_wall(step_s)
+    world.hear(15_000)
+    assert world.late_us == 10_000
+    world.pass_seconds(1)
+    world.hear(20_000)
+    assert world.late_us == 10_000
+    assert world.feed_clock.received_us() == world.clock.now_us()
+
+
+def test_one_event_moves_it_forward_by_a_second_at_most() -> None:
+    """A single event an hour ahead moves the exchange's clock by 1 s."""
+    world = World()
+    world.hear()
+    world.hear(ahead_us=3_600 * S)
+    assert world.late_us == -S
+
+
+def test_three_that_agree_move_it_all_the_way() -> None:
+    """The third event that says the same is believed: the others are behind."""
+    world = World()
+    world.hear()
+    for moved_s in (1, 2):
+        world.hear(ahead_us=3_600 * S)
+        assert world.late_us == -moved_s * S
+    world.hear(ahead_us=3_600 * S)
+    assert world.late_us == -3_600 * S
+
+
+def test_three_that_do_not_agree_move_it_by_a_second_each() -> None:
+    """Events that are each far ahead, but not together, are not believed."""
+    world = World()
+    world.hear()
+    for number, ahead_s in enumerate((3_600, 60, 7_200, 600, 86_400), start=1):
+        world.hear(ahead_us=ahead_s * S)
+        assert world.late_us == -number * S
+
+
+def test_agreement_must_come_within_a_minute() -> None:
+    """Bad events with the same error, but minutes apart, never add up to an agreement."""
+    world = World()
+    for _ in range(10):
+        world.hear()
+        world.hear(ahead_us=3_600 * S)
+        assert world.late_us >= -S
+        for _ in range(65):
+            world.pass_seconds(1)
+            world.hear()
+        assert world.late_us == 0
+
+
+def test_an_answer_serves_until_the_first_event() -> None:
+    """`GET /time` alone gives the clock; the first event then tells better, earlier or later."""
+    world = World()
+    world.ask(200_000)
+    assert world.late_us == 200_000
+    world.hear(30_000)
+    assert world.late_us == 30_000
+
+    playing_later = World()
+    playing_later.ask()  # a recording answers with its first moment before it starts to play
+    playing_later.pass_seconds(3)
+    playing_later.hear(3 * S)
+    assert playing_later.late_us == 3 * S
+
+
+def test_an_answer_keeps_a_bad_first_event_from_setting_the_clock() -> None:
+    """With the time asked beforehand, a first event an hour ahead moves it by 1 s only."""
+    world = World()
+    world.ask(100_000)
+    world.hear(ahead_us=3_600 * S)
+    assert world.late_us == 100_000 - S
+
+
+def test_a_later_answer_may_move_it_forward_at_once() -> None:
+    """`GET /time` is trusted further than one event; an answer that is late changes nothing."""
+    world = World()
+    world.hear(10 * S)
+    world.ask(50_000)
+    assert world.late_us == 50_000
+    world.ask(900_000)
+    assert world.late_us == 50_000
+
+
+def test_a_time_more_than_five_seconds_ahead_is_told() -> None:
+    """5 s ahead of the exchange's clock is still believed, anything beyond is not."""
+    world = World()
+    world.hear()
+    assert not world.feed_clock.is_ahead(world.true_us + AHEAD_US)
+    assert world.feed_clock.is_ahead(world.true_us + AHEAD_US + 1)
+    assert world.feed_clock.trusted_until_us == world.true_us + AHEAD_US
+
+
+def test_trust_does_not_outlast_a_correction() -> None:
+    """When the clock turns out to have been too early, times trusted meanwhile are not any more."""
+    world = World()
+    world.hear()
+    for _ in range(3):
+        world.hear(ahead_us=3_600 * S)
+    assert not world.feed_clock.is_ahead(world.true_us + 3_600 * S)
+    for _ in range(65):
+        world.pass_seconds(1)
+        world.hear()
+    assert world.late_us == 0
+    assert world.feed_clock.trusted_until_us < world.true_us + 60 * S
+
+
+STEPS_S = st.sampled_from([0.0, 0.0, 0.0, -3_600.0, 0.5, 86_400.0])  # of the wall clock
+
+
+def seconds_with_delays_up_to(most_us: int) -> st.SearchStrategy[list[tuple[list[int], float]]]:
+    """Return seconds to live through: the delays of the events in each, and a step after it."""
+    delays = st.lists(st.integers(0, most_us), max_size=4)
+    return st.lists(st.tuples(delays, STEPS_S), min_size=1, max_size=150)
+
+
+@settings(max_examples=50, deadline=None)
+@given(skew_us=st.integers(-(10**12), 10**12), seconds=seconds_with_delays_up_to(S))
+def test_it_lags_by_the_smallest_delay_of_the_last_minute(
+    skew_us: int, seconds: list[tuple[list[int], float]]
+) -> None:
+    """Under any delays below a second and any steps of our clock the estimate is as good as can be."""
+    world = World(skew_us)
+    heard: list[int | None] = []
+    for delays, step_s in seconds:
+        for delay_us in delays:
+            world.hear(delay_us)
+        heard.append(min(delays) if delays else None)
+        known = [each for each in heard[-60:] if each is not None]
+        if known:
+            assert abs(world.late_us - min(known)) <= 2  # the fractions of two rounded stamps
+        world.clock.step_wall(step_s)
+        world.pass_seconds(1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(skew_us=st.integers(-(10**12), 10**12), seconds=seconds_with_delays_up_to(30 * S))
+def test_it_errs_late_never_early(skew_us: int, seconds: list[tuple[list[int], float]]) -> None:
+    """However late events come, the estimate is never ahead of the exchange."""
+    world = World(skew_us)
+    for delays, step_s in seconds:
+        for delay_us in delays:
+            world.hear(delay_us)
+            assert world.late_us >= -2
+        world.clock.step_wall(step_s)
+        world.pass_seconds(1)
+        assert world.feed_clock.exchange_us() is None or world.late_us >= -2

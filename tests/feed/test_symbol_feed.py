@@ -1,0 +1,512 @@
+"""Tests of app.feed.symbol_feed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.errors import ConnectionFailed, RateLimited
+from app.feed.feed_clock import FeedClock
+from app.feed.symbol_feed import FeedState, SymbolFeed
+from app.market.candles import CandleAggregator
+from app.market.events import (
+    AggTrade,
+    Candle,
+    Kline,
+    ServerShutdown,
+    StreamLost,
+    StreamRestored,
+    Trade,
+)
+from app.ports import CANDLES, STATUS, TRADES
+from tests.fakes import START_US, FakeBus, ManualClock, a_trade, settle
+from tests.feed.fakes import FakeConnection, FakeExchange, LongestWaits, a_kline
+
+S = 1_000_000
+
+
+class Broken(Exception):
+    """A bug of ours, as a test makes one."""
+
+
+class Scene:
+    """One feed with all that it needs, on a clock that the test leads."""
+
+    def __init__(self, exchange: FakeExchange, *, ended: Callable[[], bool] = lambda: False):
+        self.exchange = exchange
+        self.clock = ManualClock()
+        self.bus = FakeBus()
+        self.feed_clock = FeedClock(self.clock)
+        self.feed = SymbolFeed(
+            "BTCUSDT",
+            exchange=exchange,
+            bus=self.bus,
+            clock=self.clock,
+            feed_clock=self.feed_clock,
+            aggregator=CandleAggregator("BTCUSDT", source="test"),
+            random=LongestWaits(),
+            ended=ended,
+        )
+
+    @property
+    def connection(self) -> FakeConnection:
+        """The connection that is open now."""
+        (connection,) = self.exchange.open
+        return connection
+
+    def events(self, topic: str) -> list[object]:
+        """Return what was published on a topic."""
+        return [each.event for each in self.bus.published if each.topic == topic]
+
+    def trade(self, number: int, *, behind_us: int = 50_000, **changes: object) -> Trade:
+        """Return trade `number`, matched just now."""
+        now_us = self.clock.now_us()
+        times = {
+            "time_us": now_us - behind_us - 1_000,
+            "event_us": now_us - behind_us,
+            "received_us": self.feed_clock.received_us(),
+        }
+        return a_trade(id=number, **{**times, **changes})
+
+    def kline(self, **changes: object) -> Kline:
+        """Return the kline of the second that has just ended."""
+        now_us = self.clock.now_us()
+        second_us = now_us // S * S - S
+        times = {"open_time_us": second_us, "event_us": now_us, "received_us": now_us}
+        return a_kline(**{**times, **changes})
+
+    async def seconds(self, count: int, *, klines: bool = True) -> None:
+        """Let seconds pass as the manager does, with a kline at each."""
+        for _ in range(count):
+            await self.clock.advance(1)
+            if klines and self.exchange.open:
+                self.connection.deliver(self.kline())  # type: ignore[arg-type]
+            self.feed_clock.refresh()
+            self.feed.check_heartbeat()
+            await settle()
+
+
+@asynccontextmanager
+async def running(
+    *dials: object, ended: Callable[[], bool] = lambda: False
+) -> AsyncIterator[Scene]:
+    """Run a feed; an error that it raises fails the test."""
+    scene = Scene(FakeExchange(*dials), ended=ended)  # type: ignore[arg-type]
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.feed.run())
+        await settle()
+        yield scene
+        task.cancel()
+    assert scene.exchange.open == []
+    assert scene.exchange.waiting == 0
+
+
+async def test_from_connecting_to_live() -> None:
+    """A feed is connecting, then subscribed, and live only once its first data has come."""
+    scene = Scene(FakeExchange())
+    assert scene.feed.state is FeedState.CONNECTING
+    async with running() as scene:
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        assert scene.events(STATUS) == []
+        scene.connection.deliver(scene.trade(1))
+        assert scene.feed.state is FeedState.LIVE
+        (restored,) = scene.events(STATUS)
+        assert isinstance(restored, StreamRestored)
+        status = scene.feed.status()
+        assert (status.state, status.connections, status.reconnects) == ("live", 1, 0)
+        assert status.last_trade_id == 1
+        assert status.last_event_us == scene.clock.now_us() - 50_000
+
+
+async def test_trades_and_candles_go_to_the_bus() -> None:
+    """Each trade goes out as it comes; a trade of a later second brings the closed candle."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        await scene.clock.advance(1)
+        scene.connection.deliver(scene.trade(2))
+        await scene.clock.advance(1)
+        scene.connection.deliver(scene.trade(3))
+        assert [trade.id for trade in scene.events(TRADES)] == [1, 2, 3]  # type: ignore[attr-defined]
+        candles = scene.events(CANDLES)
+        assert [(c.first_trade_id, c.complete) for c in candles] == [(2, True)]  # type: ignore[attr-defined]
+        assert scene.bus.topics[-2:] == [TRADES, CANDLES]
+        status = scene.feed.status()
+        assert (status.trades, status.candles, status.complete) == (3, 1, 1)
+        assert status.last_candle_us == candles[0].open_time_us  # type: ignore[attr-defined]
+
+
+async def test_a_trade_that_comes_again_is_not_published_again() -> None:
+    """Trades are told apart by their ids: a repetition changes nothing and reaches nobody."""
+    async with running() as scene:
+        first, second = scene.trade(1), scene.trade(2)
+        scene.connection.deliver(first, first, second, first, second)
+        assert [trade.id for trade in scene.events(TRADES)] == [1, 2]  # type: ignore[attr-defined]
+        assert scene.feed.status().trades == 2
+
+
+async def test_events_that_come_with_the_handshake() -> None:
+    """Data that is there before `connect` returns makes the feed live at once."""
+    async with running([a_trade(id=1)]) as scene:
+        assert scene.feed.state is FeedState.LIVE
+        assert [trade.id for trade in scene.events(TRADES)] == [1]  # type: ignore[attr-defined]
+
+
+async def test_it_connects_for_ever_with_the_waits_of_the_backoff() -> None:
+    """Failure after failure it tries again, after 1, 2, 4 … 30 s, showing the reason."""
+    failures = [ConnectionFailed(f"attempt {number}") for number in range(40)]
+    async with running(*failures) as scene:
+        waits = [1, 2, 4, 8, 16] + [30] * 34
+        for number, wait in enumerate(waits, start=1):
+            assert scene.exchange.connects == number
+            assert scene.feed.state is FeedState.WAITING
+            assert scene.feed.reason == f"attempt {number - 1}"
+            await scene.clock.advance(wait - 0.001)
+            assert scene.exchange.connects == number
+            await scene.clock.advance(0.001)
+        await scene.clock.advance(30)
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        assert scene.feed.status().reconnects == 0  # it never was connected before
+        assert scene.events(STATUS) == []
+
+
+async def test_a_lost_stream_is_an_event_and_is_opened_again() -> None:
+    """A loss is published with its reason, the wait follows, and the return is published too."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        scene.connection.lose("reset by the server")
+        await settle()
+        assert scene.feed.state is FeedState.WAITING
+        assert scene.feed.status().connections == 0
+        await scene.clock.advance(1)
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        scene.connection.deliver(scene.trade(2))
+        kinds = [type(event) for event in scene.events(STATUS)]
+        assert kinds == [StreamRestored, StreamLost, StreamRestored]
+        lost = scene.events(STATUS)[1]
+        assert isinstance(lost, StreamLost)
+        assert lost.reason == "reset by the server"
+        assert scene.feed.status().reconnects == 1
+
+
+async def test_a_stream_that_never_had_data_is_not_reported_lost() -> None:
+    """What was never there cannot be lost."""
+    async with running() as scene:
+        scene.connection.lose()
+        await settle()
+        assert scene.events(STATUS) == []
+
+
+async def test_data_before_a_connection_that_fails_is_taken_back() -> None:
+    """A connection that brought data and then failed to open is a lost stream like any other."""
+    async with running() as scene:
+        scene.connection.lose()
+
+        async def connect(symbols: object, receiver: SymbolFeed) -> FakeConnection:
+            receiver.event_received(scene.trade(1))
+            message = "closed at once"
+            raise ConnectionFailed(message)
+
+        scene.exchange.connect = connect  # type: ignore[assignment,method-assign]
+        await scene.clock.advance(1)
+        assert [type(event) for event in scene.events(STATUS)] == [StreamRestored, StreamLost]
+        assert (scene.feed.state, scene.feed.reason) == (FeedState.WAITING, "closed at once")
+
+
+async def test_only_a_steady_stream_makes_the_waits_short_again() -> None:
+    """A connection that dies young lengthens the next wait; one that lived 5 s resets it."""
+    async with running() as scene:
+        for wait in (1, 2, 4, 8):
+            scene.connection.deliver(scene.trade(1))
+            scene.connection.lose()
+            await scene.clock.advance(wait - 0.001)
+            assert scene.exchange.open == []
+            await scene.clock.advance(0.001)
+        scene.connection.deliver(scene.trade(2))
+        await scene.seconds(6)
+        scene.connection.lose()
+        await scene.clock.advance(1)
+        assert len(scene.exchange.open) == 1
+
+
+async def test_silence_for_five_seconds_is_a_stall() -> None:
+    """No kline for more than 5 s ends the connection, though trades still come."""
+    async with running() as scene:
+        old = scene.connection
+        await scene.seconds(3)
+        assert scene.feed.state is FeedState.LIVE
+        for number in range(5):
+            await scene.seconds(1, klines=False)
+            scene.connection.deliver(scene.trade(number))
+        assert scene.feed.state is FeedState.LIVE
+        await scene.seconds(1, klines=False)
+        assert not old.is_open
+        assert scene.feed.state is FeedState.WAITING
+        assert "no kline" in scene.feed.reason
+        lost = scene.events(STATUS)[-1]
+        assert isinstance(lost, StreamLost)
+        await scene.clock.advance(1)
+        assert len(scene.exchange.open) == 1
+
+
+async def test_subscribed_means_first_data_seen() -> None:
+    """A connection that opens and stays silent is given up after 10 s."""
+    async with running() as scene:
+        await scene.seconds(10, klines=False)
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        await scene.seconds(1, klines=False)
+        assert scene.feed.state is FeedState.WAITING
+        assert "no data" in scene.feed.reason
+        assert scene.events(STATUS) == []
+
+
+async def test_first_data_that_comes_late_is_not_a_stall() -> None:
+    """The 5 s begin with the first data, not with the connection."""
+    async with running() as scene:
+        await scene.seconds(8, klines=False)
+        scene.connection.deliver(scene.trade(1))
+        await scene.seconds(4, klines=False)
+        assert scene.feed.state is FeedState.LIVE
+
+
+async def test_a_kline_that_is_still_forming_is_a_heartbeat() -> None:
+    """Any kline shows that the stream lives."""
+    async with running() as scene:
+        for _ in range(12):
+            await scene.seconds(1, klines=False)
+            scene.connection.deliver(scene.kline(closed=False))  # type: ignore[arg-type]
+        assert scene.feed.state is FeedState.LIVE
+        assert scene.events(CANDLES) == []
+
+
+@pytest.mark.parametrize("how", ["add", "add_kline"])
+async def test_a_bug_reaches_the_supervisor(how: str) -> None:
+    """An unexpected error while taking an event ends `run` with that error, socket closed."""
+    scene = Scene(FakeExchange())
+
+    def broken(event: object) -> None:
+        raise Broken(event)
+
+    setattr(scene.feed.aggregator, how, broken)
+    run = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    connection = scene.connection
+    event = scene.trade(1) if how == "add" else scene.kline()
+    connection.deliver(event, event)  # type: ignore[arg-type]
+    assert connection.frames == 1  # it is closed at once: nothing more comes in
+    with pytest.raises(Broken):
+        await run
+    assert scene.exchange.open == []
+    assert [type(event) for event in scene.events(STATUS)] == [StreamRestored, StreamLost]
+
+
+async def test_after_a_crash_it_runs_again() -> None:
+    """`crashed` shows the error; the next `run` connects as if nothing had been."""
+    scene = Scene(FakeExchange())
+    add = scene.feed.aggregator.add
+    scene.feed.aggregator.add = lambda _trade: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    task = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    scene.connection.deliver(scene.trade(1))
+    with pytest.raises(ZeroDivisionError) as caught:
+        await task
+    scene.feed.crashed(caught.value)
+    assert scene.feed.state is FeedState.CRASHED
+    assert "ZeroDivisionError" in scene.feed.status().reason
+    assert scene.feed.crashes == 1
+
+    scene.feed.aggregator.add = add  # type: ignore[method-assign]
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.feed.run())
+        await settle()
+        scene.connection.deliver(scene.trade(2))
+        assert scene.feed.state is FeedState.LIVE
+        assert scene.feed.reason == ""
+        task.cancel()
+
+
+async def test_a_bug_while_closing_seconds_is_its_own() -> None:
+    """An error in the timer's work does not reach the timer: this feed's `run` raises it."""
+    scene = Scene(FakeExchange(ConnectionFailed("not yet")))
+    scene.feed.aggregator.close_due = lambda *_, **__: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    task = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    scene.feed.close_due(START_US, 0)  # not connected now: it is kept
+    await settle()
+    assert not task.done()
+    await scene.clock.advance(1)
+    with pytest.raises(ZeroDivisionError):
+        await task
+    assert scene.exchange.open == []
+
+
+@pytest.mark.parametrize("when", ["connecting", "subscribed", "live", "waiting"])
+async def test_cancelling_closes_the_connection(when: str) -> None:
+    """Whatever it is doing, a cancelled feed leaves no connection behind."""
+    dials: dict[str, list[object]] = {
+        "connecting": [None],
+        "waiting": [ConnectionFailed("no")],
+    }
+    async with running(*dials.get(when, [])) as scene:
+        if when == "live":
+            scene.connection.deliver(scene.trade(1))
+        assert scene.feed.state == when
+
+
+async def test_events_of_other_symbols_are_counted_and_ignored() -> None:
+    """Whatever comes over this connection for another symbol is a bad frame."""
+    async with running() as scene:
+        scene.connection.deliver(
+            scene.trade(1, symbol="ETHUSDT"),
+            scene.kline(symbol="ETHUSDT"),  # type: ignore[arg-type]
+            an_aggregate(scene, symbol="ETHUSDT"),
+        )
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        assert scene.bus.published == []
+        assert (scene.feed.foreign, scene.feed.status().bad_frames) == (3, 3)
+
+
+async def test_a_trade_too_far_ahead_is_a_bad_frame() -> None:
+    """More than 5 s ahead of the exchange's clock: counted, not published, its id left missing."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        now_us = scene.clock.now_us()
+        scene.connection.deliver(
+            scene.trade(2, time_us=now_us + 60 * S),
+            scene.trade(3, time_us=now_us + 4 * S),
+            an_aggregate(scene, time_us=now_us + 60 * S),
+            scene.kline(open_time_us=now_us // S * S + 60 * S),  # type: ignore[arg-type]
+        )
+        assert [trade.id for trade in scene.events(TRADES)] == [1, 3]  # type: ignore[attr-defined]
+        status = scene.feed.status()
+        assert (scene.feed.ahead, status.bad_frames) == (3, 3)
+        assert (status.open_holes, status.missing_ids) == (1, 1)
+        scene.connection.deliver(scene.trade(4, time_us=now_us + 4 * S))
+        assert scene.feed.status().trades == 3
+
+
+async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
+    """With the exchange's time known, not even a first trade of next year is believed."""
+    scene = Scene(FakeExchange())
+    stamp_us = scene.feed_clock.stamp_us()
+    scene.feed_clock.set_exchange_time(
+        scene.clock.now_us(), asked_at_us=stamp_us, answered_at_us=stamp_us
+    )
+    later_us = scene.clock.now_us() + 365 * 86_400 * S
+    scene.feed.event_received(scene.trade(1, time_us=later_us, event_us=later_us))
+    assert scene.feed.ahead == 1
+    scene.feed.event_received(scene.trade(2))
+    assert scene.feed.status().last_trade_id == 2
+
+
+async def test_aggregates_make_candles_too() -> None:
+    """Where a source has aggregate trades, their id ranges are counted as trades."""
+    async with running() as scene:
+        scene.connection.deliver(an_aggregate(scene, first_trade_id=10, last_trade_id=14))
+        assert scene.feed.state is FeedState.LIVE
+        assert scene.feed.status().trades == 5
+        assert scene.feed.status().last_trade_id == 14
+
+
+async def test_a_coming_shutdown_changes_nothing_yet() -> None:
+    """`serverShutdown` names no symbol: the connection lives until it ends."""
+    async with running() as scene:
+        scene.connection.deliver(ServerShutdown(START_US, START_US))
+        assert scene.feed.state is FeedState.SUBSCRIBED
+        assert len(scene.exchange.open) == 1
+
+
+async def test_counters_outlive_connections() -> None:
+    """Bad and unknown frames of earlier connections are still counted after a reconnect."""
+    async with running() as scene:
+        scene.connection.bad_frames = 2
+        scene.connection.unknown_frames = 5
+        assert (scene.feed.status().bad_frames, scene.feed.unknown_frames) == (2, 5)
+        scene.connection.lose()
+        await scene.clock.advance(1)
+        scene.connection.bad_frames = 1
+        scene.connection.unknown_frames = 1
+        assert (scene.feed.status().bad_frames, scene.feed.unknown_frames) == (3, 6)
+
+
+async def test_the_exchange_clock_closes_seconds() -> None:
+    """A second with trades goes out, incomplete, once the exchange's clock has passed its end."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        second_us = (scene.clock.now_us() - 51_000) // S * S
+        scene.feed.close_due(second_us + S + 299_999, 300_000)
+        assert scene.events(CANDLES) == []
+        scene.feed.close_due(second_us + S + 300_000, 300_000)
+        (candle,) = scene.events(CANDLES)
+        assert isinstance(candle, Candle)
+        assert (candle.open_time_us, candle.complete) == (second_us, False)
+
+
+async def test_a_source_that_has_ended_is_shown_and_not_dialled_again() -> None:
+    """When a replay has come to its end the feed says so and rests."""
+    over = False
+    async with running(ended=lambda: over) as scene:
+        scene.connection.deliver(scene.trade(1))
+        over = True
+        scene.feed.check_heartbeat()
+        assert scene.feed.state is FeedState.ENDED
+        scene.connection.lose("closed")
+        await scene.clock.advance(600)
+        assert scene.feed.state is FeedState.ENDED
+        assert scene.exchange.connects == 1
+
+
+@pytest.mark.parametrize("state", [FeedState.UNKNOWN, FeedState.NOT_TRADING])
+async def test_why_it_is_halted_stays_shown(state: FeedState) -> None:
+    """A halted feed has told that its stream is lost, shows why, and starts again without it."""
+    scene = Scene(FakeExchange(), ended=lambda: True)
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.feed.run())
+        await settle()
+        scene.connection.deliver(scene.trade(1))
+        task.cancel()
+    scene.feed.halt(state, "because")
+    lost = scene.events(STATUS)[-1]
+    assert isinstance(lost, StreamLost)
+    assert lost.reason == "because"
+    scene.feed.check_heartbeat()
+    assert (scene.feed.state, scene.feed.reason) == (state, "because")
+    scene.feed.halt(state, "still")
+    assert scene.events(STATUS)[-1] is lost
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.feed.run())
+        await settle()
+        assert (scene.feed.state, scene.feed.reason) == (FeedState.SUBSCRIBED, "")
+        task.cancel()
+
+
+async def test_the_time_of_a_state_is_when_it_began() -> None:
+    """`since_us` moves with the state, not with the reason."""
+    errors = [RateLimited(5, banned=False), ConnectionFailed("later")]
+    async with running(*errors) as scene:
+        since_us = scene.feed.since_us
+        await scene.clock.advance(0.5)
+        assert scene.feed.status().since_us == since_us
+        await scene.clock.advance(0.5)
+        assert scene.feed.reason == "later"
+        assert scene.feed.status().since_us == since_us + S
+
+
+def an_aggregate(scene: Scene, **changes: object) -> AggTrade:
+    """Return an aggregate of one trade, matched just now."""
+    trade = scene.trade(1)
+    values: dict[str, object] = {
+        "symbol": trade.symbol,
+        "id": 1,
+        "price": trade.price,
+        "quantity": trade.quantity,
+        "first_trade_id": 1,
+        "last_trade_id": 1,
+        "time_us": trade.time_us,
+        "buyer_is_maker": True,
+        "event_us": trade.event_us,
+        "received_us": trade.received_us,
+    }
+    return AggTrade(**{**values, **changes})  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""Tests of `app.gateways.live.origins`."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.gateways.live.origins import is_loopback, origin_allowed
+
+LISTED = ("https://charts.example", "http://10.0.0.5:3000")
+
+
+def allowed(origin, host="hub.example:8765", *, on_loopback=False):
+    """Ask about a page that connects to a hub."""
+    return origin_allowed(origin, host, on_loopback=on_loopback, allowed=LISTED)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        pytest.param(None, id="no browser"),
+        pytest.param("http://hub.example:8765", id="own host"),
+        pytest.param("http://hub.example:8000", id="own host, the REST port's page"),
+        pytest.param("https://HUB.example", id="own host in capitals"),
+        pytest.param("https://charts.example", id="listed"),
+        pytest.param("HTTPS://Charts.Example/", id="listed, written otherwise"),
+        pytest.param("http://10.0.0.5:3000", id="listed with a port"),
+    ],
+)
+def test_allowed(origin):
+    """These pages may connect."""
+    assert allowed(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        pytest.param("null", id="sandboxed page or file"),
+        pytest.param("", id="empty"),
+        pytest.param("https://evil.example", id="foreign"),
+        pytest.param("http://hub.example.evil.example", id="own host as a prefix"),
+        pytest.param("http://evilhub.example", id="own host as a suffix"),
+        pytest.param("http://hub.example@evil.example", id="own host as a user"),
+        pytest.param("http://evil.example@hub.example", id="a user before the own host"),
+        pytest.param("https://charts.example:444", id="listed host, other port"),
+        pytest.param("http://charts.example", id="listed host, other scheme"),
+        pytest.param("file://hub.example", id="other scheme"),
+        pytest.param("http://localhost:8765", id="this machine, but the hub is public"),
+        pytest.param("http://[::1", id="broken"),
+        pytest.param("http://hub.example, http://evil.example", id="two"),
+    ],
+)
+def test_refused(origin):
+    """These pages may not."""
+    assert not allowed(origin)
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:80"])
+def test_pages_of_this_machine_when_only_it_can_connect(origin):
+    """A hub bound to loopback lets this machine's pages in, and still no others."""
+    assert allowed(origin, "127.0.0.1:8765", on_loopback=True)
+    assert not allowed("http://evil.example", "127.0.0.1:8765", on_loopback=True)
+    assert not allowed("null", "127.0.0.1:8765", on_loopback=True)
+
+
+def test_a_request_without_a_host_matches_nothing():
+    """Without a Host header no origin is the own one."""
+    assert not allowed("http://hub.example", None)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.2", False),
+        ("hub.example", False),
+        ("", False),
+    ],
+)
+def test_loopback(host, expected):
+    """Only addresses of this machine alone are loopback."""
+    assert is_loopback(host) is expected
+
+
+@given(st.text())
+def test_junk_is_foreign(junk):
+    """Whatever a client puts into Origin or Host, nothing is raised."""
+    assert isinstance(allowed(junk, junk), bool)
+    assert not allowed(f"http://evil.example/{junk}", "hub.example")

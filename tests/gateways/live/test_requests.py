@@ -1,0 +1,207 @@
+"""Tests of `app.gateways.live.requests`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import BadRequest, InvalidSymbol
+from app.gateways.live.requests import (
+    ListSubscriptions,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    error_reply,
+    read_request,
+    result_reply,
+)
+
+DEEP = "[" * 30_000 + "]" * 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "request_"),
+    [
+        pytest.param(
+            '{"op":"subscribe","id":1,"channel":"candles","symbols":["BTCUSDT"],"interval":"1s"}',
+            Subscribe("candles", ("BTCUSDT",)),
+            id="documented",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades"}', Subscribe("trades", ("*",)), id="all"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["*"]}',
+            Subscribe("candles", ("*",)),
+            id="star",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["ethusdt","BtcUsdt","ETHUSDT"]}',
+            Subscribe("candles", ("ETHUSDT", "BTCUSDT")),
+            id="lower case and twice",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":null,"interval":null}',
+            Subscribe("candles", ("*",)),
+            id="null is left out",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["币安人生USDT"]}',
+            Subscribe("candles", ("币安人生USDT",)),
+            id="beyond ASCII",
+        ),
+        pytest.param('{"op":"unsubscribe"}', Unsubscribe(None, ()), id="everything"),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles"}', Unsubscribe("candles", ()), id="a channel"
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","symbols":["*"]}',
+            Unsubscribe("candles", ("*",)),
+            id="the star alone",
+        ),
+        pytest.param('{"op":"list"}', ListSubscriptions(), id="list"),
+        pytest.param(' {"op" : "ping", "id" : "a" } ', Ping(), id="ping"),
+    ],
+)
+def test_sound_requests(text, request_):
+    """Requests are read as they are meant, symbols in upper case and once."""
+    assert read_request(text).request == request_
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        pytest.param("", "InvalidRequest", id="empty"),
+        pytest.param("hello", "InvalidRequest", id="no JSON"),
+        pytest.param('{"op":"list"', "InvalidRequest", id="cut short"),
+        pytest.param('{"op":"list"}x', "InvalidRequest", id="trailing"),
+        pytest.param(DEEP, "InvalidRequest", id="nested"),
+        pytest.param('{"op":"list","x":' + "9" * 5_000 + "}", "InvalidRequest", id="huge number"),
+        pytest.param("[]", "InvalidRequest", id="array"),
+        pytest.param("null", "InvalidRequest", id="null"),
+        pytest.param("{}", "UnknownOp", id="no op"),
+        pytest.param('{"op":"SUBSCRIBE"}', "UnknownOp", id="op in capitals"),
+        pytest.param('{"op":["list"]}', "UnknownOp", id="op of a wrong type"),
+        pytest.param('{"op":"list","more":1}', "InvalidRequest", id="unknown field"),
+        pytest.param(
+            '{"op":"list","channel":"candles"}', "InvalidRequest", id="field of another op"
+        ),
+        pytest.param('{"op":"list","id":1.5}', "InvalidRequest", id="fractional id"),
+        pytest.param('{"op":"list","id":true}', "InvalidRequest", id="boolean id"),
+        pytest.param('{"op":"list","id":{}}', "InvalidRequest", id="id of a wrong type"),
+        pytest.param('{"op":"list","id":"' + "x" * 65 + '"}', "InvalidRequest", id="long id"),
+        pytest.param('{"op":"subscribe"}', "InvalidRequest", id="no channel"),
+        pytest.param('{"op":"subscribe","channel":1}', "InvalidRequest", id="channel wrong type"),
+        pytest.param('{"op":"subscribe","channel":"quotes"}', "UnknownChannel", id="channel"),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":"BTCUSDT"}',
+            "InvalidRequest",
+            id="symbols no list",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":[1]}', "InvalidRequest", id="number"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":[["BTCUSDT"]]}',
+            "InvalidRequest",
+            id="list in list",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":[]}', "InvalidRequest", id="none"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["*","BTCUSDT"]}',
+            "InvalidRequest",
+            id="star and more",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":[""]}', "InvalidSymbol", id="blank"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["BTC/USDT"]}',
+            "InvalidSymbol",
+            id="slash",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","symbols":["' + "A" * 1_048_576 + '"]}',
+            "InvalidSymbol",
+            id="1 MiB",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":"1m"}',
+            "UnsupportedInterval",
+            id="interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades","interval":"1s"}',
+            "NotSupported",
+            id="no interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2}}',
+            "NotSupported",
+            id="since",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":null}', "NotSupported", id="since null"
+        ),
+        pytest.param('{"op":"subscribe","channel":"candles","last":60}', "NotSupported", id="last"),
+        pytest.param(
+            '{"op":"unsubscribe","symbols":["BTCUSDT"]}', "InvalidRequest", id="no channel to leave"
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","symbols":[]}',
+            "InvalidRequest",
+            id="leave none",
+        ),
+        pytest.param('{"op":"unsubscribe","channel":"quotes"}', "UnknownChannel", id="leave what"),
+    ],
+)
+def test_bad_requests(text, code):
+    """Each kind of mistake has its code, and a message that stays short."""
+    error = read_request(text).request
+    assert isinstance(error, BadRequest)
+    assert type(error).__name__ == code
+    assert len(error_reply(None, error)) < 400
+
+
+def test_the_message_names_what_was_wrong_and_what_would_be_right():
+    """Errors carry the value and what was expected."""
+    asked = read_request('{"op":"subscribe","channel":"candles","interval":"1m","id":7}')
+    assert isinstance(asked.request, BadRequest)
+    assert json.loads(error_reply(asked.id, asked.request)) == {
+        "id": 7,
+        "error": {"code": "UnsupportedInterval", "message": "interval '1m': available are 1s"},
+    }
+    since = read_request('{"op":"subscribe","channel":"candles","since":1731232845000}').request
+    assert "since=1731232845000 is not supported" in str(since)
+
+
+@pytest.mark.parametrize("number", [1, -1, 2**63, "a", "", None])
+def test_the_id_comes_back(number):
+    """Replies carry the request's id as it was, also when the rest was wrong."""
+    for op in ("ping", "nonsense"):
+        asked = read_request(json.dumps({"op": op, "id": number}))
+        assert json.loads(result_reply(asked.id, {}))["id"] == number
+
+
+@given(st.text() | st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(["op", "id", "channel", "symbols", "interval", "since", "x"]), inner
+    ),
+).map(json.dumps))  # fmt: skip
+def test_junk_raises_nothing(text):
+    """Whatever a client sends, it is read or answered with an error."""
+    asked = read_request(text)
+    if isinstance(asked.request, BadRequest):
+        assert json.loads(error_reply(asked.id, asked.request))["error"]["code"]
+
+
+def test_an_overlong_symbol_is_shown_cut():
+    """A symbol of a megabyte does not come back as a megabyte."""
+    assert len(str(InvalidSymbol("x" * 1_000_000))) < 200

@@ -1,0 +1,182 @@
+"""Tests of `app.market.codec`."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.market.codec import JsonCodec, plain, with_digits
+from app.market.events import Publication
+from tests.fakes import START_US, a_candle, a_trade, symbol_info
+
+INDIA = ZoneInfo("Asia/Kolkata")
+BTC = symbol_info("BTCUSDT")
+
+
+def codec(info=BTC, timezone=INDIA, source="binance"):
+    """Return a codec that knows `info` of every symbol."""
+    return JsonCodec(timezone, source, lambda symbol: info)
+
+
+def position(event, topic):
+    """Return a publication of an event."""
+    return Publication(epoch=1_731_232_800_000, sequence=42, topic=topic, event=event)
+
+
+def candle_text(candle, **how):
+    """Return a candle as the stream sends it."""
+    return codec(**how).candle(position(candle, "candles"), candle).decode()
+
+
+def test_a_candle_has_the_promised_bytes():
+    """A candle's text is exactly the documented one: order, digits, time, position."""
+    assert candle_text(a_candle()) == (
+        '{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,"high":43275.00,'
+        '"low":43240.20,"close":43260.75,"open_time":1731232845000,"volume":12.34567,'
+        '"quote_volume":533421.12345678,"trades":87,"taker_buy_volume":6.12000,'
+        '"taker_buy_quote_volume":264123.12,"first_trade_id":4123456789,'
+        '"last_trade_id":4123456875,"complete":true,"revision":0,"source":"binance",'
+        '"channel":"candles","interval":"1s","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_a_trade_has_the_promised_bytes():
+    """A trade's text is exactly the documented one."""
+    trade = a_trade()
+    assert codec().trade(position(trade, "trades"), trade).decode() == (
+        '{"symbol":"BTCUSDT","id":4123456789,"price":43250.50,"quantity":0.05234,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"buyer_is_maker":true,'
+        '"channel":"trades","source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_rest_gets_the_same_candle_without_a_position():
+    """The REST form of a candle begins with the documented six fields and has no channel."""
+    answer = json.loads(codec().ohlc(a_candle()))
+    assert list(answer)[:6] == ["symbol", "timestamp", "open", "high", "low", "close"]
+    streamed = json.loads(candle_text(a_candle()))
+    for name in ("channel", "epoch", "sequence"):
+        del streamed[name]
+    assert answer == streamed
+
+
+def test_rest_gets_a_tick():
+    """The REST form of a trade has the documented four fields, then time and id."""
+    assert codec().tick(a_trade()).decode() == (
+        '{"symbol":"BTCUSDT","price":43250.50,"qty":0.05234,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"id":4123456789}'
+    )
+
+
+def test_an_incomplete_revised_empty_candle():
+    """Booleans, revisions, the ids of an empty second and zero volumes are plain JSON."""
+    nothing = Decimal("0E-16")
+    candle = a_candle(
+        complete=False,
+        revision=3,
+        first_trade_id=-1,
+        last_trade_id=-1,
+        trades=0,
+        volume=Decimal(0),
+        quote_volume=nothing,
+        taker_buy_volume=nothing,
+        taker_buy_quote_volume=nothing,
+    )
+    text = candle_text(candle)
+    assert '"volume":0.00000,"quote_volume":0,"trades":0,"taker_buy_volume":0.00000,' in text
+    assert '"first_trade_id":-1,"last_trade_id":-1,"complete":false,"revision":3,' in text
+
+
+def test_unknown_digits_cut_trailing_zeros():
+    """Without a tick size only the digits that matter are shown, never an exponent."""
+    candle = a_candle(high=Decimal("1E+5"), low=Decimal("0.00000012"))
+    text = candle_text(candle, info=None)
+    assert '"open":43250.5,"high":100000,"low":0.00000012,"close":43260.75,' in text
+
+
+def test_a_known_tick_shows_at_once():
+    """The codec asks for a symbol's digits each time, so what becomes known is used."""
+    known = None
+    asked = JsonCodec(INDIA, "binance", lambda symbol: known)
+    assert b'"price":43250.5,' in asked.tick(a_trade())
+    known = symbol_info("BTCUSDT", tick="0.001")
+    assert b'"price":43250.500,' in asked.tick(a_trade())
+
+
+def test_the_source_of_a_candle_is_its_own():
+    """A candle names the source that it was made from, whatever the codec's is."""
+    assert '"source":"replay"' in candle_text(a_candle(source="replay"))
+    assert '"source":"a\\"b"' in candle_text(a_candle(source='a"b'))
+
+
+def test_symbols_beyond_ascii_stay_json():
+    """The exchange lists symbols in other scripts; they are written as UTF-8."""
+    assert json.loads(candle_text(a_candle(symbol="币安人生USDT")))["symbol"] == "币安人生USDT"
+
+
+@pytest.mark.parametrize(
+    ("zone", "text"),
+    [
+        pytest.param(UTC, "2024-11-10 10:00:45 UTC", id="UTC"),
+        pytest.param(ZoneInfo("Asia/Tehran"), "2024-11-10 13:30:45 +0330", id="no letters"),
+        pytest.param(ZoneInfo("America/New_York"), "2024-11-10 05:00:45 EST", id="winter"),
+    ],
+)
+def test_time_zones(zone, text):
+    """The text time is that of the display time zone, named as the zone names itself."""
+    assert codec(timezone=zone).timestamp(START_US + 999_999) == text
+
+
+def test_the_hour_that_comes_twice_is_told_apart():
+    """When clocks go back, the zone's name says which of the two hours it is."""
+    new_york = codec(timezone=ZoneInfo("America/New_York"))
+    first = 1_730_611_800_000_000
+    assert new_york.timestamp(first) == "2024-11-03 01:30:00 EDT"
+    assert new_york.timestamp(first + 3_600_000_000) == "2024-11-03 01:30:00 EST"
+
+
+def test_kept_texts_are_bounded():
+    """Any number of seconds and symbols may pass through without growing what is kept."""
+    busy = codec()
+    for number in range(10_000):
+        busy.tick(a_trade(symbol=f"S{number}", time_us=START_US + number * 1_000_000))
+    assert busy.timestamp(START_US) == "2024-11-10 15:30:45 IST"
+    assert len(busy._texts) <= 4_096
+    assert len(busy._styles) <= 8_192
+
+
+numbers = st.decimals(
+    min_value=0, max_value=10**15, allow_nan=False, allow_infinity=False, places=18
+) | st.builds(
+    lambda digits, exponent: Decimal(digits).scaleb(exponent),
+    st.integers(0, 10**12),
+    st.integers(-18, 6),
+)
+
+
+@given(numbers, st.one_of(st.none(), st.integers(0, 18)))
+def test_no_digit_is_ever_lost(number, digits):
+    """Whatever the tick, the written number equals the real one, and has no exponent."""
+    step = None if digits is None else str(Decimal(1).scaleb(-digits))
+    text = codec(info=symbol_info("BTCUSDT", tick=step, step=step)).tick(
+        a_trade(price=number, quantity=number)
+    )
+    shown = text.decode().partition('"price":')[2].partition(",")[0]
+    assert Decimal(shown) == number
+    assert "e" not in shown.lower()
+    fraction = shown.partition(".")[2]
+    assert len(fraction) >= (digits or 0)
+    assert not fraction[digits or 0 :].endswith("0")
+    assert json.loads(text)["symbol"] == "BTCUSDT"
+
+
+@given(numbers)
+def test_plain_and_padded_agree(number):
+    """Padding changes how a number looks, never what it is."""
+    assert Decimal(plain(number)) == Decimal(with_digits(number, 5)) == number

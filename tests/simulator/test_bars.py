@@ -1,0 +1,78 @@
+"""Candles of the simulated exchange."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.simulator.bars import Bar, scaled, to_kline
+
+
+def bar_of(*trades: tuple[int, int, int, bool]) -> Bar[int]:
+    """Return the sum of (id, price, quantity, buyer is maker)."""
+    bar = Bar(0, 0)
+    for number, price, quantity, maker in trades:
+        bar.add(number, number, price, quantity, price * quantity, maker)
+    return bar
+
+
+TRADES = [(1, 10, 2, False), (2, 12, 1, True), (3, 9, 5, False), (4, 11, 1, True)]
+
+
+def test_a_bar_sums_its_trades():
+    """Open and close by order, high and low by price, taker buys apart."""
+    bar = bar_of(*TRADES)
+    assert (bar.open, bar.high, bar.low, bar.close) == (10, 12, 9, 11)
+    assert (bar.volume, bar.quote, bar.trades) == (9, 88, 4)
+    assert (bar.taker_buy, bar.taker_buy_quote) == (7, 65)
+    assert (bar.first_id, bar.last_id) == (1, 4)
+
+
+def test_joined_bars_are_one_bar():
+    """However trades are split, empty bars among them, joining gives the same."""
+    whole = bar_of(*TRADES)
+    for cut in range(5):
+        joined = Bar(7, 0)
+        for part in (bar_of(), bar_of(*TRADES[:cut]), bar_of(*TRADES[cut:]), bar_of()):
+            joined.join(part)
+        for name in Bar.__slots__:
+            assert getattr(joined, name) == getattr(whole, name)
+
+
+def test_an_empty_bar_carries_its_price():
+    """No trade: one price, ids -1."""
+    bar = Bar(42, 0)
+    bar.join(bar_of())
+    assert (bar.open, bar.high, bar.low, bar.close, bar.trades) == (42, 42, 42, 42, 0)
+    assert (bar.first_id, bar.last_id) == (-1, -1)
+
+
+def test_a_range_counts_as_its_trades():
+    """An aggregate trade adds as many trades as its ids name."""
+    bar: Bar[Decimal] = Bar(Decimal(0), Decimal(0))
+    bar.add(5, 9, Decimal("1.5"), Decimal(2), Decimal(3), buyer_is_maker=False)
+    assert (bar.trades, bar.first_id, bar.last_id) == (5, 5, 9)
+
+
+def test_a_kline_is_exact():
+    """Whole units become decimals without rounding, however large."""
+    assert str(scaled(123_456_789_012_345_678_901_234_567_890_1, 8)) == (
+        "12345678901234567890123.45678901"
+    )
+    kline = to_kline(
+        bar_of(*TRADES),
+        symbol="BTCUSDT",
+        interval="1s",
+        bounds=(1_000_000, 2_000_000),
+        closed=True,
+        event_us=2_004_000,
+        received_us=0,
+        price=lambda ticks: scaled(ticks, 2),
+        quantity=lambda steps: scaled(steps, 1),
+        quote=lambda product: scaled(product, 3),
+    )
+    assert (kline.open, kline.volume, kline.quote_volume) == (
+        Decimal("0.10"),
+        Decimal("0.9"),
+        Decimal("0.088"),
+    )
+    assert kline.close_time_us == 1_999_999

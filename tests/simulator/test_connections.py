@@ -1,0 +1,188 @@
+"""The rules of a stream connection, on a clock led by hand."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from app.binance.limits import IpBudget
+from app.market.events import BookTicker, ServerShutdown
+from app.simulator.config import SimulatorConfig
+from app.simulator.connections import Connection, Connections
+from app.simulator.faults import Fault, Kind, Lasting
+from app.sockets.listener import Accepted, Refused, Upgrade
+
+EVENT = ServerShutdown(event_us=1_000, received_us=0)
+
+
+class LedClock:
+    """A clock that goes on only when it is told."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def now_us(self) -> int:
+        return int(self.time * 1_000_000)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, seconds: float) -> AsyncIterator[None]:
+        self.time += seconds
+        yield
+
+
+class NotedSession:
+    """A session that notes what is done to it."""
+
+    is_open = True
+    writable = True
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.pings: list[bytes] = []
+        self.closed: tuple[int, str] | None = None
+
+    def send(self, payload: bytes, *, binary: bool = False) -> None:
+        self.sent.append(payload)
+
+    def ping(self, payload: bytes) -> None:
+        self.pings.append(payload)
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed = self.closed or (code, reason)
+        self.is_open = False
+
+
+def upgrade(
+    path: str = "/ws/btcusdt@bookTicker", query: str = "", ip: str = "127.0.0.1"
+) -> Upgrade:
+    """Return a handshake's request."""
+    return Upgrade(path=path, query=query, headers={}, remote_ip=ip)
+
+
+def opened(**options: Any) -> tuple[LedClock, Connections, Connection, Any]:
+    """Return a clock, the connections, and one of them with its session."""
+    clock = LedClock()
+    connections = Connections(
+        SimulatorConfig(**options),
+        clock=clock,
+        budget=IpBudget(),
+        on_names=lambda name, count: None,
+    )
+    verdict = connections.decide(upgrade())
+    assert isinstance(verdict, Accepted)
+    connection: Any = verdict.handler
+    session: Any = NotedSession()
+    connection.session_opened(session)
+    return clock, connections, connection, session
+
+
+def pass_time(clock: LedClock, connections: Connections, seconds: float) -> None:
+    """Let time pass, doing what is due when it is due."""
+    end = clock.time + seconds
+    while True:
+        due = clock.time + connections._tick(clock.time)
+        if due > end:
+            clock.time = end
+            return
+        clock.time = due
+
+
+def test_a_ping_comes_every_20_seconds_and_a_pong_is_due_within_60():
+    """Pings go on while a pong is missing; the first unanswered one decides."""
+    clock, connections, connection, session = opened()
+    pass_time(clock, connections, 19.9)
+    assert session.pings == []
+    pass_time(clock, connections, 20.2)
+    assert session.pings == [b"1020000", b"1040000"]
+    connection.control_received(session, 10)
+    pass_time(clock, connections, 79.8)
+    assert not session.closed
+    pass_time(clock, connections, 0.2)
+    assert session.closed == (1008, "Pong timeout")
+    assert len(session.pings) == 5
+
+
+def test_a_life_ends_after_24_hours():
+    """However well it behaves."""
+    clock, connections, connection, session = opened(ping_interval_s=50_000, pong_timeout_s=50_000)
+    pass_time(clock, connections, 60_000)
+    connection.control_received(session, 10)
+    pass_time(clock, connections, 26_399)
+    assert not session.closed
+    pass_time(clock, connections, 1)
+    assert session.closed == (1001, "")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status"),
+    [("/", "", 404), ("/api/v3/time", "", 404), ("/ws", "timeUnit=HOUR", 400)],
+)
+def test_what_is_no_stream_is_refused(path, query, status):
+    """Other paths get 404, a bad unit 400."""
+    _, connections, _, _ = opened()
+    verdict = connections.decide(upgrade(path, query))
+    assert isinstance(verdict, Refused)
+    assert verdict.status == status
+
+
+def test_dials_are_counted_by_address():
+    """300 in five minutes; another address has its own; a later window is new."""
+    clock, connections, _, _ = opened()
+    verdicts = [connections.decide(upgrade()) for _ in range(300)]
+    assert sum(isinstance(verdict, Accepted) for verdict in verdicts) == 299
+    refused = verdicts[-1]
+    assert isinstance(refused, Refused)
+    assert (refused.status, "Retry-After" in refused.headers) == (429, True)
+    assert isinstance(connections.decide(upgrade(ip="127.0.0.2")), Accepted)
+    clock.time += 300
+    assert isinstance(connections.decide(upgrade()), Accepted)
+
+
+def book_ticker(number: int) -> BookTicker:
+    """Return a numbered event."""
+    one = Decimal(1)
+    return BookTicker("BTCUSDT", number, one, one, one, one, None, 0)
+
+
+def test_frames_go_through_the_faults_that_last():
+    """Stall and drop send nothing, duplicate sends twice, delay sends later."""
+    clock, connections, _, session = opened()
+    numbers = iter(range(1, 100))
+
+    def publish(fault: Fault | None) -> int:
+        connections.lasting = [Lasting(fault, now=clock.time, seed=1)] if fault else []
+        before = len(session.sent)
+        connections.publish("btcusdt@bookTicker", book_ticker(next(numbers)))
+        return len(session.sent) - before
+
+    assert publish(None) == 1
+    assert publish(Fault(kind=Kind.STALL)) == 0
+    assert publish(Fault(kind=Kind.DROP)) == 0
+    assert publish(Fault(kind=Kind.DROP, symbol="ETHUSDT")) == 1
+    assert publish(Fault(kind=Kind.DUPLICATE)) == 2
+    assert publish(Fault(kind=Kind.DELAY, delay=3.0)) == 0
+    assert publish(None) == 1
+    pass_time(clock, connections, 2.9)
+    assert b'"u":6' not in session.sent[-1]
+    pass_time(clock, connections, 0.2)
+    assert b'"u":6' in session.sent[-1]
+    assert connections.struck == {"stall": 1, "drop": 1, "duplicate": 1, "delay": 1}
+
+
+def test_a_closed_connection_is_forgotten():
+    """Nothing is sent to who has gone."""
+    _, connections, connection, session = opened()
+    connection.session_closed(session, 1000, "")
+    connections.publish("btcusdt@bookTicker", EVENT)
+    assert session.sent == []
+    assert list(connections.hub.clients) == []

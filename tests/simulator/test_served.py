@@ -1,0 +1,72 @@
+"""The market as faults have changed it."""
+
+from __future__ import annotations
+
+from app.market.events import SECOND_US, AggTrade, Kline, Trade
+from app.simulator.seeded import SeededMarket
+from app.simulator.served import Served
+
+NOW_US = 1_795_225_200 * SECOND_US
+
+
+def served() -> tuple[SeededMarket, Served]:
+    """Return a market that runs, and what is served of it."""
+    market = SeededMarket(7, history_s=60)
+    market.begin(NOW_US)
+    market.follow(frozenset({"BTCUSDT"}))
+    return market, Served(market)
+
+
+def test_without_a_fault_everything_is_the_market_s():
+    """Happenings and answers pass through."""
+    market, exchange = served()
+    happenings = market.take(NOW_US + SECOND_US, 1000)
+    assert [exchange.outgoing(h) for h in happenings] == list(happenings)
+    assert exchange.trades("BTCUSDT", from_id=None, limit=3) == market.trades(
+        "BTCUSDT", from_id=None, limit=3
+    )
+    assert exchange.symbols()["BTCUSDT"].status == "TRADING"
+
+
+def test_ids_begin_at_1_after_a_reset():
+    """Trades, aggregates, klines and answers agree on the new numbers; the old ones are gone."""
+    market, exchange = served()
+    assert exchange.reset_ids("BTCUSDT")
+    assert exchange.trades("BTCUSDT", from_id=None, limit=5) == []
+    sent = [exchange.outgoing(h) for h in market.take(NOW_US + 5 * SECOND_US, 10_000)]
+    events = [h.event for h in sent if h is not None]
+    trades = [event for event in events if isinstance(event, Trade)]
+    aggs = [event for event in events if isinstance(event, AggTrade)]
+    assert [t.id for t in trades] == list(range(1, len(trades) + 1))
+    assert [a.id for a in aggs] == list(range(1, len(aggs) + 1))
+    assert aggs[0].first_trade_id == 1
+    klines = [event for event in events if isinstance(event, Kline) and event.trades]
+    assert len(klines) > 1
+    for kline in (each for each in klines if each.open_time_us >= NOW_US):
+        assert kline.last_trade_id - kline.first_trade_id + 1 == kline.trades
+    assert exchange.trades("BTCUSDT", from_id=2, limit=3) == trades[1:4]
+    assert (
+        exchange.agg_trades("BTCUSDT", from_id=1, start_us=None, end_us=None, limit=2) == aggs[:2]
+    )
+
+
+def test_a_status_is_shown_and_stops_data():
+    """BREAK stops everything, CANCEL_ONLY the klines, HALT nothing."""
+    market, exchange = served()
+    happenings = market.take(NOW_US + 2 * SECOND_US, 10_000)
+    klines = sum(isinstance(h.event, Kline) for h in happenings)
+    for status, kept in (
+        ("BREAK", 0),
+        ("CANCEL_ONLY", len(happenings) - klines),
+        ("HALT", len(happenings)),
+    ):
+        assert exchange.set_status("BTCUSDT", status)
+        assert exchange.symbols()["BTCUSDT"].status == status
+        assert sum(exchange.outgoing(h) is not None for h in happenings) == kept
+
+
+def test_unlisted_symbols_are_refused():
+    """A fault that names no listed symbol does nothing."""
+    _, exchange = served()
+    assert not exchange.reset_ids("NOTHING")
+    assert not exchange.set_status("NOTHING", "BREAK")
