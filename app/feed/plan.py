@@ -41,14 +41,19 @@ def plan_source(
     """Read the source from its settings; raise `InvalidSetting`."""
     text = market_source.strip()
     kind = text.lower()
+    # Addresses are checked even where another source is asked for: a slip in them is a slip.
+    source = with_addresses(
+        KNOWN.get(kind, BINANCE),
+        rest_url=rest_url,
+        stream_url=stream_url,
+        symbols_url=symbols_url,
+    )
     if kind.startswith(REPLAY):
         return SourcePlan(None, replay=_replay_files(text))
     if kind == SIMULATED:
         return SourcePlan(None)
-    base = BINANCE if kind == AUTO else KNOWN.get(kind)
-    if base is None:
+    if kind != AUTO and kind not in KNOWN:
         raise InvalidSetting(key="MARKET_SOURCE", value=text, expected=EXPECTED)
-    source = with_addresses(base, rest_url=rest_url, stream_url=stream_url, symbols_url=symbols_url)
     # Whoever names a stream address has chosen; only a hub that was told nothing looks around.
     return SourcePlan(source, probe=kind == AUTO and stream_url is None)
 

@@ -236,7 +236,7 @@ def seconds_with_delays_up_to(most_us: int) -> st.SearchStrategy[list[tuple[list
 def test_it_lags_by_the_smallest_delay_of_the_last_minute(
     skew_us: int, seconds: list[tuple[list[int], float]]
 ) -> None:
-    """Under any delays below a second and any steps of our clock the estimate is as good as can be."""
+    """With delays below a second, whatever our clock does, the estimate is as good as can be."""
     world = World(skew_us)
     heard: list[int | None] = []
     for delays, step_s in seconds:

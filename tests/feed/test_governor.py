@@ -55,6 +55,11 @@ def governed(dials: int = 5, weight: int = 100) -> tuple[ManualClock, Governor, 
     return clock, governor, Calls(clock, governor)
 
 
+def blocked(governor: Governor) -> bool:
+    """Whether it gives a reason for not asking."""
+    return governor.blocked_reason is not None
+
+
 def test_its_own_limits_lie_below_the_exchanges() -> None:
     """By default there is a margin to 300 dials in 5 minutes and a weight of 6000 a minute."""
     spent = Governor(ManualClock()).spent()
@@ -129,11 +134,11 @@ async def test_retry_after_is_waited_out(banned: bool) -> None:
         tasks.create_task(calls.dial())
         await clock.advance(119.999)
         assert calls.passed == []
-        assert governor.blocked_reason is not None
+        assert blocked(governor)
         await clock.advance(0.002)
     assert len(calls.passed) == 2
     assert governor.blocked_s == 0
-    assert governor.blocked_reason is None
+    assert not blocked(governor)
     assert governor.refusals == 1
 
 
@@ -159,12 +164,13 @@ def test_a_refused_address_is_told_until_it_is_let_in() -> None:
     assert "MARKET_SOURCE" in str(governor.blocked_reason)
     assert governor.blocked_s == 0
     governor.reply_received(451, {})
-    assert governor.blocked_reason is not None
+    assert blocked(governor)
     governor.admitted()
-    assert governor.blocked_reason is None
+    assert not blocked(governor)
     governor.refused(AccessDenied(403))
+    assert blocked(governor)
     governor.reply_received(200, {})
-    assert governor.blocked_reason is None
+    assert not blocked(governor)
     assert governor.refusals == 2
 
 

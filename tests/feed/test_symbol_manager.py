@@ -21,10 +21,11 @@ from app.errors import (
     SymbolsNotLoaded,
     UnknownSymbol,
 )
+from app.feed import symbol_manager
 from app.feed.feed_clock import FeedClock
 from app.feed.state import KeptState
 from app.feed.symbol_feed import SymbolFeed
-from app.feed.symbol_manager import REFRESH_S, SymbolManager
+from app.feed.symbol_manager import SymbolManager
 from app.market.candles import CandleAggregator
 from app.market.events import Candle, StreamLost, Trade
 from app.market.symbols import SymbolInfo
@@ -405,8 +406,19 @@ async def test_symbols_added_before_it_runs_start_with_it(tmp_path: Path) -> Non
 # The list of symbols, hour by hour.
 
 
-async def test_the_list_is_refreshed_hourly(tmp_path: Path) -> None:
+async def test_the_list_is_asked_once_an_hour(tmp_path: Path) -> None:
+    """An answer serves for an hour, to the second."""
+    async with house(tmp_path) as home:
+        for hour in range(1, 4):
+            assert home.exchange.asked_symbols == hour
+            await home.clock.advance(3_599)
+            assert home.exchange.asked_symbols == hour
+            await home.clock.advance(1)
+
+
+async def test_the_list_is_refreshed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Delisted and halted symbols stop, those that trade again start again, all by themselves."""
+    monkeypatch.setattr(symbol_manager, "REFRESH_S", 40.0)
     halted = {
         "BTCUSDT": listed("BTCUSDT"),
         "ETHUSDT": listed("ETHUSDT", "BREAK"),
@@ -416,7 +428,7 @@ async def test_the_list_is_refreshed_hourly(tmp_path: Path) -> None:
     async with house(tmp_path, wanted=wanted, listings=[THREE, halted, THREE]) as home:
         home.go_live(*wanted)
         (untouched,) = home.exchange.of("BTCUSDT")
-        await beat(home, REFRESH_S)
+        await beat(home, 40)
         assert home.exchange.asked_symbols == 2
         assert home.states() == {
             "BNBUSDT": "unknown",
@@ -430,7 +442,7 @@ async def test_the_list_is_refreshed_hourly(tmp_path: Path) -> None:
         assert home.state.wanted() == wanted
         await home.manager.add("NEWUSDT")
 
-        await beat(home, REFRESH_S)
+        await beat(home, 40)
         assert home.states() == {
             "BNBUSDT": "subscribed",
             "BTCUSDT": "live",
@@ -441,13 +453,16 @@ async def test_the_list_is_refreshed_hourly(tmp_path: Path) -> None:
         assert home.manager.statuses()[0].reason == ""
 
 
-async def test_a_failing_refresh_keeps_the_old_list(tmp_path: Path) -> None:
+async def test_a_failing_refresh_keeps_the_old_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An hour later without an answer: the list stays, the problem is shown, it asks again soon."""
+    monkeypatch.setattr(symbol_manager, "REFRESH_S", 40.0)
     listings: list[Listing] = [THREE, ExchangeUnavailable("down"), THREE]
     async with house(tmp_path, wanted=["BTCUSDT"], listings=listings) as home:
         home.go_live("BTCUSDT")
-        await beat(home, REFRESH_S)
-        assert home.manager.list_problem == "down"
+        await beat(home, 40)
+        assert str(home.manager.list_problem) == "down"
         assert home.states() == {"BTCUSDT": "live"}
         await home.manager.add("ETHUSDT")
         await beat(home, 1)
@@ -493,7 +508,7 @@ async def test_a_crash_in_one_symbols_seconds_stops_no_others(tmp_path: Path) ->
     """Seconds of every other symbol are closed on time, whatever one symbol's do."""
     async with house(tmp_path, wanted=["BTCUSDT", "ETHUSDT"]) as home:
         aggregator = home.feeds["BTCUSDT"].aggregator
-        aggregator.close_due = lambda *_, **__: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+        aggregator.close_due = lambda *_, **__: 1 / 0  # type: ignore[method-assign,assignment]
         home.go_live("ETHUSDT")
         await home.clock.advance(1.5)
         candles = [each.event for each in home.bus.published if each.topic == CANDLES]

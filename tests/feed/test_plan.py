@@ -1,0 +1,94 @@
+"""Tests of app.feed.plan."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from app.clock import SystemClock
+from app.errors import InvalidSetting
+from app.feed.plan import plan_source, settle
+from app.feed.source import BINANCE, BINANCE_US, TESTNET
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [("binance", BINANCE), (" TestNet ", TESTNET), ("binance-us", BINANCE_US)],
+)
+def test_a_named_exchange_is_taken_without_looking_around(text: str, source: object):
+    """A named exchange is the source, and never falls back."""
+    plan = plan_source(text)
+    assert plan.source == source
+    assert not plan.probe
+
+
+def test_simulated_has_no_exchange():
+    """`simulated` is the seeded market."""
+    plan = plan_source("simulated")
+    assert (plan.source, plan.replay, plan.probe) == (None, (), False)
+
+
+def test_auto_looks_around():
+    """`auto` takes Binance if it can be reached."""
+    plan = plan_source("auto")
+    assert plan.source == BINANCE
+    assert plan.probe
+
+
+def test_auto_with_a_stream_address_has_chosen():
+    """Whoever names a stream address means Binance at that host, reachable or not."""
+    plan = plan_source("auto", stream_url="ws://127.0.0.1:9443/stream")
+    assert plan.source is not None
+    assert plan.source.name == "binance@127.0.0.1:9443"
+    assert not plan.probe
+
+
+def test_auto_with_another_rest_address_still_looks_around():
+    """A REST address alone changes where the calls go, not whether the exchange is tried first."""
+    plan = plan_source("auto", rest_url="http://127.0.0.1:9080")
+    assert plan.source is not None
+    assert plan.source.rest_url == "http://127.0.0.1:9080"
+    assert plan.probe
+
+
+def test_replay_names_files(tmp_path: Path):
+    """Several recordings are separated by commas."""
+    one, other = tmp_path / "a.gz", tmp_path / "b.gz"
+    one.touch()
+    other.touch()
+    assert plan_source(f"replay:{one}, {other}").replay == (one, other)
+
+
+@pytest.mark.parametrize("text", ["replay:", "replay:/no/such/file.gz", "nasdaq", "", "grpc://a:1"])
+def test_what_is_no_source_is_named(text: str):
+    """Anything else raises an error that names MARKET_SOURCE and the value."""
+    with pytest.raises(InvalidSetting) as raised:
+        plan_source(text)
+    assert raised.value.key == "MARKET_SOURCE"
+    assert raised.value.value == text
+
+
+def test_a_bad_address_is_named_whatever_the_source():
+    """A slip in an address is told even where the address is not used."""
+    with pytest.raises(InvalidSetting) as raised:
+        plan_source("simulated", stream_url="ftp://example.org")
+    assert raised.value.key == "BINANCE_STREAM_URL"
+
+
+async def test_an_exchange_out_of_reach_gives_way_to_the_simulator_with_its_reason():
+    """Settling `auto` without the exchange leaves no source, and says why."""
+    with socket.socket() as bound:  # bound, not listening: connections are refused
+        bound.bind(("127.0.0.1", 0))
+        plan = plan_source("auto", rest_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
+        settled = await settle(plan, clock=SystemClock())
+    assert settled.source is None
+    assert settled.fallback_reason
+    assert not settled.probe
+
+
+async def test_a_plan_without_a_probe_is_settled_already():
+    """Nothing is tried for a source that was named."""
+    plan = plan_source("binance")
+    assert await settle(plan, clock=SystemClock()) is plan
