@@ -207,7 +207,7 @@ class Hub:
             "replay" if plan.replay else "simulated",
             self.simulator.rest_url,
             self.simulator.stream_url,
-            simulated=True,
+            simulated=not plan.replay,
         )
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:

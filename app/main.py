@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.panel import Panel
 from rich.text import Text
 
 from app import __version__
@@ -108,7 +107,7 @@ async def _run(
         loop.add_signal_handler(number, hub.stop)
     try:
         await hub.start()
-        console.print(_greeting(hub, settings, settled))
+        console.print(_greeting(hub, settings, settled), soft_wrap=True)
         await hub.run()
     except CandlewireError as error:
         console.print(_line(error), soft_wrap=True)
@@ -126,17 +125,20 @@ def _load_hub() -> type[Hub]:
     return Hub
 
 
-def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Panel:
-    """Say what runs, where, and what to type next."""
+def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
+    """Say what runs, where, and what to type next; no frame, so that lines can be pasted."""
     text = Text()
+    text.append(f"Candlewire {__version__}\n", style="bold")
     source = hub.source
+    loud = "bold black on yellow"
     if source.simulated:
-        what = "a recording, played back" if source.name == "replay" else "an invented market"
-        text.append(f"SIMULATED DATA: source {source.name}, {what}\n", style="bold black on yellow")
+        text.append("SIMULATED DATA: source simulated, an invented market\n", style=loud)
         if plan.fallback_reason:
             text.append(
                 f"Binance cannot be used from here: {plan.fallback_reason}\n", style="yellow"
             )
+    elif plan.replay:
+        text.append("RECORDED DATA: source replay, played back, not live\n", style=loud)
     else:
         text.append(f"source {source.name}", style="bold green")
         text.append(f" ({source.stream_url})\n")
@@ -171,7 +173,7 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Panel:
                 style="bold red",
             )
     text.append("Ctrl-C stops.")
-    return Panel(text, title=f"Candlewire {__version__}", title_align="left", expand=False)
+    return text
 
 
 def _shown(address: str) -> str:

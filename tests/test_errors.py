@@ -93,7 +93,8 @@ def test_the_tree_in_the_docstring_is_the_tree() -> None:
     lines = [
         (match.start(1), match[1])
         for line in (errors.__doc__ or "").splitlines()
-        if (match := re.match(r"[ │├└─]*\b([A-Z]\w+)(?:\s{2,}|$)", line))
+        if (match := re.match(r"[ │]*(?:[├└]── )?(\w+)(?= |$)", line))
+        and ("──" in line or line.strip() == "CandlewireError")
     ]
     parents: dict[str, str] = {}
     above: list[tuple[int, str]] = []

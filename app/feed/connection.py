@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 class FeedConnection:
     """Decodes what a socket receives and hands it to one receiver; implements `StreamConnection`.
 
-    `received_us` gives the local time of day of a frame that is arriving now.
+    `received_us` gives the local time of day; `arrived` must be called before the frames that came.
     """
 
     def __init__(
@@ -35,17 +35,22 @@ class FeedConnection:
         self._receiver = receiver
         self._decode = decoder.decode
         self._received_us = received_us
+        self._now_us = 0
         self._close: Callable[[], None] | None = None
 
     def opened(self, close: Callable[[], None]) -> None:
         """Learn how to close the socket, once it is open."""
         self._close = close
 
+    def arrived(self) -> None:
+        """Look at the clock, once for all frames that arrived together."""
+        self._now_us = self._received_us()
+
     def frame_received(self, frame: memoryview) -> None:
         """Take one whole data message; `frame` is valid during the call only."""
         self.frames += 1
         try:
-            event = self._decode(frame, self._received_us())
+            event = self._decode(frame, self._now_us)
         except BadFrame as error:
             self.bad_frames += 1
             if self.bad_frames == 1:  # the counter tells how many more

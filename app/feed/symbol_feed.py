@@ -187,7 +187,10 @@ class SymbolFeed:
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event; a bug in what follows ends this connection and reaches the supervisor."""
         try:
-            self._take(event)
+            if type(event) is Trade:
+                self._take_trade(event)
+            else:
+                self._take_rare(event)
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self._fail(error)
 
@@ -207,30 +210,28 @@ class SymbolFeed:
             self._lost_reason = reason
             self._lost.set()
 
-    def _take(self, event: ExchangeEvent) -> None:
-        if type(event) is Trade:
-            if event.symbol != self.symbol:
-                self.foreign += 1
-                return
-            feed_clock = self._feed_clock
-            if event.received_us - event.event_us < feed_clock.floor_us:
-                feed_clock.observe(event.event_us, event.received_us)
-            if event.time_us > feed_clock.trusted_until_us and feed_clock.is_ahead(event.time_us):
-                self.ahead += 1  # its id stays missing, so whoever fills holes decides
-                return
-            self.last_event_us = event.event_us
-            self.last_received_us = event.received_us
-            if not self._has_data:
-                self._first_data(event)
-            aggregator = self.aggregator
-            duplicates = aggregator.duplicates
-            candles = aggregator.add(event)
-            if aggregator.duplicates == duplicates:
-                self._bus.publish(TRADES, event)
-            if candles:
-                self._publish(candles)
+    def _take_trade(self, trade: Trade) -> None:
+        if trade.symbol != self.symbol:
+            self.foreign += 1
             return
-        self._take_rare(event)
+        feed_clock = self._feed_clock
+        received_us = trade.received_us
+        if received_us - trade.event_us < feed_clock.floor_us:
+            feed_clock.observe(trade.event_us, received_us)
+        if trade.time_us > feed_clock.trusted_until_us and feed_clock.is_ahead(trade.time_us):
+            self.ahead += 1  # its id stays missing, so whoever fills holes decides
+            return
+        self.last_event_us = trade.event_us
+        self.last_received_us = received_us
+        if not self._has_data:
+            self._first_data(trade)
+        aggregator = self.aggregator
+        duplicates = aggregator.duplicates
+        candles = aggregator.add(trade)
+        if aggregator.duplicates == duplicates:
+            self._bus.publish(TRADES, trade)
+        if candles:
+            self._publish(candles)
 
     def _take_rare(self, event: ExchangeEvent) -> None:
         """Take anything but a single trade."""

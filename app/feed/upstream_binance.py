@@ -61,6 +61,7 @@ class UpstreamBinance:
                 self.url(symbols),
                 on_frame=connection.frame_received,
                 on_closed=connection.connection_lost,
+                on_arrival=connection.arrived,
                 clock=self._clock,
                 ssl=self._tls,
             )

@@ -33,6 +33,7 @@ from benchmarks.ingest_clients.meter import Meter, Task
 # The looped market must not run ahead of the feed's clock, or its trades would be refused.
 SPEED = 200_000
 FrameReceiver = Callable[[memoryview], None]
+Arrival = Callable[[], None]
 LIMITLESS = 1 << 62
 
 
@@ -56,17 +57,25 @@ class RushingClock:
         return asyncio.timeout(seconds)
 
 
-async def receive_own(url: str, receive: FrameReceiver) -> None:
+def nothing() -> None:
+    """Note no arrival."""
+
+
+async def receive_own(url: str, receive: FrameReceiver, arrived: Arrival = nothing) -> None:
     """Open our own socket, and never return."""
-    stream = await open_stream(url, on_frame=receive, on_closed=sys.exit, clock=RushingClock())
+    stream = await open_stream(
+        url, on_frame=receive, on_closed=sys.exit, on_arrival=arrived, clock=RushingClock()
+    )
     await stream.wait_closed()
 
 
-async def receive_by_recv(url: str, receive: FrameReceiver) -> None:
+async def receive_by_recv(url: str, receive: FrameReceiver, arrived: Arrival = nothing) -> None:
     """Call websockets' `recv()` for each message, as bytes, and never return."""
     async with connect(url, compression=None) as connection:
         while True:
-            receive(cast("memoryview", await connection.recv(decode=False)))
+            message = cast("memoryview", await connection.recv(decode=False))
+            arrived()
+            receive(message)
 
 
 SOCKETS = {"own": receive_own, "recv": receive_by_recv}
@@ -103,7 +112,9 @@ class OneConnection:
         connection = FeedConnection(
             symbols[0], receiver, decoder=Decoder(), received_us=self._feed_clock.received_us
         )
-        self._tasks.create_task(SOCKETS[self._socket](self._url, connection.frame_received))
+        self._tasks.create_task(
+            SOCKETS[self._socket](self._url, connection.frame_received, connection.arrived)
+        )
         return connection
 
     async def symbols(self) -> dict[str, SymbolInfo]:

@@ -67,7 +67,11 @@ def test_a_failing_subscriber_harms_no_other() -> None:
     """Publishing never raises: the failure is counted, and everybody else receives."""
     bus = MemoryBus(epoch=1)
     received: list[Publication] = []
-    failing = bus.subscribe("trades", lambda _: 1 / 0)
+
+    def fails(publication: Publication) -> None:
+        raise ValueError(publication.sequence)
+
+    failing = bus.subscribe("trades", fails)
     bus.subscribe("trades", received.append)
     for _ in range(3):
         bus.publish("trades", a_trade())

@@ -87,7 +87,7 @@ async def test_every_second_and_minute_of_the_recordings_is_exact(
     await check_the_two_pairs(tmp_path, recordings, speed=speed, within_s=within_s)
 
 
-@pytest.mark.soak
+@pytest.mark.soak(minutes=6)
 async def test_the_recordings_are_exact_at_their_own_speed(tmp_path: Path, recordings: Path):
     """At speed 1, as it was live, every second and minute is exact."""
     await check_the_two_pairs(tmp_path, recordings, speed="1", within_s=420)

@@ -159,5 +159,5 @@ def a_kline(symbol: str = "BTCUSDT", **changes: object) -> Kline:
 async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
     """Let everything run until `condition` holds: for work that goes through a thread."""
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110 - a thread rings no event of the loop
+        while not condition():
             await asyncio.sleep(0.001)

@@ -37,6 +37,7 @@ def connected() -> tuple[FeedConnection, Receiver]:
     """Return a connection and its receiver."""
     receiver = Receiver()
     connection = FeedConnection("BTCUSDT", receiver, decoder=Decoder(), received_us=lambda: NOW_US)
+    connection.arrived()
     return connection, receiver
 
 
@@ -50,6 +51,20 @@ def test_a_frame_becomes_an_event_with_the_time_of_its_arrival() -> None:
         assert isinstance(event, Trade)
         assert (event.id, event.received_us) == (7, NOW_US)
     assert len(receiver.events) == 2
+
+
+def test_frames_that_arrive_together_bear_one_time() -> None:
+    """The clock is read once for all frames of one arrival, and anew for the next."""
+    receiver = Receiver()
+    times = iter([NOW_US, NOW_US + 500])
+    connection = FeedConnection(
+        "BTCUSDT", receiver, decoder=Decoder(), received_us=lambda: next(times)
+    )
+    for frames in (2, 1):
+        connection.arrived()
+        for _ in range(frames):
+            connection.frame_received(memoryview(TRADE))
+    assert [event.received_us for event in receiver.events] == [NOW_US, NOW_US, NOW_US + 500]
 
 
 def test_bad_and_unknown_frames_are_counted_and_skipped() -> None:

@@ -35,6 +35,7 @@ async def open_stream(
     *,
     on_frame: Callable[[memoryview], object],
     on_closed: Callable[[str], object],
+    on_arrival: Callable[[], object] = lambda: None,
     clock: Clock,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
     close_timeout_s: float = CLOSE_TIMEOUT_S,
@@ -45,8 +46,9 @@ async def open_stream(
     """Connect to a `ws://` or `wss://` URL and return the open connection.
 
     `on_frame` is called from the socket's callback with each whole data message, in order; its view
-    is valid during the call only. `on_closed` is called once, with the reason, when an open
-    connection ends for any reason but our own `close()` or `abort()`; nothing follows it.
+    is valid during the call only. `on_arrival` is called before them, once for all that arrived
+    together: the moment to look at the clock. `on_closed` is called once, with the reason, when an
+    open connection ends for any reason but our own `close()` or `abort()`; nothing follows it.
     Messages that arrive together with the handshake come before this returns.
 
     Raises `AccessDenied` (403, 451), `RateLimited` (418, 429) or `ConnectionFailed` (anything else,
@@ -67,6 +69,7 @@ async def open_stream(
         uri,
         on_frame=on_frame,
         on_closed=on_closed,
+        on_arrival=on_arrival,
         clock=clock,
         close_timeout_s=close_timeout_s,
         max_message_bytes=max_message_bytes,
@@ -112,6 +115,7 @@ class StreamSocket(asyncio.BufferedProtocol):
         *,
         on_frame: Callable[[memoryview], object],
         on_closed: Callable[[str], object],
+        on_arrival: Callable[[], object],
         clock: Clock,
         close_timeout_s: float = CLOSE_TIMEOUT_S,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
@@ -122,6 +126,7 @@ class StreamSocket(asyncio.BufferedProtocol):
         self.messages_sent = 0
         self._uri = uri
         self._on_closed = on_closed
+        self._on_arrival = on_arrival
         self._clock = clock
         self._close_timeout_s = close_timeout_s
         extensions = [ClientPerMessageDeflateFactory()] if deflate else None
@@ -233,6 +238,7 @@ class StreamSocket(asyncio.BufferedProtocol):
         """Take bytes; what comes after the end of the conversation is thrown away."""
         if self._reason is not None:
             return
+        self._on_arrival()
         self._reader.received(nbytes)
         if self._reason is None:
             self._look()

@@ -1,0 +1,74 @@
+"""Runs a third-party client in an environment of its own, and returns what it saw.
+
+A client is a script of this folder that is called with two addresses, REST and streams. It prints
+one JSON array a line: a name, and a value that the library gave under that name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.simulator.exchange import Truth
+from tests.simulator.running import running
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 45.0
+LOOPBACK = "127.0.0.1,localhost"  # never through a proxy that the machine may have
+
+Seen = dict[str, list[Any]]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What a client saw of the seeded simulator, and what there was to be seen."""
+
+    seen: Seen
+    truth: Truth
+    symbols: list[str]
+    status: dict[str, Any]  # the simulator's, when the client had gone
+
+
+async def visit_simulator(environment: str, script: str) -> Visit:
+    """Let a client see the seeded simulator."""
+    async with running(keep_truth=True) as simulator:
+        seen = await what_is_seen(environment, script, simulator.rest_url, simulator.stream_url)
+        return Visit(seen, simulator.truth(), list(simulator.symbols), simulator.status())
+
+
+async def what_is_seen(environment: str, script: str, *arguments: str) -> Seen:
+    """Run `script` in an environment of `.venvs`; return its values by their names, in order.
+
+    The test fails when the script fails, and when it says anything on stderr: it is there that
+    libraries complain of lost connections and of messages that they cannot read.
+    """
+    python = ROOT / ".venvs" / environment / ("Scripts" if os.name == "nt" else "bin") / "python"
+    if not python.exists():
+        pytest.fail(f"no environment in .venvs/{environment}: `make test-clients` makes it")
+    process = await asyncio.create_subprocess_exec(
+        str(python),
+        str(Path(__file__).with_name(script)),
+        *arguments,
+        env={**os.environ, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            printed, complaints = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, complaints.decode()) == (0, "")
+    seen: Seen = {}
+    for line in printed.decode().splitlines():
+        name, value = json.loads(line)
+        seen.setdefault(name, []).append(value)
+    return seen
