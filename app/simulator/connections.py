@@ -121,6 +121,11 @@ class Connections:
         """Return the time that limits are counted in."""
         return int(self._clock.monotonic() * 1_000_000)
 
+    def going_on(self) -> list[Lasting]:
+        """Return the faults that last still; those that are over stay listed for a while."""
+        now = self._clock.monotonic()
+        return [lasting for lasting in self.lasting if not lasting.over(now)]
+
     # Sessions
 
     def decide(self, upgrade: Upgrade) -> Accepted | Refused:
@@ -293,7 +298,7 @@ class Connections:
 
     def _tick(self, now: float) -> float:
         """Do what is due; return the seconds until something is due again."""
-        self.lasting = [lasting for lasting in self.lasting if not lasting.over(now)]
+        self.lasting = self.going_on()
         while self._delayed and self._delayed[0][0] <= now:
             _, _, connection, frame = heapq.heappop(self._delayed)
             if connection.session is not None:

@@ -379,7 +379,7 @@ class Simulator:
 
     def clear_faults(self) -> int:
         """End what lasts and forget what has not happened yet; return how many there were."""
-        lasting = self._connections.lasting
+        lasting = self._connections.going_on()
         count = len(self._script) + len(self._by_trades) + len(lasting)
         self._script, self._by_trades, self._connections.lasting = [], [], []
         return count
@@ -446,7 +446,7 @@ class Simulator:
             "faults": {
                 "applied": dict(self._applied),
                 "struck": dict(self._struck + self._connections.struck),
-                "lasting": [str(each.fault.kind) for each in self._connections.lasting],
+                "lasting": [str(each.fault.kind) for each in self._connections.going_on()],
                 "to_come": len(self._script) + len(self._by_trades),
             },
         }

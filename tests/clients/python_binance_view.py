@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import Any
 
 from binance import (  # type: ignore[import-not-found]  # in its own environment alone
     AsyncClient,
@@ -57,10 +58,10 @@ async def main(rest_url: str, stream_url: str) -> None:
     with_threads.close_connection()
 
 
-async def listen(name: str, socket: ReconnectingWebsocket, count: int) -> dict[str, object]:
+async def listen(name: str, socket: ReconnectingWebsocket, count: int) -> dict[str, Any]:
     """Show at least `count` messages, in `SECONDS` at least; return the first."""
     end = asyncio.get_running_loop().time() + SECONDS
-    shown: list[dict[str, object]] = []
+    shown: list[dict[str, Any]] = []
     while len(shown) < count or asyncio.get_running_loop().time() < end:
         message = await socket.recv()
         shown.append(message)

@@ -132,6 +132,6 @@ def test_trades_are_fetched(visit):
 
 
 def test_no_connection_was_lost(visit):
-    """One connection for each thing that is watched, and no limit was met."""
-    assert visit.status["dials"] == 3
+    """One connection for trades and one for candles, and no limit was met."""
+    assert visit.status["dials"] == 2
     assert (visit.status["limit_closes"], visit.status["rest"]["over_budget"]) == (0, 0)

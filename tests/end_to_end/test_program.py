@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import socket
 import sys
@@ -75,11 +76,10 @@ async def test_a_signal_stops_it_quickly_and_tells_clients_to_come_back(
             await client.recv()
             at = time.monotonic()
             hub.process.send_signal(number)
-            with pytest.raises(websockets.ConnectionClosed) as closed:
+            with contextlib.suppress(websockets.ConnectionClosed):
                 while True:
                     await client.recv()
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1012
+            assert client.close_code == 1012
         assert await hub.ended(10) == 0
         assert time.monotonic() - at < 5  # promised: 2 s; a busy machine gets some more
     assert "Traceback" not in hub.output
@@ -162,7 +162,7 @@ async def test_a_state_of_a_newer_version_ends_it_with_one_line(tmp_path: Path):
 
 
 async def test_the_wanted_set_survives_a_restart(tmp_path: Path):
-    """A symbol that was added over REST is there after a restart; SYMBOLS fills only an empty set."""
+    """What was added over REST is there after a restart; SYMBOLS fills only an empty set."""
     body = {"symbol": "adausdt"}
     async with program(tmp_path, "--source", "simulated", "--symbols", "BTCUSDT") as hub:
         await started(hub)

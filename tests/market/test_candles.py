@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from app.market.candles import CandleAggregator
 from app.market.events import AggTrade, Candle, Kline, Trade
@@ -196,7 +197,7 @@ def test_a_kline_supplies_the_close_before_the_first_trade():
 
 
 def test_an_empty_second_that_its_kline_proved_keeps_its_price():
-    """A late trade of the second before, at another price, does not touch what a kline has proved."""
+    """A late trade before it, at another price, does not touch what a kline has proved."""
     candles = feed([kline_of([], 2, carried="2"), trade(1, 1, "3")])
     assert [(c.open_time_us // S, c.close, c.revision) for c in candles] == [(2, D(2), 0)]
 
@@ -241,14 +242,8 @@ def test_a_kline_after_the_proof_is_compared():
 def test_quote_volumes_finer_than_the_exchange_shows_are_rounding():
     """Products finer than 8 decimals may differ from the kline by a step a trade: counted apart."""
     trades = [trade(1, 1, "0.00001234", "0.12345"), trade(2, 1.1, "0.00001235", "0.12345")]
-    rounded = kline_of(trades, 1)
-    kline = Kline(
-        *(getattr(rounded, name) for name in rounded.__struct_fields__[:9]),
-        D("0.00000304"),
-        2,
-        rounded.taker_buy_volume,
-        D("0.00000305"),
-        *(getattr(rounded, name) for name in rounded.__struct_fields__[13:]),
+    kline = replace(
+        kline_of(trades, 1), quote_volume=D("0.00000304"), taker_buy_quote_volume=D("0.00000305")
     )
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
@@ -261,13 +256,7 @@ def test_quote_volumes_finer_than_the_exchange_shows_are_rounding():
 def test_a_forming_kline_is_ignored():
     """Only closed klines count."""
     trades = [trade(1, 1)]
-    kline = kline_of(trades, 1)
-    forming = Kline(
-        *(getattr(kline, name) for name in kline.__struct_fields__[:15]),
-        closed=False,
-        event_us=1,
-        received_us=1,
-    )
+    forming = replace(kline_of(trades, 1), closed=False)
     assert feed([*trades, forming]) == []
 
 

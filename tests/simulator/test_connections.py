@@ -179,6 +179,20 @@ def test_frames_go_through_the_faults_that_last():
     assert connections.struck == {"stall": 1, "drop": 1, "duplicate": 1, "delay": 1}
 
 
+def test_a_fault_goes_on_until_its_end_or_its_count():
+    """Nobody has to look in between for it to be over."""
+    clock, connections, _, _ = opened()
+    by_time = Lasting(Fault(kind=Kind.STALL, duration=5.0), now=clock.time, seed=1)
+    by_count = Lasting(Fault(kind=Kind.DROP, count=1), now=clock.time, seed=1)
+    connections.lasting = [by_time, by_count]
+    connections.publish("btcusdt@bookTicker", book_ticker(1))
+    assert connections.going_on() == [by_time, by_count]
+    clock.time += 5.0
+    assert connections.going_on() == [by_count]
+    connections.publish("btcusdt@bookTicker", book_ticker(2))
+    assert connections.going_on() == []
+
+
 def test_a_closed_connection_is_forgotten():
     """Nothing is sent to who has gone."""
     _, connections, connection, session = opened()

@@ -54,7 +54,7 @@ class Served:
     async def until(self, met):
         """Let the loop run until something is so."""
         async with asyncio.timeout(10):
-            while not met():  # noqa: ASYNC110 - it waits for sockets, whose events it does not know
+            while not met():
                 await asyncio.sleep(0.005)
 
 

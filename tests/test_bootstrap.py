@@ -1,0 +1,88 @@
+"""Tests of app.bootstrap: what a whole hub reports, and how it starts and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+import websockets
+
+from app.bootstrap import Hub
+from app.clock import SystemClock
+from app.errors import PortInUse
+from app.feed.plan import plan_source
+from app.settings import Settings
+from tests.end_to_end.running_hub import exact, rest_url, running_hub, stream_url
+
+
+async def test_status_tells_the_source_the_symbols_and_the_clients(tmp_path: Path):
+    """`/status` names the source, says that it is simulated, and reports every symbol."""
+    async with running_hub(tmp_path, symbols="BTCUSDT,ETHUSDT") as hub:
+        async with websockets.connect(stream_url(hub)) as client:
+            candle = exact(await client.recv())
+            report = hub.snapshot()
+        assert candle["source"] == report["source"] == "simulated"
+        assert report["simulated"] is True
+        assert report["status"] == "live"
+        assert [status.symbol for status in hub.symbols()] == ["BTCUSDT", "ETHUSDT"]
+        assert isinstance(report["clients"], dict)
+        assert report["clients"]["opened"] == 1
+        assert candle["epoch"] == report["epoch"]
+
+
+async def test_the_gateways_stand_on_one_registry(tmp_path: Path):
+    """What REST adds, a client that follows everything receives; what it removes, ends."""
+    async with (
+        running_hub(tmp_path, symbols="BTCUSDT") as hub,
+        httpx.AsyncClient(base_url=rest_url(hub, "")) as rest,
+        websockets.connect(stream_url(hub)) as client,
+    ):
+        async with asyncio.timeout(10):
+            while (await rest.get("/symbols/available")).status_code == 503:
+                await asyncio.sleep(0.05)
+        assert (await rest.post("/add_symbol", json={"symbol": "solusdt"})).status_code == 200
+        async with asyncio.timeout(15):
+            while exact(await client.recv())["symbol"] != "SOLUSDT":
+                pass
+        assert (await rest.get("/ohlc/solusdt")).status_code == 200
+        assert (await rest.delete("/remove_symbol/solusdt")).status_code == 200
+        assert (await rest.get("/ohlc/solusdt")).status_code == 404
+        assert (await rest.get("/symbols")).json() == {"symbols": ["BTCUSDT"]}
+
+
+async def test_each_start_has_a_larger_epoch(tmp_path: Path):
+    """Positions of one run never look newer than those of the next."""
+    epochs = []
+    for _ in range(2):
+        async with running_hub(tmp_path, symbols="BTCUSDT") as hub:
+            epochs.append(hub.bus.epoch)
+    assert epochs[0] < epochs[1]
+
+
+async def test_empty_seconds_can_be_skipped(tmp_path: Path):
+    """With EMPTY_SECONDS=skip, a very quiet symbol sends no candle without trades."""
+    async with running_hub(tmp_path, symbols="QTUMETH,BTCUSDT", empty_seconds="skip") as hub:
+        async with asyncio.timeout(15), websockets.connect(stream_url(hub)) as client:
+            seen = [exact(await client.recv()) for _ in range(3)]
+        assert all(candle["trades"] > 0 for candle in seen)
+
+
+async def test_a_port_in_use_leaves_nothing_behind(tmp_path: Path):
+    """A start that fails gives back everything that it had taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        settings = Settings(
+            market_source="simulated",
+            data_dir=tmp_path,
+            server_port=0,
+            websocket_port=taken.getsockname()[1],
+        )
+        hub = Hub(settings, plan_source("simulated"), clock=SystemClock())
+        with pytest.raises(PortInUse) as raised:
+            await hub.start()
+        await hub.close()
+    assert raised.value.setting == "WEBSOCKET_PORT"
