@@ -117,7 +117,7 @@ def test_aggregate_trades_are_fetched(visit, call, count):
     assert len(known) >= 5
     assert known == [published[info["a"]] for info in known]
     if call == "aggregates since":
-        assert infos[0]["f"] == int(visit.seen["trade"][0]["id"])
+        assert infos[0]["T"] == visit.seen["trade"][0]["timestamp"]
 
 
 def test_trades_are_fetched(visit):
