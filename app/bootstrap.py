@@ -79,7 +79,8 @@ class Hub:
         epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
 
         self.bus = MemoryBus(epoch=epoch)
-        self.feed_clock = FeedClock(clock)
+        slowness = min(1.0, _speed(settings)) if self._plan.replay else 1.0
+        self.feed_clock = FeedClock(clock, rate=slowness)
         self.governor = Governor(clock)
         rest_client = RestClient(
             self.source.rest_url, clock=clock, on_reply=self.governor.reply_received
@@ -196,7 +197,7 @@ class Hub:
             SimulatorConfig(
                 seed=settings.simulator_seed,
                 replay=plan.replay,
-                speed=math.inf if settings.replay_speed == "max" else float(settings.replay_speed),
+                speed=_speed(settings),
                 faults=settings.simulator_faults,
             ),
             clock=self._clock,
@@ -235,8 +236,10 @@ class Hub:
 
     @property
     def source_state(self) -> str:
-        """`ended` for a replay that has come to its end, else `live`."""
-        return "ended" if self._ended() else "live"
+        """`starting` until the hub is ready, then `live`; `ended` when a replay has no more."""
+        if self._ended():
+            return "ended"
+        return "starting" if self.not_ready() else "live"
 
     def snapshot(self) -> Mapping[str, object]:
         """Return the whole report as plain JSON-able values."""
@@ -296,16 +299,23 @@ _SUMMED = (
     "incomplete",
     "revised",
     "verified",
+    "rounding",
     "mismatched",
     "open_holes",
     "missing_ids",
     "bad_frames",
+    "unknown_frames",
     "reconnects",
 )
 
 
 def _totals(statuses: Sequence[SymbolStatus]) -> dict[str, int]:
     return {name: sum(getattr(status, name) for status in statuses) for name in _SUMMED}
+
+
+def _speed(settings: Settings) -> float:
+    """Return how many times faster than recorded a replay runs."""
+    return math.inf if settings.replay_speed == "max" else float(settings.replay_speed)
 
 
 def _live_config(settings: Settings) -> LiveConfig:
@@ -330,6 +340,8 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         allowed_origins=settings.allowed_origins,
         allowed_hosts=settings.allowed_hosts,
         trusted_proxies=settings.trusted_proxies,
+        max_connections=settings.rest_max_connections,
+        max_connections_per_ip=settings.max_connections_per_ip,
         version=__version__,
         source=source,
     )

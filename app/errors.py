@@ -22,7 +22,8 @@
     │   ├── SymbolNotTrading    the exchange lists it, but it is not TRADING
     │   ├── SymbolAlreadyActive it is in the wanted set already
     │   ├── SymbolNotActive     it is not in the wanted set
-    │   └── SymbolsNotLoaded    the exchange's list is not known yet (retryable)
+    │   ├── SymbolsNotLoaded    the exchange's list is not known yet (retryable)
+    │   └── SymbolNotKept       the disk did not take the change, so nothing was changed
     └── FeedError               the exchange cannot be reached or answers with an error
         ├── ConnectionFailed    a stream connection could not be opened (retryable)
         ├── ExchangeUnavailable a call failed: network, 5xx, time-out (retryable)
@@ -78,7 +79,7 @@ class StateUnreadable(CandlewireError):
 
 
 class BadCapture(CandlewireError):
-    """Raised when a recording holds a line that is neither known format."""
+    """Raised when a recording cannot be read; `line` is 0 where it is not about a line."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         super().__init__(path, line, reason)
@@ -88,7 +89,8 @@ class BadCapture(CandlewireError):
 
     @override
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.reason}"
+        where = f"{self.path}, line {self.line}" if self.line else self.path
+        return f"{where}: {self.reason}"
 
 
 class BadFrame(CandlewireError):
@@ -137,7 +139,8 @@ class UnknownOp(BadRequest):
     """Raised when a client asks for an operation that does not exist."""
 
     def __init__(self, op: object, known: tuple[str, ...]) -> None:
-        super().__init__(f"unknown op {str(op)[:60]!r}: expected one of {', '.join(known)}")
+        what = "op is missing" if op is None else f"unknown op {str(op)[:60]!r}"
+        super().__init__(f"{what}: expected one of {', '.join(known)}")
         self.op = op
         self.known = known
 
@@ -163,8 +166,13 @@ class NotSupported(BadRequest):
 class NotSubscribed(BadRequest):
     """Raised when a client leaves what it does not follow."""
 
-    def __init__(self, channel: str, symbol: str) -> None:
-        super().__init__(f"{symbol} is not among your {channel} subscriptions; op list shows them")
+    def __init__(self, channel: str, symbol: str, *, all_symbols: bool = False) -> None:
+        super().__init__(
+            f"you follow all symbols of {channel} as one, so {symbol} alone cannot leave: "
+            "unsubscribe the channel, then subscribe to the symbols that you want"
+            if all_symbols
+            else f"{symbol} is not among your {channel} subscriptions; op list shows them"
+        )
         self.channel = channel
         self.symbol = symbol
 
@@ -230,6 +238,18 @@ class SymbolsNotLoaded(SymbolError):
 
     retryable = True
     template = "the exchange's list of symbols is not known yet, so {symbol} cannot be checked"
+
+
+class SymbolNotKept(SymbolError):
+    """Raised when a change of the wanted set cannot be written to disk; nothing was changed."""
+
+    def __init__(self, symbol: str, reason: str) -> None:
+        super().__init__(symbol)
+        self.reason = reason
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.symbol}: nothing was changed, as it cannot be kept on disk: {self.reason}"
 
 
 class FeedError(CandlewireError):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import resource
 import signal
 import sys
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +29,9 @@ if TYPE_CHECKING:
     from app.bootstrap import Hub
 
 log = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+THREADS = 64  # for names that are looked up, and for the disk, which must not wait for those
 
 HELP = """Run the Candlewire hub.
 
@@ -88,23 +96,59 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
     set_up_logs(settings.log_level, settings.log_format)
     for sentence in unknown_keys():
         log.warning("%s", sentence)
-    sys.exit(asyncio.run(_run(settings, plan, first, console)))
+    sys.exit(_run_to_end(_run(settings, plan, first, console)))
+
+
+def _run_to_end(work: Coroutine[None, None, int]) -> int:
+    """Run `work` and return its exit status, without waiting for threads that hang.
+
+    Without a network, looking up one name can take half a minute, and cannot be cancelled.
+    """
+    threads = ThreadPoolExecutor(THREADS)
+    with asyncio.Runner() as runner:
+        runner.get_loop().set_default_executor(threads)
+        status = runner.run(work)
+        ending = threading.Thread(target=threads.shutdown, daemon=True)
+        ending.start()
+        ending.join(timeout=0.5)
+        if ending.is_alive():
+            logging.shutdown()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # it has stopped: a second Ctrl-C changes nothing
+    return status
 
 
 async def _run(
     settings: Settings, plan: SourcePlan, first: tuple[str, ...], console: Console
 ) -> int:
-    """Run one hub; return the exit status."""
+    """Start one hub, run it until a signal ends it, and return the exit status."""
+    hub: Hub | None = None
+    starting = asyncio.current_task()
+
+    def stop() -> None:
+        if hub is not None:
+            hub.stop()
+        elif starting is not None:
+            starting.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
     clock = SystemClock()
-    async with asyncio.TaskGroup() as both:
-        settling = both.create_task(settle(plan, clock=clock))
-        # Loading the program takes about as long as asking the exchange, so do both at once.
-        loading = both.create_task(asyncio.to_thread(_load_hub))
+    try:
+        async with asyncio.TaskGroup() as both:
+            settling = both.create_task(settle(plan, clock=clock))
+            # Loading the program takes about as long as asking the exchange, so do both at once.
+            loading = both.create_task(asyncio.to_thread(_load_hub))
+    except asyncio.CancelledError:
+        console.print("Candlewire stopped.")
+        return 0
     settled = settling.result()
     hub = loading.result()(settings, settled, clock=clock, default_symbols=first)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, hub.stop)
+    _allow_open_files()
     try:
         await hub.start()
         console.print(_greeting(hub, settings, settled), soft_wrap=True)
@@ -116,6 +160,13 @@ async def _run(
         await hub.close()
     console.print("Candlewire stopped.")
     return 0
+
+
+def _allow_open_files() -> None:
+    """Raise the soft limit of open files as far as it goes: every client needs one."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY not in (soft, most) and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _load_hub() -> type[Hub]:

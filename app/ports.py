@@ -119,6 +119,8 @@ class SymbolStatus(msgspec.Struct, frozen=True):
     last_event_us: int | None
     last_received_us: int | None
     last_candle_us: int | None
+    unknown_frames: int = 0
+    rounding: int = 0
 
 
 class SymbolRegistry(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from app.errors import SymbolAlreadyActive, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
-from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.events import AggTrade, Candle, MarketEvent, Publication, Trade
 from app.market.symbols import SymbolInfo
 from app.sockets.frames import PreparedMessage
 
@@ -219,6 +219,23 @@ def a_trade(symbol: str = "BTCUSDT", **changes: object) -> Trade:
         received_us=START_US + 130_000,
     )
     return msgspec.structs.replace(trade, **changes)
+
+
+def an_aggregate(symbol: str = "BTCUSDT", **changes: object) -> AggTrade:
+    """Return an aggregate of two trades in the second at `START_US`, with `changes`."""
+    aggregate = AggTrade(
+        symbol=symbol,
+        id=3_123_456_789,
+        price=Decimal("43250.50000000"),
+        quantity=Decimal("0.05234000"),
+        first_trade_id=4_123_456_789,
+        last_trade_id=4_123_456_790,
+        time_us=START_US + 123_000,
+        buyer_is_maker=True,
+        event_us=START_US + 124_000,
+        received_us=START_US + 130_000,
+    )
+    return msgspec.structs.replace(aggregate, **changes)
 
 
 class FakePeer:

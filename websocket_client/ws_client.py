@@ -103,7 +103,8 @@ class Tally:
 
     A candle's place is its second, a trade's is its id. A later issue of a candle (`revision`)
     replaces the earlier one; the same issue again counts as `twice`. What lies before the first
-    place seen was never promised, so a repair of it is not counted.
+    place seen was never promised, so a repair of it is not counted: counting begins with a first
+    issue, since a later one may be of any second in the past.
     """
 
     received: int = 0
@@ -118,6 +119,8 @@ class Tally:
     def add(self, place: int, *, epoch: int = 0, revision: int = 0, complete: bool = True) -> None:
         """Count one message."""
         if self._first is None or self._last is None:
+            if revision:
+                return
             self._first = self._last = place
         if place < self._first or (
             self._settled_until is not None and place <= self._settled_until
@@ -369,7 +372,8 @@ class LiveTable(Output):
 
     def _candles(self, now_s: float) -> Table:
         table = self._table()
-        for name in ("open", "high", "low", "close", "volume", "trades"):
+        prices = ("close",) if self._narrow else ("open", "high", "low", "close")
+        for name in (*prices, "volume", "trades"):
             table.add_column(name if self._wide or name != "trades" else "n", justify="right")
         table.add_column("complete" if self._wide else "ok")
         self._last_columns(table, "rev")
@@ -377,7 +381,7 @@ class LiveTable(Output):
             direction = "green" if one["close"] >= one["open"] else "red"
             table.add_row(
                 *self._first_cells(symbol, one),
-                *(digits(one[name]) for name in ("open", "high", "low")),
+                *(digits(one[name]) for name in prices[:-1]),
                 Text(digits(one["close"]), direction),
                 digits(one["volume"]),
                 str(one["trades"]),
@@ -403,12 +407,16 @@ class LiveTable(Output):
             )
         return table
 
-    # On a narrow terminal time and source are left out, rather than digits of a number: the age and
-    # the header say nearly the same.
+    # Where there is little room whole columns are left out, rather than digits of a number. The age
+    # and the header say nearly the same as time and source.
 
     @property
     def _wide(self) -> bool:
         return self._console.width >= 120
+
+    @property
+    def _narrow(self) -> bool:
+        return self._console.width < 72
 
     def _table(self) -> Table:
         names = ["symbol", *(["time"] if self._wide else [])]
@@ -461,8 +469,10 @@ class Follower:
                 raise CannotGoOn(str(error)) from error
             except BrokenPipeError:
                 raise  # our own output, see `main`
-            except (OSError, InvalidHandshake) as error:
-                reason = f"no connection ({error})"
+            except OSError as error:
+                reason = f"cannot reach the hub: {error.strerror or error}"
+            except InvalidHandshake as error:
+                reason = f"no WebSocket there: {error}"
             except NotYet as error:
                 reason = str(error)
             if wait is None:
@@ -523,6 +533,9 @@ def refused(error: InvalidStatus) -> tuple[str, float | None]:
     response = error.response
     body = (response.body or b"").decode(errors="replace").strip()[:300]
     reason = f"HTTP {response.status_code}: {body}"
+    if response.status_code < 300:
+        message = f"there is no WebSocket at this address, maybe it is the REST port: {reason}"
+        raise CannotGoOn(message)
     if response.status_code < 500 and response.status_code != 429:
         raise CannotGoOn(reason)
     try:
@@ -578,7 +591,9 @@ def parse(arguments: Sequence[str]) -> Options:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     defaults = Options()
-    parser.add_argument("--url", default=defaults.url, help="the hub (default: %(default)s)")
+    parser.add_argument(
+        "--url", type=_url, default=defaults.url, help="the hub (default: %(default)s)"
+    )
     parser.add_argument(
         "--symbols",
         type=_symbols,
@@ -603,6 +618,17 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--count", type=_positive(int), metavar="N", help="stop after N messages")
     return Options(**vars(parser.parse_args(arguments)))
+
+
+def _url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"ws", "wss"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        usable = False
+    if not usable:
+        raise argparse.ArgumentTypeError(f"{text}: expected an address such as {Options.url}")  # noqa: EM102
+    return text
 
 
 def _symbols(text: str) -> tuple[str, ...]:

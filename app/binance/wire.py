@@ -512,6 +512,8 @@ _ORDER_TYPES = (
 _STP_MODES = ("EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
 _LARGEST_PRICE = "922327.00000000"
 _LARGEST_QUANTITY = "9000000.00000000"
+_LARGEST_WHOLE_QUANTITY = "9000000000.00000000"  # of coins that are traded by the million
+_LEAST_NOTIONAL = {"BTC": "0.00010000", "ETH": "0.00100000"}
 
 
 def listed_symbol(info: SymbolInfo) -> ListedSymbol:
@@ -550,6 +552,8 @@ def _filters(info: SymbolInfo) -> tuple[dict[str, str | int | bool], ...]:
     """Return the filters in the live order; clients read `filters[0]["tickSize"]` blindly."""
     tick = exchange_text(info.tick_size or Decimal(0))
     step = exchange_text(info.step_size or Decimal(0))
+    whole = info.step_size is not None and info.step_size >= 1
+    largest = _LARGEST_WHOLE_QUANTITY if whole else _LARGEST_QUANTITY
     return (
         {
             "filterType": "PRICE_FILTER",
@@ -560,14 +564,14 @@ def _filters(info: SymbolInfo) -> tuple[dict[str, str | int | bool], ...]:
         {
             "filterType": "LOT_SIZE",
             "minQty": step,
-            "maxQty": _LARGEST_QUANTITY,
+            "maxQty": largest,
             "stepSize": step,
         },
         {"filterType": "ICEBERG_PARTS", "limit": 100},
         {
             "filterType": "MARKET_LOT_SIZE",
             "minQty": "0.00000000",
-            "maxQty": _LARGEST_QUANTITY,
+            "maxQty": largest,
             "stepSize": "0.00000000",
         },
         {
@@ -587,7 +591,7 @@ def _filters(info: SymbolInfo) -> tuple[dict[str, str | int | bool], ...]:
         },
         {
             "filterType": "NOTIONAL",
-            "minNotional": "5.00000000",
+            "minNotional": _LEAST_NOTIONAL.get(info.quote_asset, "5.00000000"),
             "applyMinToMarket": True,
             "maxNotional": "9000000.00000000",
             "applyMaxToMarket": False,

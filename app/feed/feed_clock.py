@@ -4,6 +4,9 @@ The exchange's clock is our monotonic clock plus an offset: the smallest (receiv
 the last minute over all streams. The smallest delay is nearest to none, so the estimate errs late,
 never early, and steps of the wall clock do not reach it. An answer to `GET /time` serves until the
 first event comes: it keeps a bad first event from setting the clock.
+
+A recording that is played back slowly has a clock that runs more slowly than ours: `rate` says how
+much, and everything above then holds for our clock times that rate.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from app.ports import Clock
 
 WINDOW_S = 60
 LEAP_US = 1_000_000  # what one event alone may move the exchange's clock forward
-AGREE_US = 1_000_000  # how near to one another three events must be to move it further
+AGREE_US = 2_000_000  # how near to the one before each of three events must be to move it further
 AHEAD_US = 5_000_000  # a trade further ahead of the exchange's clock than this is a bad frame
 NEVER = 1 << 62
 
@@ -22,16 +25,19 @@ NEVER = 1 << 62
 class FeedClock:
     """Local stamps and the exchange's clock, shared by all connections of a hub.
 
-    `refresh()` must be called about once a second.
+    `refresh()` must be called about once a second. `rate` is how many seconds pass at the exchange
+    in one of ours: below 1 for a slow recording, never above, since a quick one may fall behind.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, rate: float = 1.0) -> None:
+        self.rate = rate
         self._clock = clock
         self._wall_us = clock.now_us() - self.stamp_us()  # wall clock = stamp + this
         self._best: deque[int] = deque(maxlen=WINDOW_S)  # smallest (stamp - event) of each second
         self._offset_us: int | None = None
         self._only_asked = False  # no event has come yet: the offset is that of an answer
-        self._leaps: list[tuple[int, int]] = []  # (stamp, delay) of events far ahead of all others
+        self._leaps = 0  # how many events far ahead of all others agree, each with the one before
+        self._last_leap_us = (0, 0)  # stamp and delay of the last one
         self.floor_us = NEVER
         self.trusted_until_us = 0
 
@@ -45,7 +51,7 @@ class FeedClock:
 
     def observe(self, event_us: int, received_us: int) -> None:
         """Learn from one event. Callers may skip it while received - event >= `floor_us`."""
-        delay_us = received_us - self._wall_us - event_us
+        delay_us = self._at_rate(received_us - self._wall_us) - event_us
         offset_us = self._offset_us
         if (
             offset_us is not None
@@ -65,7 +71,7 @@ class FeedClock:
         The later stamp is taken, so that the estimate errs late by the round trip at most.
         """
         del asked_at_us
-        offset_us = answered_at_us - exchange_us
+        offset_us = self._at_rate(answered_at_us) - exchange_us
         if self._offset_us is None or self._only_asked:
             self._only_asked = True
             self._offset_us = offset_us
@@ -74,12 +80,19 @@ class FeedClock:
 
     def exchange_us(self) -> int | None:
         """Return the exchange's clock now; `None` before anything is known of it."""
-        return None if self._offset_us is None else self.stamp_us() - self._offset_us
+        return None if self._offset_us is None else self._exchange_us(self.stamp_us())
+
+    def seconds_for(self, exchange_us: int) -> float:
+        """Return how many of our seconds so many microseconds of the exchange take."""
+        return exchange_us / 1e6 / self.rate
 
     @property
     def offset_us(self) -> int | None:
         """Local wall clock minus the exchange's clock; `None` before anything is known."""
-        return None if self._offset_us is None else self._offset_us + self._wall_us
+        if self._offset_us is None:
+            return None
+        stamp_us = self.stamp_us()
+        return stamp_us + self._wall_us - self._exchange_us(stamp_us)
 
     def is_ahead(self, time_us: int) -> bool:
         """Whether an exchange's time lies further in its future than delays can explain."""
@@ -104,13 +117,12 @@ class FeedClock:
     def _third_to_say(self, delay_us: int) -> bool:
         """Whether an event far ahead of all others is the third of a minute that agree on it."""
         now_us = self.stamp_us()
-        self._leaps = [
-            (at_us, leap_us)
-            for at_us, leap_us in self._leaps
-            if now_us - at_us < WINDOW_S * 1_000_000 and abs(leap_us - delay_us) <= AGREE_US
-        ]
-        self._leaps.append((now_us, delay_us))
-        return len(self._leaps) >= 3
+        last_us, leap_us = self._last_leap_us
+        # Each is measured by the one before: in a quick recording they move on between one another.
+        agree = now_us - last_us < WINDOW_S * 1_000_000 and abs(leap_us - delay_us) <= AGREE_US
+        self._leaps = self._leaps + 1 if agree else 1
+        self._last_leap_us = now_us, delay_us
+        return self._leaps >= 3
 
     def _take(self, delay_us: int) -> None:
         if not self._best:
@@ -119,4 +131,11 @@ class FeedClock:
             self._best[-1] = delay_us
         if self._offset_us is None or delay_us < self._offset_us:
             self._offset_us = delay_us
-        self.floor_us = self._best[-1] + self._wall_us
+        if self.rate == 1.0:  # else a later event teaches something at any delay
+            self.floor_us = self._best[-1] + self._wall_us
+
+    def _at_rate(self, stamp_us: int) -> int:
+        return stamp_us if self.rate == 1.0 else int(stamp_us * self.rate)
+
+    def _exchange_us(self, stamp_us: int) -> int:
+        return self._at_rate(stamp_us) - (self._offset_us or 0)

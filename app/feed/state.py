@@ -1,7 +1,7 @@
 """What must survive a restart: the wanted symbols, and the last epoch of numbering.
 
-One small SQLite file per source, with a version. Every call is quick but touches the disk: call it
-from a thread.
+One small SQLite file per source, with a version, for one hub at a time. Every call is quick but
+touches the disk: call it from a thread.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from app.errors import StateUnreadable
 
 VERSION = 1
+_IN_USE_AFTER_S = 1.0  # another hub that has just been stopped may need as long to let go
 
 _TABLES = """
 CREATE TABLE wanted (symbol TEXT PRIMARY KEY, added_us INTEGER NOT NULL) WITHOUT ROWID;
@@ -34,7 +35,9 @@ class KeptState:
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self.path, check_same_thread=False, timeout=5.0)
+            self._database = sqlite3.connect(
+                self.path, check_same_thread=False, timeout=_IN_USE_AFTER_S
+            )
         except (OSError, sqlite3.Error) as error:
             message = f"{self.path}: {error}; DATA_DIR sets where it lies"
             raise StateUnreadable(message) from error
@@ -43,6 +46,10 @@ class KeptState:
         except sqlite3.Error as error:
             self._database.close()
             message = f"{self.path}: {error}; move the file away to begin anew"
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                message = (
+                    f"{self.path}: another hub uses it; stop that one, or set another DATA_DIR"
+                )
             raise StateUnreadable(message) from error
         except StateUnreadable:
             self._database.close()
@@ -50,6 +57,8 @@ class KeptState:
 
     def _prepare(self) -> None:
         """Make the tables of a new file; refuse a file that is not ours, or from a newer us."""
+        # Two hubs on one file would undo each other's wanted sets. A dead one's lock is gone.
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             message = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from random import Random
@@ -14,6 +15,7 @@ from app.feed.feed_clock import FeedClock
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
+    BookTicker,
     Candle,
     ExchangeEvent,
     Kline,
@@ -38,6 +40,7 @@ log = logging.getLogger(__name__)
 FIRST_DATA_WITHIN_S = 10.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
+DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait for what comes next
 ENDED_REASON = "the source has no more data"
 
 
@@ -55,7 +58,7 @@ class FeedState(StrEnum):
     STOPPED = "stopped"
 
 
-_HALTED = (FeedState.UNKNOWN, FeedState.NOT_TRADING, FeedState.STOPPED)
+HALTED = (FeedState.UNKNOWN, FeedState.NOT_TRADING, FeedState.STOPPED)
 
 
 class SymbolFeed:
@@ -99,6 +102,7 @@ class SymbolFeed:
         self._lost = asyncio.Event()
         self._lost_reason = ""
         self._failure: Exception | None = None
+        self._doubted: deque[Trade | AggTrade | Kline] = deque()
         self._has_data = False
         self._live_since_s = 0.0
         self._last_data_s = 0.0  # when the connection opened, its first data or its last kline came
@@ -187,7 +191,7 @@ class SymbolFeed:
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event; a bug in what follows ends this connection and reaches the supervisor."""
         try:
-            if type(event) is Trade:
+            if isinstance(event, Trade):
                 self._take_trade(event)
             else:
                 self._take_rare(event)
@@ -219,10 +223,59 @@ class SymbolFeed:
         if received_us - trade.event_us < feed_clock.floor_us:
             feed_clock.observe(trade.event_us, received_us)
         if trade.time_us > feed_clock.trusted_until_us and feed_clock.is_ahead(trade.time_us):
-            self.ahead += 1  # its id stays missing, so whoever fills holes decides
+            self._doubt(trade)
             return
+        if self._doubted:
+            self._settle_doubts()
+        self._accept_trade(trade)
+
+    def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
+        """Take anything but a single trade."""
+        if isinstance(event, ServerShutdown):
+            log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
+            return
+        if event.symbol != self.symbol:
+            self.foreign += 1
+            return
+        if event.event_us is not None:
+            self._feed_clock.observe(event.event_us, event.received_us)
+        if isinstance(event, Kline | AggTrade) and self._is_ahead(event):
+            self._doubt(event)
+            return
+        if self._doubted:
+            self._settle_doubts()
+        self._accept_rare(event)
+
+    def _is_ahead(self, event: Trade | AggTrade | Kline) -> bool:
+        """Whether an event lies so far in the future that it would push out the seconds of now."""
+        time_us = event.open_time_us if isinstance(event, Kline) else event.time_us
+        return self._feed_clock.is_ahead(time_us)
+
+    def _doubt(self, event: Trade | AggTrade | Kline) -> None:
+        """Keep an event that is too far ahead until the next one that is not tells why.
+
+        Either the exchange's clock was behind and has moved by then: after a gap in a recording,
+        or after this machine has slept. Or the event was bad.
+        """
+        self._doubted.append(event)
+        if len(self._doubted) > DOUBTED_MOST:
+            self._doubted.popleft()
+            self.ahead += 1
+
+    def _settle_doubts(self) -> None:
+        """Take what is not ahead any more; drop the rest: holes are left where ids are missing."""
+        doubted, self._doubted = self._doubted, deque()
+        for event in doubted:
+            if self._is_ahead(event):
+                self.ahead += 1
+            elif isinstance(event, Trade):
+                self._accept_trade(event)
+            else:
+                self._accept_rare(event)
+
+    def _accept_trade(self, trade: Trade) -> None:
         self.last_event_us = trade.event_us
-        self.last_received_us = received_us
+        self.last_received_us = trade.received_us
         if not self._has_data:
             self._first_data(trade)
         aggregator = self.aggregator
@@ -233,34 +286,21 @@ class SymbolFeed:
         if candles:
             self._publish(candles)
 
-    def _take_rare(self, event: ExchangeEvent) -> None:
-        """Take anything but a single trade."""
-        if isinstance(event, ServerShutdown):
-            log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
-            return
-        if event.symbol != self.symbol:
-            self.foreign += 1
-            return
-        if event.event_us is not None:
-            self._feed_clock.observe(event.event_us, event.received_us)
-        if self._is_ahead(event):
-            self.ahead += 1
-            return
+    def _accept_rare(self, event: AggTrade | Kline | BookTicker) -> None:
         self.last_event_us = event.event_us or self.last_event_us
         self.last_received_us = event.received_us
         if not self._has_data:
             self._first_data(event)
+        aggregator = self.aggregator
         if isinstance(event, Kline):
             self._last_data_s = self._clock.monotonic()
-            self._publish(self.aggregator.add_kline(event))
+            self._publish(aggregator.add_kline(event))
         elif isinstance(event, AggTrade):
-            self._publish(self.aggregator.add_aggregate(event))
-
-    def _is_ahead(self, event: ExchangeEvent) -> bool:
-        """Whether an event lies so far in the future that it would push out the seconds of now."""
-        if isinstance(event, Kline):
-            return self._feed_clock.is_ahead(event.open_time_us)
-        return isinstance(event, AggTrade) and self._feed_clock.is_ahead(event.time_us)
+            duplicates = aggregator.duplicates
+            candles = aggregator.add_aggregate(event)
+            if aggregator.duplicates == duplicates:
+                self._bus.publish(TRADES, event)
+            self._publish(candles)
 
     def _first_data(self, event: ExchangeEvent) -> None:
         self._has_data = True
@@ -298,7 +338,7 @@ class SymbolFeed:
 
     def check_heartbeat(self) -> None:
         """End a connection that has gone silent: the exchange sends a kline each second."""
-        if self.state in _HALTED:
+        if self.state in HALTED:
             return
         if self._ended():
             self._enter(FeedState.ENDED, ENDED_REASON)
@@ -306,18 +346,13 @@ class SymbolFeed:
         if self._connection is None:
             return
         within_s = HEARTBEAT_WITHIN_S if self._has_data else FIRST_DATA_WITHIN_S
-        silent_s = self._clock.monotonic() - self._last_data_s
+        # In the exchange's seconds: a slow recording is not silent between its klines.
+        silent_s = (self._clock.monotonic() - self._last_data_s) * self._feed_clock.rate
         if silent_s > within_s:
             what = "no kline" if self._has_data else "subscribed, but no data"
             self._end(f"stalled: {what} for {silent_s:.0f} s")
 
     # -- what it has seen --------------------------------------------------------------------
-
-    @property
-    def unknown_frames(self) -> int:
-        """Well-formed frames of a kind that we do not know, over all its connections."""
-        connection = self._connection
-        return self._unknown_frames_before + (connection.unknown_frames if connection else 0)
 
     def status(self) -> SymbolStatus:
         """Return what `/status` shows of it."""
@@ -326,6 +361,10 @@ class SymbolFeed:
         holes = aggregator.ledger.holes()
         connection = self._connection
         bad_frames = self._bad_frames_before + self.ahead + self.foreign
+        unknown_frames = self._unknown_frames_before
+        if connection is not None:
+            bad_frames += connection.bad_frames
+            unknown_frames += connection.unknown_frames
         return SymbolStatus(
             symbol=self.symbol,
             state=str(self.state),
@@ -335,12 +374,14 @@ class SymbolFeed:
             reconnects=max(0, self.connections - 1),
             trades=aggregator.trades,
             klines=aggregator.klines,
-            bad_frames=bad_frames + (connection.bad_frames if connection else 0),
+            bad_frames=bad_frames,
+            unknown_frames=unknown_frames,
             candles=aggregator.published,
             complete=aggregator.complete,
             incomplete=aggregator.incomplete,
             revised=aggregator.revised,
             verified=aggregator.verified,
+            rounding=aggregator.rounding,
             mismatched=aggregator.mismatched,
             open_holes=len(holes),
             missing_ids=sum(hole.last_id - hole.first_id + 1 for hole in holes),

@@ -10,8 +10,10 @@ from random import Random
 
 from app.errors import (
     FeedError,
+    StateUnreadable,
     SymbolAlreadyActive,
     SymbolNotActive,
+    SymbolNotKept,
     SymbolNotTrading,
     SymbolsNotLoaded,
     UnknownSymbol,
@@ -19,7 +21,7 @@ from app.errors import (
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.state import KeptState
-from app.feed.symbol_feed import FeedState, SymbolFeed
+from app.feed.symbol_feed import HALTED, FeedState, SymbolFeed
 from app.market.events import SECOND_US
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, Exchange, SymbolStatus
@@ -200,7 +202,8 @@ class SymbolManager:
             wait_s = TICK_S
             if exchange_us is not None:
                 # All seconds end together, so one wake-up a second serves every symbol.
-                wait_s = (SECOND_US - (exchange_us - self._grace_us) % SECOND_US) / 1e6
+                left_us = SECOND_US - (exchange_us - self._grace_us) % SECOND_US
+                wait_s = self._feed_clock.seconds_for(left_us)
             await self._clock.sleep(wait_s)
             self._feed_clock.refresh()
             exchange_us = self._feed_clock.exchange_us()
@@ -223,7 +226,8 @@ class SymbolManager:
                 raise UnknownSymbol(symbol)
             if not info.trading:
                 raise SymbolNotTrading(symbol, info.status)
-            await asyncio.to_thread(self._state.want, [symbol], now_us=self._clock.now_us())
+            now_us = self._clock.now_us()
+            await self._keep(symbol, lambda: self._state.want([symbol], now_us=now_us))
             self._feeds[symbol] = self._make_feed(symbol)
             self._start(symbol)
             log.info("symbol added symbol=%s", symbol)
@@ -233,12 +237,20 @@ class SymbolManager:
         async with self._changing:
             if symbol not in self._feeds:
                 raise SymbolNotActive(symbol)
-            await asyncio.to_thread(self._state.forget, symbol)
+            await self._keep(symbol, lambda: self._state.forget(symbol))
             feed = self._feeds.pop(symbol)
             await self._stop(symbol)
             feed.halt(FeedState.STOPPED, "removed")
             self._removed(symbol)
             log.info("symbol removed symbol=%s", symbol)
+
+    async def _keep(self, symbol: str, change: Callable[[], None]) -> None:
+        """Write a change of the wanted set to disk; raise `SymbolNotKept`."""
+        try:
+            await asyncio.to_thread(change)
+        except StateUnreadable as error:
+            log.warning("not kept symbol=%s reason=%s", symbol, error)
+            raise SymbolNotKept(symbol, str(error.__cause__)) from error
 
     def active(self) -> Sequence[str]:
         """Return the wanted symbols, sorted."""
@@ -261,11 +273,14 @@ class SymbolManager:
         return [self._feeds[symbol].status() for symbol in sorted(self._feeds)]
 
     def not_ready(self) -> Iterable[str]:
-        """Say what is still awaited: the list of symbols, the first data of each wanted symbol."""
+        """Say what is still awaited: the list of symbols, the first data of each wanted symbol.
+
+        What the exchange does not list or trade is shown by `statuses`, and not waited for.
+        """
         if self._listed is None:
             yield f"the list of symbols is not known yet: {self.list_problem or 'being asked'}"
         for symbol in sorted(self._feeds):
             feed = self._feeds[symbol]
-            if feed.last_received_us is None:
+            if feed.last_received_us is None and feed.state not in HALTED:
                 reason = f": {feed.reason}" if feed.reason else ""
                 yield f"{symbol}: no data yet ({feed.state}{reason})"

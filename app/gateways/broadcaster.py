@@ -17,7 +17,7 @@ from typing import Protocol
 from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
 from app.mailbox import Mailbox, Overflow
 from app.market.codec import JsonCodec
-from app.market.events import Candle, Publication, Trade
+from app.market.events import AggTrade, Candle, Publication, Trade
 from app.ports import CANDLES, TRADES, Bus, Clock, Subscription
 from app.sockets.frames import PreparedMessage, prepare
 
@@ -129,7 +129,7 @@ class Follower:
         """Close a client that is too slow. What waits is thrown away, and the code says so."""
         if self._outbox is not None:
             self._outbox.clear()
-        self.peer.close(TOO_SLOW.code, "too slow, resume")
+        self.peer.close(TOO_SLOW.code, TOO_SLOW.meaning)
 
     @property
     def waiting(self) -> int:
@@ -237,7 +237,7 @@ class Broadcaster:
         """Send one publication to everybody who wants it. Plain and quick; nobody is awaited."""
         self.published += 1
         event = publication.event
-        if not isinstance(event, Candle | Trade):
+        if not isinstance(event, Candle | Trade | AggTrade):
             self.skipped += 1
             return
         followers = self._interests.wanting(publication.topic, event.symbol)
@@ -276,7 +276,7 @@ class Broadcaster:
             "skipped": self.skipped,
         }
 
-    def _encode(self, publication: Publication, event: Candle | Trade) -> bytes:
+    def _encode(self, publication: Publication, event: Candle | Trade | AggTrade) -> bytes:
         self.encoded += 1
         if isinstance(event, Candle):
             return self._codec.candle(publication, event)

@@ -20,130 +20,15 @@ trade or kline. A second without a trade, of which ids may be missing, is not is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal
 
-from app.market.events import NO_TRADE_ID, SECOND_US, AggTrade, Candle, Kline, Trade
-from app.market.ledger import Entry, HeldRange, TradeLedger
+from app.market.events import SECOND_US, AggTrade, Candle, Kline, Trade
+from app.market.ledger import Entry, TradeLedger
+from app.market.second import Agreement, Second
 
-ZERO = Decimal(0)
 NOTHING: Sequence[Candle] = ()
 _CLOSED = -2  # no trade has this id
 _QUEUE_LIMIT = 256  # bounds the memory of a busy second, and the work left for its end
-
-# Prices and quantities have at most 18 decimals and are below 10^12, so a product needs 60 digits.
-_CONTEXT = Context(prec=60)
-_EXCHANGE_STEP = Decimal("1e-8")  # the exchange shows volumes with 8 decimals
-
-
-class _Second:
-    """What is known of one second: the sums of its held trades, its kline, and its newest issue."""
-
-    __slots__ = (
-        "carried",
-        "close",
-        "compared",
-        "first_id",
-        "high",
-        "issue",
-        "kline",
-        "last_id",
-        "low",
-        "open",
-        "open_us",
-        "proved",
-        "quote_volume",
-        "skipped",
-        "taker_buy_quote_volume",
-        "taker_buy_volume",
-        "trades",
-        "verified",
-        "volume",
-    )
-
-    def __init__(self, open_us: int) -> None:
-        self.open_us = open_us
-        self.open = self.high = self.low = self.close = ZERO
-        self.volume = self.quote_volume = ZERO
-        self.taker_buy_volume = self.taker_buy_quote_volume = ZERO
-        self.trades = 0
-        self.first_id = self.last_id = NO_TRADE_ID
-        self.carried = False  # open..close hold a carried price: known to be empty so far
-        self.kline: Kline | None = None
-        self.compared = False  # with its kline
-        self.verified = False  # and found equal
-        self.proved = False
-        self.skipped = False  # decided, but not published: EMPTY_SECONDS=skip
-        self.issue: Candle | None = None
-
-    def add_following(self, trades: Sequence[Trade]) -> None:
-        """Add trades that follow, one by one, the largest id so far; the second has one already."""
-        high, low = self.high, self.low
-        volume, quote_volume = self.volume, self.quote_volume
-        taker_buy_volume, taker_buy_quote_volume = (
-            self.taker_buy_volume,
-            self.taker_buy_quote_volume,
-        )
-        # Operators under one context: three times quicker than the context's own methods.
-        with localcontext(_CONTEXT):
-            for trade in trades:
-                price = trade.price
-                quantity = trade.quantity
-                if price > high:
-                    high = price
-                elif price < low:
-                    low = price
-                amount = price * quantity
-                volume += quantity
-                quote_volume += amount
-                if not trade.buyer_is_maker:
-                    taker_buy_volume += quantity
-                    taker_buy_quote_volume += amount
-        self.high, self.low = high, low
-        self.volume, self.quote_volume = volume, quote_volume
-        self.taker_buy_volume = taker_buy_volume
-        self.taker_buy_quote_volume = taker_buy_quote_volume
-        newest = trades[-1]
-        self.close, self.last_id = newest.price, newest.id
-        self.trades += len(trades)
-
-    def add_any(
-        self, first_id: int, last_id: int, price: Decimal, quantity: Decimal, *, maker: bool
-    ) -> None:
-        """Add one trade, or one aggregate of trades at one price, in any order."""
-        if self.trades == 0:
-            self.open = self.high = self.low = self.close = price
-            self.first_id, self.last_id = first_id, last_id
-            self.carried = False
-        elif first_id < self.first_id:
-            self.open, self.first_id = price, first_id
-        if last_id > self.last_id:
-            self.close, self.last_id = price, last_id
-        self.high = max(self.high, price)
-        self.low = min(self.low, price)
-        self.trades += last_id - first_id + 1
-        with localcontext(_CONTEXT):
-            amount = price * quantity
-            self.volume += quantity
-            self.quote_volume += amount
-            if not maker:
-                self.taker_buy_volume += quantity
-                self.taker_buy_quote_volume += amount
-
-    def carry(self, price: Decimal) -> None:
-        """Make it an empty second at `price`."""
-        self.open = self.high = self.low = self.close = price
-        self.carried = True
-
-    def differs(self, issue: Candle) -> bool:
-        """Whether what is known now is not what `issue` said."""
-        return (
-            self.proved is not issue.complete
-            or self.trades != issue.trades
-            or self.close != issue.close
-            or self.open != issue.open
-            or self.volume != issue.volume
-            or self.first_id != issue.first_trade_id
-        )
 
 
 class CandleAggregator:
@@ -164,15 +49,15 @@ class CandleAggregator:
         self.ledger = TradeLedger()
         self._carry_empty = carry_empty
         self._keep_us = keep_seconds * SECOND_US
-        self._seconds: dict[int, _Second] = {}
+        self._seconds: dict[int, Second] = {}
         self._oldest_us = 0  # nothing is kept before it
-        self._newest_us = -1  # the newest second of which a trade or a kline is known
+        self._newest_us = -1  # the newest second of which a trade or a kline is known, or issued
         self._newest_kline_us = -1
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         # The quick way: trades that follow the newest id within its open second only queue up here,
         # and are added up together when anything else happens.
         self._queue: list[Trade] = []
-        self._current = _Second(0)
+        self._current = Second(0)
         self._from_us = 0
         self._until_us = 0
         self._next_id = _CLOSED
@@ -206,26 +91,28 @@ class CandleAggregator:
         return self._place(trade, trade.first_trade_id, trade.last_trade_id)
 
     def add_kline(self, kline: Kline) -> Sequence[Candle]:
-        """Take the exchange's own closed 1-second candle; one that is still forming is ignored."""
+        """Take the exchange's own closed 1-second candle; one that is still forming is ignored.
+
+        The first one counts, but one of the stream replaces one from REST, which names no ids.
+        """
         second_us = kline.open_time_us
         if not kline.closed or kline.interval != self.INTERVAL or second_us < self._oldest_us:
             return NOTHING
         self.klines += 1
         second = self._second(second_us)
-        if second.kline is not None:
+        if second.kline is not None and (kline.from_rest or not second.kline.from_rest):
             return NOTHING
         self._add_up()
         second.kline = kline
-        if second is self._current:
-            self._next_id = _CLOSED
+        self._next_id = _CLOSED
         self._newest_kline_us = max(self._newest_kline_us, second_us)
         touched = {second_us}
-        if kline.trades and kline.last_trade_id != NO_TRADE_ID:
-            reached = self.ledger.name_end(kline.last_trade_id, second_us)
-            if reached is not None:
-                touched.update(self._prove(reached))
+        if kline.trades and not kline.from_rest:
+            proved = self.ledger.name(kline.first_trade_id, kline.last_trade_id, second_us)
+            touched.update(self._prove(proved))
         candles = self._issue(self._with_carried(touched), kline.event_us or 0, kline.received_us)
         self._reach(second_us)
+        self._reopen(kline)
         return candles
 
     def close_due(
@@ -244,18 +131,18 @@ class CandleAggregator:
         if not self._seconds or last_us < self._undecided_us:
             return NOTHING
         candles: list[Candle] = []
-        decided = True
+        all_decided = True
         for second_us in range(self._undecided_us, last_us + 1, SECOND_US):
             second = self._seconds.get(second_us)
-            if second is None or (second.issue is None and not second.skipped):
+            if second is None or not second.decided:
                 has_trades = second is not None and second.trades > 0
                 if has_trades or without_klines or self._newest_kline_us > second_us:
                     if has_trades or self._known_empty(second_us):
                         candles.extend(self._issue((second_us,), event_us, received_us, timer=True))
                         self._reach(second_us)
                 else:
-                    decided = False
-            if decided:
+                    all_decided = False
+            if all_decided:
                 self._undecided_us = second_us + SECOND_US
         return candles
 
@@ -275,10 +162,7 @@ class CandleAggregator:
         if second_us < self._oldest_us:
             self.too_late += 1
             return NOTHING
-        ledger = self.ledger
-        newest = ledger.newest
-        follows = newest is not None and newest.last_id + 1 == first_id
-        entry = ledger.add(first_id, last_id, second_us)
+        entry, proved = self.ledger.add(first_id, last_id, second_us)
         if entry is not Entry.NEW:
             if entry is Entry.DUPLICATE:
                 self.duplicates += 1
@@ -292,9 +176,7 @@ class CandleAggregator:
         second.add_any(first_id, last_id, trade.price, trade.quantity, maker=trade.buyer_is_maker)
 
         touched = {second_us}
-        held = ledger.range_of(first_id)
-        if held is not None:
-            touched.update(self._prove(held, only_newest=follows))
+        touched.update(self._prove(proved))
         candles = self._issue(self._with_carried(touched), trade.event_us, trade.received_us)
         self._reach(second_us)
         self._open_quick_way()
@@ -310,21 +192,23 @@ class CandleAggregator:
             queue.clear()
 
     def _open_quick_way(self) -> None:
+        """Let the trades that follow queue up, if the next one cannot settle anything."""
         newest = self.ledger.newest
         second = self._seconds.get(newest.last_second_us) if newest is not None else None
         self._next_id = _CLOSED
         if newest is None or second is None or second.last_id != newest.last_id:
             return
-        if second.issue is None and second.kline is None:  # else what comes next settles something
+        # Once it went out, or a kline of it or behind it is here, each trade may settle something.
+        if second.open_us == self._newest_us and second.issue is None and second.kline is None:
             self._current = second
             self._from_us = second.open_us
             self._until_us = second.open_us + SECOND_US
             self._next_id = newest.last_id + 1
 
-    def _second(self, second_us: int) -> _Second:
+    def _second(self, second_us: int) -> Second:
         second = self._seconds.get(second_us)
         if second is None:
-            second = self._seconds[second_us] = _Second(second_us)
+            second = self._seconds[second_us] = Second(second_us)
         return second
 
     def _reach(self, second_us: int) -> None:
@@ -345,94 +229,95 @@ class CandleAggregator:
                 self._seconds.pop(forgotten_us, None)
         self._oldest_us = max(self._oldest_us, keep_from_us)
         self._undecided_us = max(self._undecided_us, self._oldest_us)
+        if self._from_us < self._oldest_us:
+            self._next_id = _CLOSED
         self.ledger.forget_before(self._oldest_us)
+
+    def _reopen(self, kline: Kline) -> None:
+        """Let time decide anew about the seconds before a kline that were taken for a hole.
+
+        It may show that no id is missing between the last trade before them and what follows.
+        """
+        before_us = None
+        if kline.open_time_us < self._newest_kline_us:  # out of order: never from one connection
+            before_us = self._oldest_us
+        elif kline.trades:
+            before_us = self.ledger.second_of_end(kline.first_trade_id - 1)
+        if before_us is not None:
+            self._undecided_us = max(min(self._undecided_us, before_us), self._oldest_us)
 
     # -- proving -----------------------------------------------------------------------------
 
-    def _prove(self, held: HeldRange, *, only_newest: bool = False) -> list[int]:
-        """Mark what `held` proves (rule 1) and return those seconds.
-
-        `only_newest`: the range has just grown at its end, so everything below a proved second was
-        looked at before.
-        """
+    def _prove(self, seconds: range) -> list[int]:
+        """Mark `seconds` as proved by ids (rule 1) and return those that were not before."""
         proved: list[int] = []
-        second_us = held.last_second_us - SECOND_US
-        lowest_us = max(held.reach_us, self._oldest_us - SECOND_US)
-        while second_us > lowest_us:
+        # After a long silence there may be very many; only as many as are kept can go out.
+        from_us = max(seconds.start, self._oldest_us, seconds.stop - self._keep_us)
+        for second_us in range(from_us, seconds.stop, SECOND_US):
             second = self._second(second_us)
             if not second.proved:
                 second.proved = True
                 proved.append(second_us)
-            elif only_newest:
-                break
-            second_us -= SECOND_US
         return proved
 
-    def _prove_by_kline(self, second: _Second) -> None:
+    def _prove_by_kline(self, second: Second) -> None:
         """Apply rule 2 to a second whose kline is here, and compare the two, once."""
         kline = second.kline
         if kline is None or second.compared:
             return
-        if kline.trades == 0:
-            if second.trades:
-                held = second.proved
-            else:
-                previous = self._close_before(second.open_us)
-                held = second.proved or previous is None or previous == kline.open
-        else:
-            held = kline.first_trade_id != NO_TRADE_ID and self.ledger.holds(
-                kline.first_trade_id, kline.last_trade_id
-            )
-        if not (held or second.proved):
+        if not (second.proved or self._accounted_for(second, kline)):
             return
         second.compared = True
-        equal, rounded = _equal(second, kline)
-        if equal:
-            second.proved = second.verified = True
-            self.verified += 1
-            self.rounding += rounded
-        else:
+        agreement = second.compare(kline)
+        if agreement is Agreement.DIFFERENT:
             self.mismatched += 1
+            return
+        second.proved = second.verified = True
+        self.verified += 1
+        self.rounding += agreement is Agreement.ROUNDED
+
+    def _accounted_for(self, second: Second, kline: Kline) -> bool:
+        """Whether everything that the exchange's kline says happened in a second is held."""
+        if kline.trades:
+            return not kline.from_rest and self.ledger.holds(
+                kline.first_trade_id, kline.last_trade_id
+            )
+        if second.trades:
+            return False  # the two contradict each other
+        previous = self._close_before(second.open_us)
+        return previous is None or previous == kline.open
 
     def _known_empty(self, second_us: int) -> bool:
         """Whether no missing id can belong to a second of which no trade is held."""
         second = self._seconds.get(second_us)
         if second is not None and second.kline is not None:
             return second.kline.trades == 0
-        if self._close_before(second_us) is None:
+        price = self._close_before(second_us)
+        if price is None:
             return False
-        before = after = None
-        for held in self.ledger.ranges:
-            if held.first_second_us < second_us:
-                before = held
-            elif held.first_second_us > second_us:
-                after = held
-                break
-        if before is None:
-            return after is None
-        if before.last_second_us > second_us:
-            return True
+        before, after = self.ledger.around(second_us)
         if after is not None:
-            return False  # two ranges with missing ids between them
-        later_us = second_us + SECOND_US
-        while later_us <= self._newest_kline_us:
+            return before is not None and before + 1 == after
+        # Nothing is known to have traded since. A later price that is another says otherwise.
+        for later_us in range(second_us + SECOND_US, self._newest_kline_us + 1, SECOND_US):
             later = self._seconds.get(later_us)
             if later is not None and later.kline is not None:
-                kline = later.kline
-                if kline.trades:
-                    return kline.first_trade_id == before.last_id + 1
-                return kline.open == self._close_before(second_us)
-            later_us += SECOND_US
+                return later.kline.trades == 0 and later.kline.open == price
         return True
 
     def _close_before(self, second_us: int) -> Decimal | None:
         """Return the close of the second before, as far as it is known."""
         before = self._seconds.get(second_us - SECOND_US)
-        if before is None:
-            return None
-        if before.kline is not None and not before.proved:
-            return before.kline.close  # the exchange's own, where ours may lack trades
-        return before.close if before.trades or before.carried else None
+        return None if before is None else before.known_close
+
+    def _last_close(self, second_us: int) -> Decimal | None:
+        """Return the close of the newest second before, of those that are kept."""
+        known = [
+            at
+            for at, kept in self._seconds.items()
+            if at < second_us and kept.known_close is not None
+        ]
+        return self._seconds[max(known)].known_close if known else None
 
     # -- issuing -----------------------------------------------------------------------------
 
@@ -475,15 +360,15 @@ class CandleAggregator:
             candles.append(self._issue_one(second, event_us, received_us))
         return candles
 
-    def _carry(self, second: _Second, *, timer: bool) -> None:
+    def _carry(self, second: Second, *, timer: bool) -> None:
         """Give an empty second the price that it carries, where one is known."""
         if second.verified:
             return  # the exchange has said it, whatever of the second before is missing here
         kline = second.kline
         price = self._close_before(second.open_us)
         if second.proved:
-            if price is None and kline is not None:
-                price = kline.close
+            if price is None:
+                price = self._last_close(second.open_us) if kline is None else kline.close
         elif kline is not None:
             if kline.trades:
                 return  # it has trades; we lack them
@@ -495,7 +380,7 @@ class CandleAggregator:
         if price is not None:
             second.carry(price)
 
-    def _issue_one(self, second: _Second, event_us: int, received_us: int) -> Candle:
+    def _issue_one(self, second: Second, event_us: int, received_us: int) -> Candle:
         before = second.issue
         revision = 0 if before is None else before.revision + 1
         candle = second.issue = Candle(
@@ -523,40 +408,15 @@ class CandleAggregator:
             self.published += 1
         else:
             self.revised += 1
-        if before is None or before.complete is not candle.complete:
-            self.complete += 1 if candle.complete else 0
-            self.incomplete += (0 if candle.complete else 1) - (0 if before is None else 1)
+            self._count(before, -1)
+        self._count(candle, 1)
         if second is self._current:
             self._next_id = _CLOSED
         return candle
 
-
-def _equal(second: _Second, kline: Kline) -> tuple[bool, bool]:
-    """Return whether the numbers are equal, and whether only up to the exchange's rounding.
-
-    Products finer than 8 decimals are rounded by the exchange, trade by trade or in the sum: the
-    two quote volumes may then differ by one step for each trade.
-    """
-    if (
-        second.open != kline.open
-        or second.high != kline.high
-        or second.low != kline.low
-        or second.close != kline.close
-        or second.volume != kline.volume
-        or second.trades != kline.trades
-        or second.taker_buy_volume != kline.taker_buy_volume
-        or (kline.trades and second.first_id != kline.first_trade_id)
-        or (kline.trades and second.last_id != kline.last_trade_id)
-    ):
-        return False, False
-    rounded = False
-    for ours, theirs in (
-        (second.quote_volume, kline.quote_volume),
-        (second.taker_buy_quote_volume, kline.taker_buy_quote_volume),
-    ):
-        if ours != theirs:
-            finer = _CONTEXT.remainder(ours, _EXCHANGE_STEP) != 0
-            if not finer or abs(_CONTEXT.subtract(ours, theirs)) > second.trades * _EXCHANGE_STEP:
-                return False, False
-            rounded = True
-    return True, rounded
+    def _count(self, issue: Candle, by: int) -> None:
+        """Keep `complete` and `incomplete`: of how many candles the newest issue says so."""
+        if issue.complete:
+            self.complete += by
+        else:
+            self.incomplete += by

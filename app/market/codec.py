@@ -13,7 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
-from app.market.events import SECOND_US, Candle, Publication, Trade
+from app.market.events import SECOND_US, AggTrade, Candle, Publication, Trade
 from app.market.symbols import SymbolInfo
 
 # Repairs move through old seconds, so more than the newest text is kept; all go when it is full.
@@ -48,15 +48,19 @@ class JsonCodec:
             f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
         ).encode()
 
-    def trade(self, publication: Publication, trade: Trade) -> bytes:
-        """Return a trade with its position, as the `trades` channel sends it."""
+    def trade(self, publication: Publication, trade: Trade | AggTrade) -> bytes:
+        """Return a trade with its position, as the `trades` channel sends it.
+
+        An aggregate trade is written alike; `id` is its own, and it names its first and last trade.
+        """
         style = self._style(trade.symbol)
         return (
             f'{{"symbol":{style.symbol},"id":{trade.id},"price":{style.price(trade.price)},'
             f'"quantity":{style.quantity(trade.quantity)},'
             f'"timestamp":{self._second(trade.time_us // SECOND_US)},'
             f'"time":{trade.time_us // 1_000},'
-            f'"buyer_is_maker":{"true" if trade.buyer_is_maker else "false"},"channel":"trades",'
+            f'"buyer_is_maker":{"true" if trade.buyer_is_maker else "false"}{_trade_range(trade)},'
+            f'"channel":"trades",'
             f'"source":{self._quoted_source},"epoch":{publication.epoch},'
             f'"sequence":{publication.sequence}}}'
         ).encode()
@@ -65,14 +69,14 @@ class JsonCodec:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
         return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
 
-    def tick(self, trade: Trade) -> bytes:
+    def tick(self, trade: Trade | AggTrade) -> bytes:
         """Return a trade as `GET /tick/{symbol}` answers it."""
         style = self._style(trade.symbol)
         return (
             f'{{"symbol":{style.symbol},"price":{style.price(trade.price)},'
             f'"qty":{style.quantity(trade.quantity)},'
             f'"timestamp":{self._second(trade.time_us // SECOND_US)},'
-            f'"time":{trade.time_us // 1_000},"id":{trade.id}}}'
+            f'"time":{trade.time_us // 1_000},"id":{trade.id}{_trade_range(trade)}}}'
         ).encode()
 
     def timestamp(self, time_us: int) -> str:
@@ -129,6 +133,13 @@ class _Style:
         self.info = info
         self.price = _writer(info.price_digits if info else None)
         self.quantity = _writer(info.quantity_digits if info else None)
+
+
+def _trade_range(trade: Trade | AggTrade) -> str:
+    """Return, as further JSON fields, which trades an aggregate is made of."""
+    if isinstance(trade, Trade):
+        return ""
+    return f',"first_trade_id":{trade.first_trade_id},"last_trade_id":{trade.last_trade_id}'
 
 
 def plain(number: Decimal) -> str:

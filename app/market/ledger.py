@@ -16,6 +16,8 @@ from operator import attrgetter
 import msgspec
 from typing_extensions import override
 
+from app.market.events import SECOND_US
+
 
 class Entry(Enum):
     """What adding ids to the ledger found."""
@@ -38,7 +40,8 @@ class HeldRange:
     """Ids `first_id..last_id`, all held, from `first_second_us` to `last_second_us`.
 
     `reach_us` is the second up to which everything before this range is accounted for: its own
-    first second, or the earlier one of a kline that named `first_id - 1` as its last id.
+    first second, or the earlier one of a kline that named `first_id - 1` as its last id. So the
+    seconds that the range proves are those strictly between `reach_us` and `last_second_us`.
     """
 
     __slots__ = ("first_id", "first_second_us", "last_id", "last_second_us", "reach_us")
@@ -57,14 +60,15 @@ class HeldRange:
 
 
 _first_id = attrgetter("first_id")
+_NONE_PROVED = range(0)
 
 
 class TradeLedger:
-    """The ids held of one symbol. Pure bookkeeping: it never sees a price."""
+    """The ids held of one symbol, and those that klines named. It never sees a price."""
 
     def __init__(self) -> None:
         self._ranges: list[HeldRange] = []  # ascending, never touching one another
-        self._kline_ends: dict[int, int] = {}  # last id named by a kline -> its second
+        self._named: dict[int, tuple[int, int]] = {}  # a kline's last id -> first id, second
 
     @property
     def newest(self) -> HeldRange | None:
@@ -80,47 +84,57 @@ class TradeLedger:
         """Take the ids that follow the newest one up to `last_id`, all of the same second."""
         self._ranges[-1].last_id = last_id
 
-    def add(self, first_id: int, last_id: int, second_us: int) -> Entry:
-        """Take ids `first_id..last_id` of one second: one trade, or the trades of one aggregate."""
+    def add(self, first_id: int, last_id: int, second_us: int) -> tuple[Entry, range]:
+        """Take ids `first_id..last_id` of one second: one trade, or the trades of one aggregate.
+
+        Return also the seconds that are proved by this and were not by the ranges before.
+        """
         ranges = self._ranges
         index = bisect_right(ranges, first_id, key=_first_id)
         below = ranges[index - 1] if index else None
         above = ranges[index] if index < len(ranges) else None
         if below is not None and below.last_id >= first_id:
-            return Entry.DUPLICATE if below.last_id >= last_id else Entry.OVERLAP
+            entry = Entry.DUPLICATE if below.last_id >= last_id else Entry.OVERLAP
+            return entry, _NONE_PROVED
         if above is not None and above.first_id <= last_id:
-            return Entry.OVERLAP
+            return Entry.OVERLAP, _NONE_PROVED
 
-        joins_below = below is not None and below.last_id + 1 == first_id
-        joins_above = above is not None and last_id + 1 == above.first_id
-        if joins_below and below is not None:
+        if above is not None and last_id + 1 != above.first_id:
+            above = None  # it lies further up
+        if below is not None and below.last_id + 1 == first_id:
+            from_us = max(below.last_second_us, below.reach_us + SECOND_US)
             below.last_id = last_id
-            below.last_second_us = max(below.last_second_us, second_us)
-            if joins_above and above is not None:
+            below.last_second_us = until_us = max(below.last_second_us, second_us)
+            if above is not None:
                 below.last_id = above.last_id
-                below.last_second_us = max(below.last_second_us, above.last_second_us)
+                below.last_second_us = max(until_us, above.last_second_us)
+                until_us = min(above.reach_us + SECOND_US, below.last_second_us)
                 del ranges[index]
-        elif joins_above and above is not None:
+        elif above is not None:
+            until_us = min(above.reach_us + SECOND_US, above.last_second_us)
             above.first_id = first_id
             above.first_second_us = min(above.first_second_us, second_us)
-            above.reach_us = min(above.first_second_us, self._kline_end(first_id - 1, second_us))
+            above.reach_us = self._reach(above)
+            from_us = above.reach_us + SECOND_US
         else:
             new = HeldRange(first_id, last_id, second_us)
-            new.reach_us = self._kline_end(first_id - 1, second_us)
+            new.reach_us = self._reach(new)
             ranges.insert(index, new)
-        return Entry.NEW
+            from_us, until_us = new.reach_us + SECOND_US, second_us
+        return Entry.NEW, range(from_us, until_us, SECOND_US)
 
-    def name_end(self, last_id: int, second_us: int) -> HeldRange | None:
-        """Learn from a kline that `last_id` is the last id of its second.
+    def name(self, first_id: int, last_id: int, second_us: int) -> range:
+        """Learn from a kline that ids `first_id..last_id` are those of its second.
 
-        Return the range that begins right after it and so reaches further down than before, if any.
+        Return the seconds that are proved by this and were not by the ranges before.
         """
-        self._kline_ends[last_id] = second_us
+        self._named[last_id] = first_id, second_us
         found = self.range_of(last_id + 1)
         if found is None or found.first_id != last_id + 1 or found.reach_us <= second_us:
-            return None
+            return _NONE_PROVED
+        until_us = min(found.reach_us + SECOND_US, found.last_second_us)
         found.reach_us = second_us
-        return found
+        return range(second_us + SECOND_US, until_us, SECOND_US)
 
     def range_of(self, trade_id: int) -> HeldRange | None:
         """Return the range that holds `trade_id`."""
@@ -134,6 +148,35 @@ class TradeLedger:
         found = self.range_of(first_id)
         return found is not None and found.last_id >= last_id
 
+    def second_of_end(self, trade_id: int) -> int | None:
+        """Return the second of the last id of a held range, or of a kline; `None` for others."""
+        named = self._named.get(trade_id)
+        if named is not None:
+            return named[1]
+        held = self.range_of(trade_id)
+        return held.last_second_us if held is not None and held.last_id == trade_id else None
+
+    def around(self, second_us: int) -> tuple[int | None, int | None]:
+        """Return the largest id known to lie before a second, and the smallest known after it.
+
+        Known are the ids that are held and those that klines named. For a second of which no id is
+        known and that no range spans: what lies between the two ids can belong to it.
+        """
+        before: int | None = None
+        after: int | None = None
+        for held in self._ranges:
+            if held.first_second_us < second_us:
+                before = held.last_id
+            elif held.first_second_us > second_us:
+                after = held.first_id
+                break
+        for last_id, (first_id, named_us) in self._named.items():
+            if named_us < second_us:
+                before = last_id if before is None else max(before, last_id)
+            elif named_us > second_us:
+                after = first_id if after is None else min(after, first_id)
+        return before, after
+
     def holes(self) -> list[Hole]:
         """Return what is missing between the ranges, ascending."""
         return [
@@ -146,12 +189,13 @@ class TradeLedger:
         ranges = self._ranges
         while len(ranges) > 1 and ranges[0].last_second_us < second_us:
             del ranges[0]
-        ends = self._kline_ends
-        while ends:
-            oldest = next(iter(ends))  # klines come in order, and so lie the ends
-            if ends[oldest] >= second_us:
+        named = self._named
+        while named:
+            oldest = next(iter(named))  # klines come in order, and so they lie; a late one waits
+            if named[oldest][1] >= second_us:
                 break
-            del ends[oldest]
+            del named[oldest]
 
-    def _kline_end(self, trade_id: int, otherwise_us: int) -> int:
-        return min(self._kline_ends.get(trade_id, otherwise_us), otherwise_us)
+    def _reach(self, held: HeldRange) -> int:
+        _, second_us = self._named.get(held.first_id - 1, (0, held.first_second_us))
+        return min(second_us, held.first_second_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.market.events import Candle, Publication, Trade
+from app.market.events import AggTrade, Candle, Publication, Trade
 
 ONE_SECOND = "1s"
 
@@ -19,19 +19,22 @@ class MarketView:
     """
 
     def __init__(self) -> None:
-        self._trades: dict[str, Trade] = {}
+        self._trades: dict[str, Trade | AggTrade] = {}
         self._candles: dict[str, tuple[_Position, Candle]] = {}
 
     def apply(self, publication: Publication) -> None:
         """Take what is newer than what is held; anything but trades and 1s candles is ignored."""
         event = publication.event
-        if isinstance(event, Trade):
+        if isinstance(event, Trade | AggTrade):
             self._apply_trade(event)
         elif isinstance(event, Candle) and event.interval == ONE_SECOND:
             self._apply_candle(publication, event)
 
-    def last_trade(self, symbol: str) -> Trade | None:
-        """Return the trade with the largest id of `symbol` (upper case), if there was one."""
+    def last_trade(self, symbol: str) -> Trade | AggTrade | None:
+        """Return the trade with the largest id of `symbol` (upper case), if there was one.
+
+        It is an aggregate where the source has no single trades.
+        """
         return self._trades.get(symbol)
 
     def last_candle(self, symbol: str) -> Candle | None:
@@ -44,9 +47,9 @@ class MarketView:
         self._trades.pop(symbol, None)
         self._candles.pop(symbol, None)
 
-    def _apply_trade(self, trade: Trade) -> None:
+    def _apply_trade(self, trade: Trade | AggTrade) -> None:
         held = self._trades.get(trade.symbol)
-        if held is None or trade.id > held.id:
+        if held is None or _last_id(trade) > _last_id(held):
             self._trades[trade.symbol] = trade
 
     def _apply_candle(self, publication: Publication, candle: Candle) -> None:
@@ -60,3 +63,8 @@ class MarketView:
         held = self._candles.get(candle.symbol)
         if held is None or position > held[0]:
             self._candles[candle.symbol] = (position, candle)
+
+
+def _last_id(trade: Trade | AggTrade) -> int:
+    """Return the largest id of the trades in it; an aggregate's own id counts otherwise."""
+    return trade.id if isinstance(trade, Trade) else trade.last_trade_id

@@ -61,6 +61,14 @@ def serve(
     stream_port: Annotated[
         int, typer.Option(help="The port of the streams; 0 takes a free one.")
     ] = 9443,
+    tls_port: Annotated[
+        int | None,
+        typer.Option(help="A second port for the streams, for wss://; needs --tls-cert."),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its certificate and key, both in one PEM file."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The market to make up: any number.")] = 7,
     history: Annotated[
         int, typer.Option(help="Seconds of past that REST knows of a made-up market.")
@@ -94,6 +102,8 @@ def serve(
             host=host,
             rest_port=rest_port,
             stream_port=stream_port,
+            tls_port=tls_port,
+            tls_certificate=tls_cert,
             seed=seed,
             history_s=history,
             replay=_files(replay or []),
@@ -112,7 +122,10 @@ def serve(
 
 
 def _files(given: list[str]) -> tuple[Path, ...]:
-    return tuple(Path(name) for text in given for name in text.split(",") if name)
+    files = tuple(Path(name) for text in given for name in text.split(",") if name)
+    if given and not files:
+        raise InvalidSetting(key="--replay", value=",".join(given), expected="a file")
+    return files
 
 
 def _speed(text: str) -> float:
@@ -135,18 +148,26 @@ def _set_up_logs(level: str) -> None:
 
 async def _run(config: SimulatorConfig) -> None:
     """Run until SIGINT or SIGTERM."""
+    simulator = Simulator(config, clock=SystemClock())
+    if config.replay:
+        typer.echo(f"Reading {_names(config)} …")
+        # A long recording is read in one go, which must not keep Ctrl-C waiting.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    await simulator.start()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # a platform without signal handlers
             loop.add_signal_handler(number, stopping.set)
-    simulator = Simulator(config, clock=SystemClock())
-    await simulator.start()
     _introduce(simulator)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(simulator.run())
         await stopping.wait()
         await simulator.stop()
+
+
+def _names(config: SimulatorConfig) -> str:
+    return ", ".join(path.name for path in config.replay)
 
 
 def _introduce(simulator: Simulator) -> None:
@@ -156,14 +177,15 @@ def _introduce(simulator: Simulator) -> None:
     what = f"a made-up market, seed {config.seed}"
     if config.replay:
         speed = "as fast as it is read" if math.isinf(config.speed) else f"{config.speed:g} x"
-        files = ", ".join(path.name for path in config.replay)
-        what = f"a recording, {speed}: {files} (begins once somebody has subscribed)"
+        what = f"a recording, {speed}: {_names(config)} (begins once somebody has subscribed)"
     first = symbols[0].lower() if symbols else "btcusdt"
     kinds = simulator.trade_streams.get(first.upper()) or {"trade"}
     streams = f"{first}@{max(kinds)}/{first}@kline_1s"
     typer.echo(f"Simulated Binance: {what}")
     typer.echo(f"  REST      {simulator.rest_url}/api/v3/")
     typer.echo(f"  streams   {simulator.stream_url}/ws and /stream")
+    if simulator.tls_url is not None:
+        typer.echo(f"  over TLS  {simulator.tls_url}/ws and /stream")
     typer.echo(f"  symbols   {len(symbols)}: {named}{more}")
     typer.echo(f"  status    {simulator.rest_url}/simulator/status")
     typer.echo("Try:")

@@ -5,10 +5,11 @@ Works in whatever exact numbers the market counts in: whole ticks and steps, or 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Generic, TypeVar
 
+from app.binance.intervals import bar_bounds
 from app.binance.numbers import EXACT
 from app.market.events import NO_TRADE_ID, Kline
 
@@ -88,6 +89,28 @@ class Bar(Generic[Number]):
         self.quote += later.quote
         self.taker_buy += later.taker_buy
         self.taker_buy_quote += later.taker_buy_quote
+
+
+def asked_bounds(
+    interval: str, *, offset_us: int, begin_us: int, start_us: int | None, until_us: int
+) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of the bars that a call for klines may be answered with.
+
+    With a `start_us` the oldest first, of bars that open then or later; without it the newest
+    first. None that ended by `begin_us`, where the past begins, none that opens after `until_us`.
+    """
+    if start_us is None:
+        bounds = bar_bounds(interval, until_us, offset_us)
+        while bounds[1] > begin_us:
+            yield bounds
+            bounds = bar_bounds(interval, bounds[0] - 1, offset_us)
+    else:
+        bounds = bar_bounds(interval, max(start_us, begin_us), offset_us)
+        if bounds[0] < start_us:
+            bounds = bar_bounds(interval, bounds[1], offset_us)
+        while bounds[0] <= until_us:
+            yield bounds
+            bounds = bar_bounds(interval, bounds[1], offset_us)
 
 
 def scaled(value: int, digits: int) -> Decimal:

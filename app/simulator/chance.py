@@ -131,5 +131,5 @@ class Walk:
         """Return the value in the middle of a stretch, and how rough its two halves are."""
         bits = scramble(self._key ^ scramble(second * _GAMMA + length & _MASK))
         displacement = gaussian(bits) * self._sigma * math.sqrt(length) / 2 * rough
-        rough *= 0.82 + (bits >> 20 & 0xFF) / 768  # 0.82 to 1.15
-        return (low + high) / 2 + displacement, min(2.5, max(0.4, rough))
+        rough *= 0.6 + (bits >> 20 & 0xFF) / 320  # 0.6 to 1.4
+        return (low + high) / 2 + displacement, min(4.0, max(0.3, rough))

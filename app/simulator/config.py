@@ -21,6 +21,10 @@ class SimulatorConfig:
     host: str = "127.0.0.1"
     rest_port: int = 0
     stream_port: int = 0
+    # A second port for the streams, for clients that refuse anything but wss://; `None`: without.
+    tls_port: int | None = None
+    # A PEM file with the certificate that it shows, and its key.
+    tls_certificate: Path | None = None
 
     seed: int = 7
     # How far before its start a seeded market answers REST calls.
@@ -58,14 +62,23 @@ class SimulatorConfig:
             raise InvalidSetting(
                 key="--speed", value=self.speed, expected="a number above 0, or max"
             )
-        for name, port in (("--rest-port", self.rest_port), ("--stream-port", self.stream_port)):
+        taken: dict[int, str] = {}
+        for name, port in (
+            ("--rest-port", self.rest_port),
+            ("--stream-port", self.stream_port),
+            ("--tls-port", self.tls_port or 0),
+        ):
             if not 0 <= port <= 65_535:
                 raise InvalidSetting(name, port, "a port, 0 to 65535")
-        if self.rest_port and self.rest_port == self.stream_port:
+            if port in taken:
+                raise InvalidSetting(name, port, f"another port than {taken[port]}")
+            if port:
+                taken[port] = name
+        if self.tls_port is not None and self.tls_certificate is None:
             raise InvalidSetting(
-                key="--stream-port",
-                value=self.stream_port,
-                expected="another port than --rest-port",
+                key="--tls-port",
+                value=self.tls_port,
+                expected="--tls-cert beside it, a PEM file with a certificate and its key",
             )
         for name, value in (("--life", self.life_s), ("--settle", self.settle_s)):
             if not value > 0:

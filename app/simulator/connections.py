@@ -2,7 +2,8 @@
 
 The exchange's rules for a connection are kept here: dials per address, messages per second (by
 `StreamHub`), a ping every 20 s whose payload is the time in ms, a close with 1008 when 60 s pass
-without a pong, and the end after 24 hours. What lasting faults do to frames happens here as well.
+without a pong to it, the end after 24 hours, and the end when the address is banned. What lasting
+faults do to frames happens here as well.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PONG = 10
 # Not documented; 1001 and no close frame at all (1006) are both reported for the 24 h and drains.
 LIFE_ENDED = (1001, "")
 NO_PONG = (1008, "Pong timeout")
+BANNED = (1008, "disconnected")
 
 
 class Connection:
@@ -41,18 +43,37 @@ class Connection:
         self.client: StreamClient | None = None
         self.ends = now + owner.config.life_s
         self.next_ping = now + owner.config.ping_interval_s
-        self.pong_due = math.inf
-        self.silent: list[Fault] = []  # streams that were acknowledged and never deliver
+        self._unanswered: dict[bytes, float] = {}  # when the pong to each ping is due
+        self.silent: set[str] = set()  # streams that were acknowledged and never deliver
 
     @property
     def names(self) -> Collection[str]:
         """The streams that it has subscribed to."""
         return self.client.names if self.client is not None else ()
 
+    @property
+    def pong_due(self) -> float:
+        """When the pong to the oldest unanswered ping has to be here."""
+        return next(iter(self._unanswered.values()), math.inf)
+
+    def pinged(self, payload: bytes, due: float) -> None:
+        """Note a ping, and when its pong has to be here."""
+        self._unanswered[payload] = due
+
+    def _answered(self, payload: bytes) -> None:
+        """Strike off a ping, and those before it: who is behind may answer the newest alone.
+
+        (RFC 6455, 5.5.3.) A pong that nobody asked for is allowed and keeps no connection alive.
+        """
+        if payload in self._unanswered:
+            sent = list(self._unanswered)
+            for answered in sent[: sent.index(payload) + 1]:
+                del self._unanswered[answered]
+
     def session_opened(self, session: Session) -> None:
         """Take in the client with the streams of its URL."""
         self.session = session
-        self._owner.silence(self, self._target.names)
+        self.silent = self._owner.silenced(self._target.names)
         self.client = self._owner.opened(self, self._target)
 
     def message_received(self, session: Session, message: str | bytes) -> None:
@@ -61,13 +82,14 @@ class Connection:
             return
         before = set(self.client.names)
         outcome = self._owner.hub.message_received(self.client, message, self._owner.now_us())
-        self._owner.silence(self, [name for name in self.client.names if name not in before])
+        self.silent &= self.client.names.keys()
+        self.silent |= self._owner.silenced(self.client.names.keys() - before)
         self._settle(session, outcome)
 
     def control_received(self, session: Session, opcode: int) -> None:
-        """Count a ping or pong; a pong to a ping of ours keeps the connection alive."""
+        """Count a ping or pong; a pong with the payload of a ping of ours answers that one."""
         if opcode == PONG:
-            self.pong_due = math.inf
+            self._answered(session.last_pong)
         if self.client is not None:
             outcome = self._owner.hub.control_received(self.client, self._owner.now_us())
             self._settle(session, outcome)
@@ -91,6 +113,8 @@ class Connection:
 class Connections:
     """All connections. `on_names` is told of each name that gained or lost a subscriber.
 
+    `exchange_us` is the time that frames and pings carry; limits are counted in the clock's own.
+
     `counts`: dials, refused dials, frames sent, missed pongs, ended lives and closes for limits.
     `struck`: how often each kind of lasting fault struck.
     """
@@ -101,6 +125,7 @@ class Connections:
         *,
         clock: Clock,
         budget: IpBudget,
+        exchange_us: Callable[[], int],
         on_names: Callable[[str, int], None],
     ) -> None:
         self.config = config
@@ -110,6 +135,7 @@ class Connections:
         self.lasting: list[Lasting] = []
         self._clock = clock
         self._budget = budget
+        self._exchange_us = exchange_us
         self._connections: dict[StreamClient, Connection] = {}
         self._alarm = Alarm(clock)
         self._drained = Alarm(clock)
@@ -140,6 +166,9 @@ class Connections:
         charge = self._budget.dial(upgrade.remote_ip, self._clock.now_us())
         if charge.status != 200:
             wait = {"Retry-After": str(charge.retry_after_s)}
+            if charge.status == 418:
+                self.ban(upgrade.remote_ip)
+                return self._refused(418, b"This address is banned.\n", wait)
             return self._refused(charge.status, b"Too many connections.\n", wait)
         try:
             target = parse_target(upgrade.path, upgrade.query)
@@ -167,15 +196,23 @@ class Connections:
             self._connections.pop(connection.client, None)
         self.on_writable()
 
-    def silence(self, connection: Connection, names: Collection[str]) -> None:
-        """Let an `ack_silent` fault strike who subscribes just now."""
+    def ban(self, ip: str) -> None:
+        """Close every connection of an address that was banned."""
+        for connection in tuple(self._connections.values()):
+            if connection.session is not None and connection.session.remote_ip == ip:
+                connection.session.close(*BANNED)
+
+    def silenced(self, names: Collection[str]) -> set[str]:
+        """Return those of newly subscribed streams that an `ack_silent` fault strikes."""
         now = self._clock.monotonic()
+        silent: set[str] = set()
         for lasting in self.lasting:
-            fault = lasting.fault
-            meant = fault.kind is Kind.ACK_SILENT and any(fault.concerns(n) for n in names)
-            if meant and lasting.strikes(now):
-                self.struck[Kind.ACK_SILENT] += 1
-                connection.silent.append(fault)
+            if lasting.fault.kind is Kind.ACK_SILENT:
+                meant = {name for name in names if lasting.fault.concerns(name)}
+                if meant and lasting.strikes(now):
+                    self.struck[Kind.ACK_SILENT] += 1
+                    silent |= meant
+        return silent
 
     # Frames
 
@@ -185,7 +222,7 @@ class Connections:
         prepared: dict[int, PreparedMessage] = {}
         for client, frame in deliveries:
             connection = self._connections.get(client)
-            if connection is None or connection.session is None:
+            if connection is None or connection.session is None or not connection.session.is_open:
                 continue
             if self.lasting or connection.silent:
                 for _ in range(self._copies(connection, name, frame)):
@@ -205,7 +242,7 @@ class Connections:
 
     def _copies(self, connection: Connection, name: str, frame: bytes) -> int:
         """Return how often a frame is sent now, after the faults that last."""
-        if any(fault.concerns(name) for fault in connection.silent):
+        if name in connection.silent:
             return 0
         now = self._clock.monotonic()
         copies = 1
@@ -265,6 +302,7 @@ class Connections:
             session.abort(reset=True)
         elif fault.kind is Kind.HALF_OPEN:
             session.freeze()
+            self.closed(connection)  # it learns nothing of that, and its socket stays
         elif fault.kind is Kind.GARBAGE:
             for _ in range(fault.count or 1):
                 if fault.form is Form.INVALID_FRAME:
@@ -275,7 +313,7 @@ class Connections:
 
     def _announce(self, fault: Fault, meant: Sequence[Connection]) -> None:
         chosen = set(meant)
-        for client, frame in self.hub.shutdown(self._clock.now_us()):
+        for client, frame in self.hub.shutdown(self._exchange_us()):
             connection = self._connections[client]
             if connection in chosen and connection.session is not None:
                 self._send(connection.session, frame)
@@ -328,8 +366,9 @@ class Connections:
             session.close(*NO_PONG)
             return math.inf
         if now >= connection.next_ping:
-            session.ping(str(self._clock.now_us() // 1000).encode())
-            connection.pong_due = min(connection.pong_due, now + self.config.pong_timeout_s)
+            payload = str(self._exchange_us() // 1000).encode()
+            session.ping(payload)
+            connection.pinged(payload, now + self.config.pong_timeout_s)
             connection.next_ping = now + self.config.ping_interval_s
         return min(connection.ends, connection.pong_due, connection.next_ping)
 

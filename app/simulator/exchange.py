@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace as replace_config
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,6 +20,7 @@ from app.binance.limits import Charge, IpBudget
 from app.binance.percent import query_pairs
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
+from app.errors import InvalidSetting
 from app.market.events import SECOND_US, AggTrade, Kline, Trade
 from app.ports import Clock
 from app.simulator.config import SimulatorConfig
@@ -44,6 +48,7 @@ BARS_EVERY_US = 2 * SECOND_US
 BARS_AFTER_US = 30_000
 
 LONGEST_SLEEP_S = 60.0
+FOREVER_US = 1 << 62
 
 
 class Simulator:
@@ -59,7 +64,11 @@ class Simulator:
         self._alarm = Alarm(clock)
         self._fault_alarm = Alarm(clock)
         self._connections = Connections(
-            config, clock=clock, budget=self._budget, on_names=self._names_changed
+            config,
+            clock=clock,
+            budget=self._budget,
+            exchange_us=self.exchange_us,
+            on_names=self._names_changed,
         )
         fast = bool(config.replay) and math.isinf(config.speed)
         limits = SessionLimits(
@@ -67,7 +76,10 @@ class Simulator:
             ping_interval_s=0,  # the exchange's own rule for pings is in `Connections`
             send_buffer=FAST_SEND_BUFFER if fast else None,
         )
-        self._listener = Listener(decide=self._connections.decide, limits=limits, clock=clock)
+        self._listen = partial(
+            Listener, decide=self._connections.decide, limits=limits, clock=clock
+        )
+        self._listeners = [self._listen()]
         self._rest = RestListener(
             make_app(
                 answer=self._answer,
@@ -76,7 +88,7 @@ class Simulator:
                 clear_faults=self.clear_faults,
             )
         )
-        self._rest_port = self._stream_port = 0
+        self._rest_port = self._stream_port = self._tls_port = 0
         self._state = WAITING
         self._stopped = False
         self._begun = 0.0  # when the market began to run, by the monotonic clock
@@ -84,6 +96,7 @@ class Simulator:
         self._names_dirty = False
         self._first_name: float | None = None
         self._last_name = 0.0
+        self._bars: list[tuple[str, StreamName]] = []  # the kline streams that are made here
         self._bars_due_us = 0
         self._bars_closed: dict[str, int] = {}
         self._counts: Counter[str] = Counter()
@@ -104,6 +117,12 @@ class Simulator:
     def stream_url(self) -> str:
         """Where streams are, without a path."""
         return f"ws://{_host(self.config.host)}:{self._stream_port}"
+
+    @property
+    def tls_url(self) -> str | None:
+        """Where the same streams are over TLS; `None` where that was not asked for."""
+        port = self._tls_port
+        return f"wss://{_host(self.config.host)}:{port}" if port else None
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -130,11 +149,16 @@ class Simulator:
         self._rest_server = RestServer(self._served, self._budget)
         self._rest_port = self._rest.start(config.host, config.rest_port, setting="--rest-port")
         try:
-            self._stream_port = await self._listener.start(
+            self._stream_port = await self._listeners[0].start(
                 config.host, config.stream_port, setting="--stream-port"
             )
+            if config.tls_port is not None:
+                self._listeners.append(self._listen(ssl=_certified(config.tls_certificate)))
+                self._tls_port = await self._listeners[1].start(
+                    config.host, config.tls_port, setting="--tls-port"
+                )
         except BaseException:
-            self._rest.stop()
+            await self.stop()
             raise
         self.add_faults(script)
 
@@ -153,7 +177,8 @@ class Simulator:
     async def run(self) -> None:
         """Trade until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listener.run())
+            for listener in self._listeners:
+                tasks.create_task(listener.run())
             tasks.create_task(self._connections.run())
             tasks.create_task(self._rest.run())
             tasks.create_task(self._run_faults())
@@ -166,7 +191,9 @@ class Simulator:
         self._connections.stop()
         self._alarm.ring()
         self._fault_alarm.ring()
-        await self._listener.stop(code=1001, within=1.0)
+        async with asyncio.TaskGroup() as tasks:
+            for listener in self._listeners:
+                tasks.create_task(listener.stop(code=1001, within=1.0))
 
     @property
     def ended(self) -> bool:
@@ -210,12 +237,12 @@ class Simulator:
         while not self._stopped:
             if fast:
                 await self._connections.all_writable()
-            more = self._advance(market, 1 << 62 if fast else self.exchange_us())
+            more = self._advance(market, FOREVER_US if fast else self.exchange_us())
             due_us = market.next_us()
             if due_us is None and self.config.replay and not more:
                 self._state = ENDED
                 await self._alarm.wait(math.inf)
-            elif more or fast or due_us is None:
+            elif more or fast or due_us is None or self._warm_bars(market):
                 await self._clock.sleep(0)
             else:
                 await self._alarm.wait(self._seconds_until(min(due_us, self._bars_us(due_us))))
@@ -248,16 +275,37 @@ class Simulator:
 
     def _advance(self, market: Market, until_us: int) -> bool:
         """Send what happens up to then; true when there may be more to send at once."""
-        if self._names_dirty:
-            self._names_dirty = False
-            named = (parse_stream(name) for name in self._connections.hub.names)
-            market.follow(frozenset(stream.symbol for stream in named if stream is not None))
-        limit = FAST_BATCH if until_us == 1 << 62 else BATCH
+        limit = FAST_BATCH if until_us == FOREVER_US else BATCH
         happenings = market.take(until_us, limit)
         for happening in happenings:
             self._send(happening)
+        more = len(happenings) == limit
+        if self._names_dirty and (not more or until_us == FOREVER_US):
+            # Only now, with the market's time come to the present: who is new gets nothing older.
+            self._names_dirty = False
+            self._follow(market)
         self._send_bars(market)
-        return len(happenings) == limit
+        return more
+
+    def _follow(self, market: Market) -> None:
+        """Let the market make what is subscribed now, and find the bars that are made here."""
+        listed = market.symbols()
+        named = [(name, parse_stream(name)) for name in self._connections.hub.names]
+        streams = [
+            (name, stream)
+            for name, stream in named
+            if stream is not None and stream.symbol in listed
+        ]
+        market.follow(frozenset(stream.symbol for _, stream in streams))
+        self._bars = [
+            (name, stream)
+            for name, stream in streams
+            if stream.channel == KLINE
+            and stream.interval != "1s"
+            and not market.sends(stream.symbol, name.partition("@")[2])
+        ]
+        closed = self._bars_closed
+        self._bars_closed = {name: closed[name] for name, _ in self._bars if name in closed}
 
     def _send(self, happening: Happening) -> None:
         sent = self._served.outgoing(happening) if self._served is not None else None
@@ -265,6 +313,9 @@ class Simulator:
             return
         self._connections.publish(sent.stream, sent.event)
         event = sent.event
+        if isinstance(event, Kline) and event.interval == "1s":
+            # A second is the same one in every zone.
+            self._connections.publish(f"{sent.stream}@+08:00", event)
         if isinstance(event, Trade | AggTrade | Kline):
             self._counts[sent.channel] += 1
             if self.config.keep_truth:
@@ -285,31 +336,23 @@ class Simulator:
 
     # Bars longer than a second
 
-    def _long_bars(self) -> list[tuple[str, StreamName]]:
-        """Return the subscribed kline streams that the market does not send by itself."""
-        if self._market is None:
-            return []
-        listed = self._market.symbols()
-        found = []
-        for name in self._connections.hub.names:
-            stream = parse_stream(name)
-            if stream is None or stream.channel != KLINE or stream.symbol not in listed:
-                continue
-            channel = name.partition("@")[2]
-            if not self._market.sends(stream.symbol, channel):
-                found.append((name, stream))
-        return found
-
     def _bars_us(self, otherwise: int) -> int:
         """Return when long bars are due; `otherwise` when nobody wants any."""
-        return self._bars_due_us + BARS_AFTER_US if self._long_bars() else otherwise
+        return self._bars_due_us + BARS_AFTER_US if self._bars else otherwise
+
+    def _warm_bars(self, market: Market) -> bool:
+        """Work ahead for the long bars a little; true when there is more of that to do."""
+        symbols = dict.fromkeys(stream.symbol for _, stream in self._bars)
+        return any(not market.warm(symbol, WARM_STEPS) for symbol in symbols)
 
     def _send_bars(self, market: Market) -> None:
         now_us = self.exchange_us()
         if now_us < self._bars_due_us + BARS_AFTER_US:
             return
         self._bars_due_us = (now_us // BARS_EVERY_US + 1) * BARS_EVERY_US
-        for name, stream in self._long_bars():
+        for name, stream in self._bars:
+            if not market.warm(stream.symbol, 1):
+                continue
             bars = market.klines(
                 stream.symbol,
                 stream.interval,
@@ -353,7 +396,10 @@ class Simulator:
         if self._state == RUNNING and not math.isinf(self.config.speed):
             while self._advance(market, self.exchange_us()):
                 pass
-        return server.handle(method, path, query, headers, ip, self.exchange_us())
+        reply = server.handle(method, path, query, headers, ip, self.exchange_us())
+        if reply.status == 418:
+            self._connections.ban(ip)
+        return reply
 
     async def _warm(self, market: Market, path: str, query: str) -> None:
         """Let a market prepare a long answer without holding up the streams."""
@@ -434,7 +480,7 @@ class Simulator:
             "time_us": self.exchange_us(),
             "speed": None if math.isinf(self.config.speed) else self.config.speed,
             "market": {} if market is None else dict(market.status()),
-            "connections": self._listener.open,
+            "connections": sum(listener.open for listener in self._listeners),
             "streams": len(self._connections.hub.names),
             "sent": {name: self._counts[name] for name in (TRADE, AGG_TRADE, "kline_1s")},
             "rest": {
@@ -484,6 +530,20 @@ class _ClockedBudget(IpBudget):
     def charge(self, ip: str, weight: int, now_us: int) -> Charge:
         """Charge one call now."""
         return super().charge(ip, weight, self._clock.now_us())
+
+
+def _certified(pem: Path | None) -> ssl.SSLContext:
+    """Return what TLS needs of a server; raise `InvalidSetting`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(pem or Path())
+    except OSError as error:  # SSLError is one of them
+        raise InvalidSetting(
+            key="--tls-cert",
+            value=pem,
+            expected=f"a PEM file with a certificate and its key ({error.strerror or error})",
+        ) from error
+    return context
 
 
 def _host(host: str) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from app.errors import InvalidSetting
 from app.simulator.chance import Draws, key_of
+from app.sockets.frames import close_frame
 
 
 class Kind(StrEnum):
@@ -70,6 +71,16 @@ class Form(StrEnum):
     INVALID_FRAME = "invalid_frame"  # bytes that are no WebSocket frame
 
 
+class SymbolStatus(StrEnum):
+    """What `exchangeInfo` can say of a symbol."""
+
+    TRADING = "TRADING"
+    END_OF_DAY = "END_OF_DAY"
+    HALT = "HALT"
+    BREAK = "BREAK"
+    CANCEL_ONLY = "CANCEL_ONLY"
+
+
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -96,7 +107,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     size: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024 * 1024)] = 100_000
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 429
     retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    symbol_status: str = "BREAK"
+    symbol_status: SymbolStatus = SymbolStatus.BREAK
 
     @property
     def lasts(self) -> bool:
@@ -178,10 +189,15 @@ def parse_script(content: bytes) -> list[Fault]:
     if isinstance(script, dict) and "faults" in script:
         script = script["faults"]
     faults = msgspec.convert([script] if isinstance(script, dict) else script or [], list[Fault])
-    for fault in faults:
+    for number, fault in enumerate(faults):
         if fault.kind in OF_A_SYMBOL and fault.symbol is None:
-            message = f"kind {fault.kind}: expected a symbol"
+            message = f"kind {fault.kind}: expected a symbol - at `$[{number}]`"
             raise ValueError(message)
+        try:
+            close_frame(fault.code)
+        except ValueError as error:
+            message = f"{error} - at `$[{number}].code`"
+            raise ValueError(message) from None
     return faults
 
 
@@ -190,7 +206,7 @@ def garbage(fault: Fault) -> tuple[bytes, bool]:
     symbol = (fault.symbol or "BTCUSDT").upper()
     trade = '{"e":"trade","E":1,"s":"%s","t":%s,"p":%s,"q":"1.00000000","T":1,"m":true,"M":true}'
     payloads = {
-        Form.TRUNCATED: trade[: len(trade) // 2],
+        Form.TRUNCATED: (trade % (symbol, "7", '"1.00000000"'))[:-20],
         Form.BINARY: "",
         Form.EMPTY: "",
         Form.HUGE: '{"e":"trade","s":"' + "X" * fault.size + '"}',

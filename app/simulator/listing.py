@@ -28,9 +28,11 @@ class Listing(NamedTuple):
     # The usual order in the quote currency.
     order: float = 250.0
     # Follows another symbol: log price = constant + `follow_by` x its log price + a spread that
-    # always returns.
+    # always returns, `own` times as wide as the pair's.
     follows: str = ""
     follow_by: float = 1.0
+    # A cross rate is the price of what it follows over that of this symbol.
+    over: str = ""
     status: str = TRADING
 
     @property
@@ -89,7 +91,9 @@ LISTINGS: tuple[Listing, ...] = (
     Listing("PEPE", "USDT", "0.00001160", 8, 0, 90_000, beta=1.9, own=1.9, order=150.0),
     Listing("ARB", "USDT", "0.8000", 4, 1, 25_000, beta=1.5, own=1.1, order=150.0),
     Listing("OP", "USDT", "1.720", 3, 2, 22_000, beta=1.6, own=1.2, order=150.0),
-    Listing("ETH", "BTC", "0.04850", 5, 3, 40_000, beta=0.2, own=0.3, order=0.01),
+    Listing(
+        "ETH", "BTC", "0.04856", 5, 3, 40_000, 0, 0.2, order=0.01, follows="ETHUSDT", over="BTCUSDT"
+    ),
     Listing("QTUM", "ETH", "0.000870", 6, 1, 300, beta=0.1, own=0.7, order=0.05, spread_ticks=4),
     # Listed, but not traded: there is one on every exchange.
     Listing("LUNA", "USDT", "0.4000", 4, 2, 0, status="BREAK"),

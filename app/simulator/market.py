@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from app.market.events import AggTrade, ExchangeEvent, Kline, Trade
+from app.binance.server.data import MarketHistory
+from app.market.events import ExchangeEvent
 from app.market.symbols import SymbolInfo
 
 TRADE = "trade"
@@ -26,7 +27,7 @@ class Happening(NamedTuple):
         return f"{self.symbol.lower()}@{self.channel}"
 
 
-class Market(Protocol):
+class Market(MarketHistory, Protocol):
     """What happens on the exchange and when, and what has happened.
 
     Time goes on by `begin` and `take` alone, which are called with times that never go back; the
@@ -57,32 +58,6 @@ class Market(Protocol):
     def take(self, until_us: int, limit: int) -> Sequence[Happening]:
         """Return what happens up to `until_us`, in order, at most `limit` things."""
 
-    def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
-        """Return trades by id, as `ExchangeData.trades` says."""
-
-    def agg_trades(
-        self,
-        symbol: str,
-        *,
-        from_id: int | None,
-        start_us: int | None,
-        end_us: int | None,
-        limit: int,
-    ) -> Sequence[AggTrade]:
-        """Return aggregate trades, as `ExchangeData.agg_trades` says."""
-
-    def klines(
-        self,
-        symbol: str,
-        interval: str,
-        *,
-        start_us: int | None,
-        end_us: int | None,
-        offset_us: int,
-        limit: int,
-    ) -> Sequence[Kline]:
-        """Return klines, as `ExchangeData.klines` says."""
-
     def warm(self, symbol: str, budget: int) -> bool:
         """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.
 
@@ -91,5 +66,3 @@ class Market(Protocol):
 
     def status(self) -> Mapping[str, Any]:
         """Return what is particular to this market, for `/simulator/status`."""
-
-    # Books and the other tickers become methods here, beside `trades` and `klines`.

@@ -25,12 +25,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
-from operator import attrgetter
+from itertools import islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.binance.decode import Decoder
-from app.binance.intervals import bar_bounds
 from app.binance.numbers import EXACT
 from app.binance.wire import ControlReply, TimeUnit
 from app.captures.reader import Capture, Record, merged
@@ -45,7 +45,7 @@ from app.market.events import (
     Trade,
 )
 from app.market.symbols import TRADING, SymbolInfo
-from app.simulator.bars import Bar, to_kline
+from app.simulator.bars import Bar, asked_bounds, to_kline
 from app.simulator.chance import key_of
 from app.simulator.market import AGG_TRADE, TRADE, Happening
 
@@ -173,7 +173,7 @@ def _survey_file(capture: Capture, found: Survey) -> Span:
             _add_up(symbol, event)
     found.torn += capture.torn
     if smallest is None:
-        raise BadCapture(str(capture.path), capture.lines, "holds no frame with an event time")
+        raise BadCapture(str(capture.path), 0, "holds no frame with an event time")
     span.offset_us = smallest
     span.begin_us, span.end_us = first_us - smallest, last_us - smallest
     return span
@@ -411,24 +411,28 @@ class RecordedMarket:
         closed = self._seconds.get(symbol, [])
         if not closed:
             return []
-        second_of = lambda pair: pair[0]  # noqa: E731 (a key for bisect)
-        begin_us = closed[0][0] * SECOND_US if start_us is None else start_us
-        until_us = self.shown_us if end_us is None else min(end_us, self.shown_us)
-        klines: list[Kline] = []
+        asked = asked_bounds(
+            interval,
+            offset_us=offset_us,
+            begin_us=closed[0][0] * SECOND_US,
+            start_us=start_us,
+            until_us=self.shown_us if end_us is None else min(end_us, self.shown_us),
+        )
         with localcontext(EXACT):
-            bounds = bar_bounds(interval, max(begin_us, closed[0][0] * SECOND_US), offset_us)
-            while bounds[0] <= until_us:
-                first, end = (bound // SECOND_US for bound in bounds)
-                low = bisect_left(closed, first, key=second_of)
-                high = bisect_left(closed, end, key=second_of)
-                bar = self._join(symbol, closed[low:high], first, end)
-                if bar is not None and bounds[0] >= begin_us:
-                    made = _kline(symbol, interval, bar, bounds, closed=high - low == end - first)
-                    klines.append(made)
-                if start_us is not None and len(klines) == limit:
-                    break
-                bounds = bar_bounds(interval, bounds[1], offset_us)
-        return klines[-limit:] if start_us is None else klines
+            bars = (self._bar_of(symbol, interval, bounds) for bounds in asked)
+            known = list(islice((bar for bar in bars if bar is not None), limit))
+        return known if start_us is not None else known[::-1]
+
+    def _bar_of(self, symbol: str, interval: str, bounds: tuple[int, int]) -> Kline | None:
+        """Return the bar within these bounds; `None` when it is not known whole."""
+        closed = self._seconds[symbol]
+        first, end = (bound // SECOND_US for bound in bounds)
+        low = bisect_left(closed, first, key=itemgetter(0))
+        high = bisect_left(closed, end, key=itemgetter(0))
+        bar = self._join(symbol, closed[low:high], first, end)
+        if bar is None:
+            return None
+        return _kline(symbol, interval, bar, bounds, closed=high - low == end - first)
 
     def _join(
         self, symbol: str, seconds: Sequence[tuple[int, Bar[Decimal]]], first: int, end: int
@@ -437,7 +441,7 @@ class RecordedMarket:
         reach = first + len(seconds)
         if seconds and seconds[-1][0] != reach - 1:
             return None
-        rest = [t for t in self._newest(symbol, reach) if t.time_us < end * SECOND_US]
+        rest = self._played(symbol, reach, end)
         if reach < end and reach < self.shown_us // SECOND_US - 2:
             return None  # a second that has passed was never closed
         if not seconds and not rest:
@@ -451,11 +455,12 @@ class RecordedMarket:
             _add(bar, event)
         return bar
 
-    def _newest(self, symbol: str, second: int) -> Sequence[Event]:
-        """Return the played trades that were matched in `second` or later."""
+    def _played(self, symbol: str, begin: int, end: int) -> Sequence[Event]:
+        """Return the played trades that were matched in the seconds from `begin` up to `end`."""
         time = attrgetter("time_us")
         held: Sequence[Event] = self._trades.get(symbol) or self._agg_trades.get(symbol, [])
-        return held[bisect_left(held, second * SECOND_US, key=time) :]
+        low = bisect_left(held, begin * SECOND_US, key=time)
+        return held[low : bisect_left(held, end * SECOND_US, lo=low, key=time)]
 
     def warm(self, symbol: str, budget: int) -> bool:
         """Nothing to do: every sum is made already."""

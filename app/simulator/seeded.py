@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
-from app.binance.intervals import bar_bounds
 from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
 from app.market.symbols import SymbolInfo
-from app.simulator.bars import Bar, scaled, to_kline
+from app.simulator.bars import Bar, asked_bounds, scaled, to_kline
 from app.simulator.chance import scramble
 from app.simulator.listing import LISTINGS, Listing
 from app.simulator.market import AGG_TRADE, TRADE, Happening
@@ -28,6 +26,16 @@ CHANNELS = BOTH | {"bookTicker", "kline_1s"}
 
 # The longest that an event is held back (`Tape._stall`), in seconds, rounded up.
 LONGEST_LAG_S = 1
+
+# How far ahead nothing is expected while nobody follows anything.
+IDLE_US = 60 * SECOND_US
+
+
+class _ToMake(NamedTuple):
+    """A second of a symbol that is to be made; it waits among the happenings for its turn."""
+
+    symbol: str
+    second: int
 
 
 class SeededMarket:
@@ -47,7 +55,7 @@ class SeededMarket:
         self._tapes = make_tapes(seed, listings)
         self._followed: dict[str, int] = {}  # symbol: the next second to make
         self._made: dict[str, int] = {}  # symbol: the same, of those no longer followed too
-        self._heap: list[tuple[int, int, Happening]] = []
+        self._heap: list[tuple[int, int, Happening | _ToMake]] = []
         self._pushed = 0
         self._warmed: dict[str, int] = {}
 
@@ -87,42 +95,34 @@ class SeededMarket:
             begin = max(second - LONGEST_LAG_S, self._made.get(symbol, 0))
             for earlier in range(begin, second + 1):
                 self._make(tape, earlier)
-            self._followed[symbol] = self._made[symbol]
+            self._plan(tape, self._made[symbol])
 
     def next_us(self) -> int | None:
         """Return when the next event leaves, or when the next second has to be made."""
-        due = self._next_make_us()
-        return min(self._heap[0][0], due) if self._heap else due
+        return self._heap[0][0] if self._heap else self.shown_us + IDLE_US
 
     def take(self, until_us: int, limit: int) -> Sequence[Happening]:
         """Return what leaves up to `until_us`."""
         taken: list[Happening] = []
-        while len(taken) < limit:
-            due = self._next_make_us()
-            if self._heap and self._heap[0][0] <= min(until_us, due):
-                taken.append(heapq.heappop(self._heap)[2])
-            elif due <= until_us:
-                self._make_due(due)
-            else:
-                self.shown_us = max(self.shown_us, until_us)
-                return taken
-        self.shown_us = max(self.shown_us, taken[-1].at_us)
+        heap = self._heap
+        while heap and heap[0][0] <= until_us and len(taken) < limit:
+            due = heapq.heappop(heap)[2]
+            if isinstance(due, Happening):
+                taken.append(due)
+            elif self._followed.get(due.symbol) == due.second:  # else no longer followed
+                tape = self._tapes[due.symbol]
+                self._make(tape, due.second)
+                self._plan(tape, due.second + 1)
+        reached_us = taken[-1].at_us if len(taken) == limit else until_us
+        self.shown_us = max(self.shown_us, reached_us)
         return taken
 
-    def _next_make_us(self) -> int:
-        """Return when the next second of some symbol is made: ahead of time, and spread out."""
-        if not self._followed:
-            return self.shown_us + 60 * SECOND_US
-        return min(self._make_us(symbol, second) for symbol, second in self._followed.items())
-
-    def _make_us(self, symbol: str, second: int) -> int:
-        return (second - 1) * SECOND_US + scramble(self._tapes[symbol].key) % 900_000
-
-    def _make_due(self, due_us: int) -> None:
-        for symbol, second in self._followed.items():
-            if self._make_us(symbol, second) <= due_us:
-                self._make(self._tapes[symbol], second)
-                self._followed[symbol] = self._made[symbol]
+    def _plan(self, tape: Tape, second: int) -> None:
+        """Let a second be made: ahead of its time, and not those of all symbols at once."""
+        symbol = tape.listing.symbol
+        self._followed[symbol] = second
+        at_us = (second - 1) * SECOND_US + scramble(tape.key) % 900_000
+        self._push(at_us, _ToMake(symbol, second))
 
     def _make(self, tape: Tape, second: int) -> None:
         """Put everything that happens to a symbol in one second where `take` finds it."""
@@ -134,8 +134,11 @@ class SeededMarket:
         )
         for happening in happenings:
             if happening.at_us > self.shown_us:
-                self._pushed += 1
-                heapq.heappush(self._heap, (happening.at_us, self._pushed, happening))
+                self._push(happening.at_us, happening)
+
+    def _push(self, at_us: int, item: Happening | _ToMake) -> None:
+        self._pushed += 1
+        heapq.heappush(self._heap, (at_us, self._pushed, item))
 
     def _trades_of(self, tape: Tape, second: int) -> Iterator[Happening]:
         symbol, prints = tape.listing.symbol, tape.prints(second)
@@ -215,23 +218,15 @@ class SeededMarket:
         tape = self._tapes[symbol]
         if not tape.listing.per_minute:
             return []
-        bounds_of = partial(bar_bounds, interval, offset_us=offset_us)
         begin_us = self.first_second * SECOND_US
-        until_us = self.shown_us if end_us is None else min(end_us, self.shown_us)
-        all_bounds: list[tuple[int, int]] = []
-        if start_us is None:
-            bounds = bounds_of(until_us)
-            while len(all_bounds) < limit and bounds[1] > begin_us:
-                all_bounds.append(bounds)
-                bounds = bounds_of(bounds[0] - 1)
-            all_bounds.reverse()
-        else:
-            bounds = bounds_of(max(start_us, begin_us))
-            if bounds[0] < start_us:
-                bounds = bounds_of(bounds[1])
-            while len(all_bounds) < limit and bounds[0] <= until_us:
-                all_bounds.append(bounds)
-                bounds = bounds_of(bounds[1])
+        asked = asked_bounds(
+            interval,
+            offset_us=offset_us,
+            begin_us=begin_us,
+            start_us=start_us,
+            until_us=self.shown_us if end_us is None else min(end_us, self.shown_us),
+        )
+        all_bounds = sorted(islice(asked, limit))
         klines = []
         carried = None
         for bounds in all_bounds:
@@ -338,12 +333,12 @@ class SeededMarket:
 
 
 def make_tapes(seed: int, listings: Sequence[Listing] = LISTINGS) -> dict[str, Tape]:
-    """Return every symbol's tape; a leader must be listed before what follows it."""
+    """Return every symbol's tape; what a symbol follows must be listed before it."""
     walk = Price.market_walk(seed)
     prices: dict[str, Price] = {}
     for listing in listings:
-        leader = prices[listing.follows] if listing.follows else None
-        prices[listing.symbol] = Price(listing, seed=seed, market=walk, leader=leader)
+        leader, over = prices.get(listing.follows), prices.get(listing.over)
+        prices[listing.symbol] = Price(listing, seed=seed, market=walk, leader=leader, over=over)
     return {
         listing.symbol: Tape(listing, seed=seed, price=prices[listing.symbol])
         for listing in listings

@@ -72,7 +72,7 @@ class Tape:
         self._notional = listing.order * 10 ** (listing.price_digits + listing.quantity_digits)
         self.boundaries = lru_cache(maxsize=512)(self._boundaries)
         self.prints = lru_cache(maxsize=1_024)(self._prints)
-        self.second_bar = lru_cache(maxsize=8_192)(self._second_bar)
+        self.second_bar = lru_cache(maxsize=2_048)(self._second_bar)
         self.minute_bar = lru_cache(maxsize=16_384)(self._minute_bar)
 
     # Ids
@@ -339,18 +339,28 @@ class Price:
     OWN_SIGMA = 5.0e-5
     LEVELS = 20  # anchors every 12 days
 
-    def __init__(self, listing: Listing, *, seed: int, market: Walk, leader: Price | None) -> None:
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        seed: int,
+        market: Walk,
+        leader: Price | None = None,
+        over: Price | None = None,
+    ) -> None:
+        """`leader` and `over` are the prices of `listing.follows` and `listing.over`."""
         self._level = float(listing.level)
         self._beta = listing.beta
         self._market = market
         self._leader = leader
+        self._over = over
         self._follow_by = listing.follow_by
         key = key_of(seed, listing.symbol, "price")
+        sigma = self.OWN_SIGMA * listing.own
         if leader is None:
-            sigma = self.OWN_SIGMA * listing.own
             self._own = Walk(key, levels=self.LEVELS, sigma=sigma, anchor_sigma=0.08 * listing.own)
         else:  # a spread that returns within a quarter of an hour
-            self._own = Walk(key, levels=10, sigma=self.OWN_SIGMA, anchor_sigma=0.0015)
+            self._own = Walk(key, levels=10, sigma=sigma, anchor_sigma=0.0015 * listing.own)
 
     @staticmethod
     def market_walk(seed: int) -> Walk:
@@ -362,7 +372,8 @@ class Price:
         """Return the logarithm of the price over its usual level."""
         own = self._own.at(second)
         if self._leader is not None:
-            return self._follow_by * self._leader.log(second) + own
+            over = 0.0 if self._over is None else self._over.log(second)
+            return self._follow_by * self._leader.log(second) - over + own
         return self._beta * self._market.at(second) + own
 
     def ticks(self, second: int) -> float:

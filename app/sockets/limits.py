@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 _LEAST = {
     "max_message_bytes": 1,
+    "max_fragments": 1,
     "max_connections": 1,
     "max_connections_per_ip": 0,
     "max_head_bytes": 256,
@@ -24,6 +25,7 @@ class SessionLimits:
     """Bounds of a listener. Sizes are bytes, times seconds.
 
     `max_message_bytes`: of one message, reassembled and inflated; more ends the session with 1009.
+    `max_fragments`: of one message, since empty ones cost time and no size; more ends it with 1009.
     `max_connections`: open ones and handshakes together; more are answered 503.
     `max_connections_per_ip`: the same for one client address (one /64 of IPv6); 0 is no bound.
     `max_head_bytes`: of a request before its empty line; more is answered 431.
@@ -39,6 +41,7 @@ class SessionLimits:
     """
 
     max_message_bytes: int = 65_536
+    max_fragments: int = 256
     max_connections: int = 10_000
     max_connections_per_ip: int = 0
     max_head_bytes: int = 16_384

@@ -5,19 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from ssl import SSLContext
 
 from app.errors import PortInUse
 from app.ports import Clock
-from app.sockets.handshake import (
-    Accepted,
-    Handshake,
-    Refused,
-    TrustedProxies,
-    Upgrade,
-    counting_key,
-)
+from app.sockets.addresses import TrustedProxies, counting_key
+from app.sockets.handshake import Accepted, Handshake, Refused, Upgrade
 from app.sockets.limits import SessionLimits
 from app.sockets.session import Session
 from app.sockets.wheel import Wheel
@@ -36,9 +31,10 @@ _TURNS = 10  # of the loop, after which an aborted connection is gone, TLS inclu
 class Listener:
     """A port and its sessions.
 
-    Plain counters: `opened` sessions so far; `refused` requests, answered but with no 101;
-    `dropped` connections, over a limit and not even answered; `handshakes` in progress; `failures`,
-    exceptions of deciders and handlers; `missed_pongs`, sessions ended for want of one.
+    Plain counters: `opened` sessions so far; `refused` requests, by the status that they were
+    answered with instead of 101; `dropped` connections, over a limit and not even answered;
+    `handshakes` in progress; `failures`, exceptions of deciders and handlers; `missed_pongs`,
+    sessions ended for want of one.
     `sessions` are those opened whose TCP has not ended: iterate over a copy.
     """
 
@@ -56,7 +52,7 @@ class Listener:
         self.limits = limits
         self.sessions: set[Session] = set()
         self.opened = 0
-        self.refused = 0
+        self.refused: Counter[int] = Counter()
         self.dropped = 0
         self.failures = 0
         self.missed_pongs = 0
@@ -242,9 +238,9 @@ class Listener:
                 raise ValueError(message)
         return verdict
 
-    def was_refused(self) -> None:
-        """Count a request that was not answered with 101."""
-        self.refused += 1
+    def was_refused(self, status: int) -> None:
+        """Count a request that was answered with another status than 101."""
+        self.refused[status] += 1
 
     def was_opened(self, session: Session) -> None:
         """Count and keep a session whose 101 is written."""

@@ -21,6 +21,7 @@ from websockets.frames import Frame
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from app.sockets.addresses import plain_ip
 from app.sockets.frames import (
     BINARY,
     CLOSE,
@@ -42,7 +43,6 @@ from app.sockets.handshake import (
     Refused,
     answer,
     core_log,
-    plain_ip,
     read_request,
 )
 from app.sockets.limits import SessionLimits
@@ -98,8 +98,8 @@ class SessionHost(Protocol):
     def decide(self, session: Session, handshake: Handshake) -> Accepted | Refused:
         """Judge a sound request; never raises. Sets `session.remote_ip` to the client's."""
 
-    def was_refused(self) -> None:
-        """Count a request that was not answered with 101."""
+    def was_refused(self, status: int) -> None:
+        """Count a request that was answered with another status than 101."""
 
     def was_opened(self, session: Session) -> None:
         """Count and keep a session whose 101 is written."""
@@ -128,13 +128,15 @@ class Session(asyncio.Protocol):
 
     `path` and `query` are as sent; `headers` are empty again once `session_opened` has returned,
     because thousands of sessions would keep them for nothing. `remote_ip` is the client's address,
-    through proxies that are trusted. `seated` and `counted_as` belong to the listener.
+    through proxies that are trusted. `last_pong` is the payload of the newest pong. `seated` and
+    `counted_as` belong to the listener.
     """
 
     __slots__ = (
         "_close_code",
         "_close_reason",
         "_core",
+        "_fragments",
         "_handler",
         "_head",
         "_host",
@@ -150,6 +152,7 @@ class Session(asyncio.Protocol):
         "counted_as",
         "deflated",
         "headers",
+        "last_pong",
         "path",
         "query",
         "remote_ip",
@@ -164,6 +167,7 @@ class Session(asyncio.Protocol):
         self.remote_ip = ""
         self.subprotocol: str | None = None
         self.deflated = False
+        self.last_pong = b""
         self.seated = False
         self.counted_as: str | None = None
         self._host = host
@@ -174,6 +178,7 @@ class Session(asyncio.Protocol):
         self._head: bytearray | None = bytearray()
         self._message: bytearray | None = None  # of a message whose last fragment is to come
         self._message_is_text = True
+        self._fragments = 0
         self._paused = False
         self._paused_bytes = 0
         self._pending_pong: bytes | None = None
@@ -426,7 +431,7 @@ class Session(asyncio.Protocol):
         self.headers = NO_HEADERS
 
     def _refuse(self, refused: Refused) -> None:
-        self._host.was_refused()
+        self._host.was_refused(refused.status)
         self._put(answer(refused))
         self._drain()
 
@@ -462,6 +467,7 @@ class Session(asyncio.Protocol):
         elif frame.opcode == PONG:
             if self._ping_expected is not None and frame.data == self._ping_expected:
                 self._wait_for_next_ping(self._pinged_at)
+            self.last_pong = bytes(frame.data)
             self._tell_control(PONG)
 
     def _fragment_received(self, frame: Frame) -> None:
@@ -473,6 +479,11 @@ class Session(asyncio.Protocol):
             return
         if self._message is None:
             self._message = bytearray()
+            self._fragments = 0
+        self._fragments += 1
+        if self._fragments > self._host.limits.max_fragments:
+            self._fail(TOO_BIG, f"over {self._host.limits.max_fragments} fragments")
+            return
         self._message += frame.data
         if frame.fin:
             message, self._message = self._message, None

@@ -90,6 +90,23 @@ def test_a_listed_symbol_has_the_filters_in_the_live_order():
     assert row.filters[1]["stepSize"] == "0.00100000"
 
 
+@pytest.mark.parametrize(
+    ("quote", "step", "least", "most"),
+    [
+        ("USDT", "0.001", "5.00000000", "9000000.00000000"),
+        ("USDT", "1", "5.00000000", "9000000000.00000000"),
+        ("BTC", "0.0001", "0.00010000", "9000000.00000000"),
+        ("ETH", "0.1", "0.00100000", "9000000.00000000"),
+    ],
+)
+def test_bounds_of_orders_fit_the_symbol(quote, step, least, most):
+    """What is traded on a symbol keeps to its own filters, whatever it is quoted in."""
+    info = SymbolInfo("X" + quote, "TRADING", "X", quote, Decimal("0.01"), Decimal(step))
+    filters = {found["filterType"]: found for found in listed_symbol(info).filters}
+    assert filters["NOTIONAL"]["minNotional"] == least
+    assert filters["LOT_SIZE"]["maxQty"] == most
+
+
 def test_unknown_steps_restrict_nothing():
     """A symbol without known steps is listed with zeros, which switch a filter off."""
     row = listed_symbol(SymbolInfo("SOLUSDT", "TRADING", "SOL", "USDT"))

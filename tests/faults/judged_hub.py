@@ -10,11 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import websockets
 
 from app.bootstrap import Hub
 from app.clock import SystemClock
-from app.market.events import Trade
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from app.simulator.faults import Fault
@@ -59,33 +59,49 @@ class Judged:
                 found[message["open_time"]] = message
         return found
 
-    def judge(self, symbol: str) -> tuple[int, int]:
-        """Compare each candle that says complete with the truth; return complete and incomplete."""
-        truth = candles_of(_plain(self.exchange.truth().trades[symbol]))
+    async def judge(self, symbol: str) -> tuple[int, int]:
+        """Compare each candle that says complete with the truth; return complete and incomplete.
+
+        The truth is what the exchange answers afterwards, by trade ids: it knows what it could not
+        send to us as well.
+        """
+        newest = self.newest(symbol)
+        truth = candles_of(await self._trades_since(symbol, min(newest)))
         complete = incomplete = 0
-        for second, candle in self.newest(symbol).items():
+        for second, candle in newest.items():
             if not candle["complete"]:
                 incomplete += 1
-            elif second in truth:
+                continue
+            complete += 1
+            if second in truth:
                 assert {name: candle[name] for name in truth[second]} == truth[second]
-                complete += 1
-            else:
+            else:  # behind the last trade
+                assert second > max(truth)
                 assert candle["trades"] == 0
         return complete, incomplete
 
+    async def _trades_since(self, symbol: str, second: int) -> list[dict[str, Any]]:
+        """Ask the exchange for every trade from before `second` on, a thousand at a time."""
+        found: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {"symbol": symbol, "limit": 1000}
+        async with httpx.AsyncClient(base_url=self.exchange.rest_url) as rest:
+            while not found or found[0]["second"] >= second:
+                answer = await rest.get("/api/v3/historicalTrades", params=asked)
+                rows = answer.raise_for_status().json()
+                found = [_plain(row) for row in rows] + found
+                asked["fromId"] = found[0]["first"] - 1000
+        return found
 
-def _plain(trades: Sequence[Trade]) -> list[dict[str, Any]]:
-    return [
-        {
-            "first": trade.id,
-            "last": trade.id,
-            "price": Decimal(trade.price),
-            "quantity": Decimal(trade.quantity),
-            "second": trade.time_us // 1_000_000 * 1_000,
-            "bought": not trade.buyer_is_maker,
-        }
-        for trade in sorted(trades, key=lambda trade: trade.id)
-    ]
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "first": row["id"],
+        "last": row["id"],
+        "price": Decimal(row["price"]),
+        "quantity": Decimal(row["qty"]),
+        "second": row["time"] // 1000 * 1000,
+        "bought": not row["isBuyerMaker"],
+    }
 
 
 @asynccontextmanager
@@ -96,7 +112,7 @@ async def judged_hub(
 
     `faults_first` are on before the hub says its first word.
     """
-    exchange = Simulator(SimulatorConfig(seed=11, keep_truth=True), clock=SystemClock())
+    exchange = Simulator(SimulatorConfig(seed=11), clock=SystemClock())
     await exchange.start()
     exchange.add_faults(faults_first)
     async with asyncio.TaskGroup() as tasks:

@@ -153,6 +153,34 @@ def test_three_that_do_not_agree_move_it_by_a_second_each() -> None:
         assert world.late_us == -number * S
 
 
+def test_three_that_move_on_between_one_another_agree() -> None:
+    """In a quick recording of a quiet market each event is a second on: they agree all the same."""
+    world = World()
+    world.hear()
+    for ahead_s in (60, 61, 62):
+        world.hear(ahead_us=round(ahead_s * 1.02 * S))
+    assert world.late_us == -round(62 * 1.02 * S)
+    world.hear(ahead_us=round(63 * 1.02 * S))
+    assert world.late_us == -round(63 * 1.02 * S)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.1])
+def test_a_slow_recording_has_a_slow_clock(rate: float) -> None:
+    """Where the exchange's time passes slowly, the estimate does too, and is never early."""
+    clock = ManualClock()
+    feed_clock = FeedClock(clock, rate=rate)
+    for second in range(90):
+        clock.step(1)
+        feed_clock.refresh()
+        event_us = START_US + round(second * rate * S)
+        received_us = feed_clock.received_us() + 2_000
+        assert received_us - event_us < feed_clock.floor_us
+        feed_clock.observe(event_us, received_us)
+        assert feed_clock.exchange_us() == pytest.approx(event_us - 2_000 * rate, abs=2)
+    assert feed_clock.offset_us == clock.now_us() - (feed_clock.exchange_us() or 0)
+    assert feed_clock.seconds_for(S) == pytest.approx(1 / rate)
+
+
 def test_agreement_must_come_within_a_minute() -> None:
     """Bad events with the same error, but minutes apart, never add up to an agreement."""
     world = World()

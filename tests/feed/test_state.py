@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,6 +16,14 @@ from app.errors import StateUnreadable
 from app.feed.state import VERSION, KeptState
 
 NOW_US = 1_731_232_845_000_000
+ROOT = Path(__file__).resolve().parents[2]
+DYING = """
+import os, sys
+from pathlib import Path
+from app.feed.state import KeptState
+KeptState(Path(sys.argv[1])).want(["BTCUSDT"], now_us=1)
+os._exit(0)
+"""
 
 
 @pytest.fixture
@@ -48,8 +58,20 @@ def test_the_wanted_set_survives(opened: Callable[[], KeptState]) -> None:
 
 
 def test_it_survives_a_death(opened: Callable[[], KeptState]) -> None:
-    """A program that never closed the file has lost nothing."""
-    opened().want(["BTCUSDT"], now_us=NOW_US)
+    """A program that died without closing the file has lost nothing, and left nothing locked."""
+    state = opened()
+    state.close()
+    subprocess.run([sys.executable, "-c", DYING, state.path.parent], check=True, cwd=ROOT)
+    assert opened().wanted() == ["BTCUSDT"]
+
+
+def test_two_hubs_do_not_share_it(opened: Callable[[], KeptState]) -> None:
+    """While one hub has the file, a second one is told so; afterwards it may have it."""
+    first = opened()
+    with pytest.raises(StateUnreadable, match=r"another hub uses it.*DATA_DIR"):
+        opened()
+    first.want(["BTCUSDT"], now_us=NOW_US)
+    first.close()
     assert opened().wanted() == ["BTCUSDT"]
 
 
@@ -61,6 +83,7 @@ def test_wanting_twice_and_forgetting_what_is_not_there_is_harmless(
     state.want(["BTCUSDT"], now_us=NOW_US)
     state.want(["BTCUSDT", "ETHUSDT"], now_us=NOW_US + 5)
     state.forget("BNBUSDT")
+    state.close()
     with closing(sqlite3.connect(state.path)) as database:
         rows = dict(database.execute("SELECT symbol, added_us FROM wanted"))
     assert rows == {"BTCUSDT": NOW_US, "ETHUSDT": NOW_US + 5}
@@ -175,10 +198,12 @@ def test_a_failing_disk_is_told_by_name(opened: Callable[[], KeptState]) -> None
     """What goes wrong later names the file as well, and changes nothing."""
     state = opened()
     state.want(["BTCUSDT"], now_us=NOW_US)
+    state.close()
     written(
         state.path,
         "CREATE TRIGGER full BEFORE INSERT ON wanted BEGIN SELECT RAISE(ABORT, 'disk full'); END",
     )
+    state = opened()
     with pytest.raises(StateUnreadable, match="disk full"):
         state.want(["ETHUSDT"], now_us=NOW_US)
     assert state.wanted() == ["BTCUSDT"]

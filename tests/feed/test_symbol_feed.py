@@ -11,7 +11,7 @@ import pytest
 
 from app.errors import ConnectionFailed, RateLimited
 from app.feed.feed_clock import FeedClock
-from app.feed.symbol_feed import FeedState, SymbolFeed
+from app.feed.symbol_feed import DOUBTED_MOST, FeedState, SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
@@ -36,11 +36,13 @@ class Broken(Exception):
 class Scene:
     """One feed with all that it needs, on a clock that the test leads."""
 
-    def __init__(self, exchange: FakeExchange, *, ended: Callable[[], bool] = lambda: False):
+    def __init__(
+        self, exchange: FakeExchange, *, ended: Callable[[], bool] = lambda: False, rate: float = 1
+    ):
         self.exchange = exchange
         self.clock = ManualClock()
         self.bus = FakeBus()
-        self.feed_clock = FeedClock(self.clock)
+        self.feed_clock = FeedClock(self.clock, rate=rate)
         self.feed = SymbolFeed(
             "BTCUSDT",
             exchange=exchange,
@@ -100,10 +102,10 @@ class Scene:
 
 @asynccontextmanager
 async def running(
-    *dials: object, ended: Callable[[], bool] = lambda: False
+    *dials: object, ended: Callable[[], bool] = lambda: False, rate: float = 1
 ) -> AsyncIterator[Scene]:
     """Run a feed; an error that it raises fails the test."""
-    scene = Scene(FakeExchange(*dials), ended=ended)  # type: ignore[arg-type]
+    scene = Scene(FakeExchange(*dials), ended=ended, rate=rate)  # type: ignore[arg-type]
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scene.feed.run())
         await settle()
@@ -260,6 +262,16 @@ async def test_silence_for_five_seconds_is_a_stall() -> None:
         assert len(scene.exchange.open) == 1
 
 
+async def test_a_slow_recording_is_not_silent_between_its_klines() -> None:
+    """Where the exchange's time passes slowly, silence is measured in its seconds."""
+    async with running(rate=0.1) as scene:
+        scene.connection.deliver(scene.kline())
+        await scene.seconds(49, klines=False)
+        assert scene.state() is FeedState.LIVE
+        await scene.seconds(2, klines=False)
+        assert scene.state() is FeedState.WAITING
+
+
 async def test_subscribed_means_first_data_seen() -> None:
     """A connection that opens and stays silent is given up after 10 s."""
     async with running() as scene:
@@ -388,12 +400,35 @@ async def test_a_trade_too_far_ahead_is_a_bad_frame() -> None:
             an_aggregate(scene, time_us=now_us + 60 * S),
             scene.kline(open_time_us=now_us // S * S + 60 * S),
         )
-        assert [trade.id for trade in scene.events(TRADES)] == [1, 3]  # type: ignore[attr-defined]
-        status = scene.feed.status()
-        assert (scene.feed.ahead, status.bad_frames) == (3, 3)
-        assert (status.open_holes, status.missing_ids) == (1, 1)
         scene.connection.deliver(scene.trade(4, time_us=now_us + 4 * S))
-        assert scene.feed.status().trades == 3
+        assert ids_of(scene) == [1, 3, 4]
+        status = scene.feed.status()
+        assert (scene.feed.ahead, status.bad_frames, status.trades) == (3, 3, 3)
+        assert (status.open_holes, status.missing_ids) == (1, 1)
+
+
+async def test_nothing_is_lost_when_the_exchange_is_ahead() -> None:
+    """When the clock was behind, as after a gap, the events that told so are taken in order."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        for number in (2, 3, 4):
+            at_us = scene.clock.now_us() + 3_600 * S + number * 1_000
+            scene.connection.deliver(scene.trade(number, time_us=at_us, event_us=at_us))
+        assert ids_of(scene) == [1, 2, 3, 4]
+        assert (scene.feed.ahead, scene.feed.status().missing_ids) == (0, 0)
+
+
+async def test_what_is_doubted_is_bounded() -> None:
+    """However many events are too far ahead, only so many wait for an explanation."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        far_us = scene.clock.now_us() + 60 * S
+        for number in range(2, DOUBTED_MOST + 4):
+            scene.connection.deliver(scene.trade(number, time_us=far_us))
+        assert scene.feed.ahead == 2
+        scene.connection.deliver(scene.trade(2))
+        assert scene.feed.ahead == DOUBTED_MOST + 2
+        assert ids_of(scene) == [1, 2]
 
 
 async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
@@ -405,8 +440,8 @@ async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
     )
     later_us = scene.clock.now_us() + 365 * 86_400 * S
     scene.feed.event_received(scene.trade(1, time_us=later_us, event_us=later_us))
-    assert scene.feed.ahead == 1
     scene.feed.event_received(scene.trade(2))
+    assert scene.feed.ahead == 1
     assert scene.feed.status().last_trade_id == 2
 
 
@@ -417,6 +452,14 @@ async def test_aggregates_make_candles_too() -> None:
         assert scene.state() is FeedState.LIVE
         assert scene.feed.status().trades == 5
         assert scene.feed.status().last_trade_id == 14
+
+
+async def test_aggregates_go_to_the_bus_once() -> None:
+    """An aggregate is published as a trade is, and not again when it comes again."""
+    async with running() as scene:
+        aggregate = an_aggregate(scene)
+        scene.connection.deliver(aggregate, aggregate)
+        assert scene.events(TRADES) == [aggregate]
 
 
 async def test_a_coming_shutdown_changes_nothing_yet() -> None:
@@ -432,12 +475,14 @@ async def test_counters_outlive_connections() -> None:
     async with running() as scene:
         scene.connection.bad_frames = 2
         scene.connection.unknown_frames = 5
-        assert (scene.feed.status().bad_frames, scene.feed.unknown_frames) == (2, 5)
+        status = scene.feed.status()
+        assert (status.bad_frames, status.unknown_frames) == (2, 5)
         scene.connection.lose()
         await scene.clock.advance(1)
         scene.connection.bad_frames = 1
         scene.connection.unknown_frames = 1
-        assert (scene.feed.status().bad_frames, scene.feed.unknown_frames) == (3, 6)
+        status = scene.feed.status()
+        assert (status.bad_frames, status.unknown_frames) == (3, 6)
 
 
 async def test_the_exchange_clock_closes_seconds() -> None:
@@ -501,6 +546,11 @@ async def test_the_time_of_a_state_is_when_it_began() -> None:
         await scene.clock.advance(0.5)
         assert scene.feed.reason == "later"
         assert scene.feed.status().since_us == since_us + S
+
+
+def ids_of(scene: Scene) -> list[int]:
+    """Return the ids of the trades that were published."""
+    return [trade.id for trade in scene.events(TRADES) if isinstance(trade, Trade)]
 
 
 def an_aggregate(scene: Scene, **changes: object) -> AggTrade:

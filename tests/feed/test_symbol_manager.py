@@ -14,9 +14,9 @@ from app.errors import (
     AccessDenied,
     ConnectionFailed,
     ExchangeUnavailable,
-    StateUnreadable,
     SymbolAlreadyActive,
     SymbolNotActive,
+    SymbolNotKept,
     SymbolNotTrading,
     SymbolsNotLoaded,
     UnknownSymbol,
@@ -321,9 +321,9 @@ async def test_a_disk_that_fails_changes_nothing(tmp_path: Path) -> None:
     async with house(tmp_path, wanted=["BTCUSDT"]) as home:
         home.go_live("BTCUSDT")
         home.state.close()
-        with pytest.raises(StateUnreadable):
+        with pytest.raises(SymbolNotKept, match=r"ETHUSDT.*closed"):
             await home.manager.add("ETHUSDT")
-        with pytest.raises(StateUnreadable):
+        with pytest.raises(SymbolNotKept, match=r"BTCUSDT.*closed"):
             await home.manager.remove("BTCUSDT")
         assert home.manager.active() == ["BTCUSDT"]
         assert home.states() == {"BTCUSDT": "live"}
@@ -577,6 +577,32 @@ async def test_what_is_not_ready_yet(tmp_path: Path) -> None:
         assert len(list(home.manager.not_ready())) == 1
         home.go_live("BTCUSDT")
         assert list(home.manager.not_ready()) == []
+
+
+async def test_what_the_exchange_does_not_trade_is_not_waited_for(tmp_path: Path) -> None:
+    """A wanted symbol that was delisted or is halted is shown, and does not block readiness."""
+    wanted = ["BTCUSDT", "ETHUSDT", "GONEUSDT"]
+    listing = {"BTCUSDT": listed("BTCUSDT"), "ETHUSDT": listed("ETHUSDT", "HALT")}
+    async with house(tmp_path, wanted=wanted, listings=[listing]) as home:
+        home.go_live("BTCUSDT")
+        assert list(home.manager.not_ready()) == []
+        assert home.states() == {
+            "BTCUSDT": "live",
+            "ETHUSDT": "not_trading",
+            "GONEUSDT": "unknown",
+        }
+
+
+async def test_two_hundred_symbols_at_once(tmp_path: Path) -> None:
+    """Many symbols may be added at the same moment: each has its own connection, and is kept."""
+    many = [f"A{number}USDT" for number in range(200)]
+    async with house(tmp_path, listings=[many]) as home:
+        async with asyncio.TaskGroup() as adding:
+            for symbol in many:
+                adding.create_task(home.manager.add(symbol))
+        await until(lambda: len(home.exchange.open) == 200)
+        assert home.manager.active() == sorted(many)
+        assert home.state.wanted() == sorted(many)
 
 
 async def test_status_is_sorted_by_name(tmp_path: Path) -> None:

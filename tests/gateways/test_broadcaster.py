@@ -8,10 +8,20 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from app.gateways.broadcaster import ANY_SYMBOL, Broadcaster, OutboxLimits
+from app.gateways.live.close_codes import TOO_SLOW
 from app.market.codec import JsonCodec
 from app.market.events import StreamLost
 from app.ports import CANDLES, TRADES
-from tests.fakes import START_US, FakeBus, FakePeer, ManualClock, a_candle, a_trade, symbol_info
+from tests.fakes import (
+    START_US,
+    FakeBus,
+    FakePeer,
+    ManualClock,
+    a_candle,
+    a_trade,
+    an_aggregate,
+    symbol_info,
+)
 
 EVERYTHING = [(CANDLES, ANY_SYMBOL)]
 
@@ -64,6 +74,15 @@ def test_channels_and_symbols_are_kept_apart():
     room.bus.publish(TRADES, a_trade("ETHUSDT"))
     assert sequences(bitcoin) == [1]
     assert [(one["channel"], one["sequence"]) for one in trades.messages] == [("trades", 3)]
+
+
+def test_an_aggregate_is_a_trade_to_its_followers():
+    """Where a source has aggregate trades alone, the channel of trades carries those."""
+    room = Room()
+    peer, _ = room.join([(TRADES, "BTCUSDT")])
+    room.bus.publish(TRADES, an_aggregate())
+    assert peer.messages[0]["last_trade_id"] == an_aggregate().last_trade_id
+    assert room.broadcaster.skipped == 0
 
 
 def test_nobody_gets_a_publication_twice():
@@ -155,7 +174,7 @@ def test_a_full_outbox_closes_the_client_and_says_resume(limits):
     fast, _ = room.join()
     for second in range(8):
         room.candle(second=second)
-    assert slow.closed_with == (4008, "too slow, resume")
+    assert slow.closed_with == (TOO_SLOW.code, TOO_SLOW.meaning)
     assert slow.written == []
     assert follower.waiting == 0
     assert len(fast.written) == 8
@@ -175,7 +194,7 @@ def test_a_stalled_client_is_closed_after_the_grace():
     room.clock.step(0.1)
     room.broadcaster.close_stalled()
     room.broadcaster.close_stalled()
-    assert slow.closed_with == (4008, "too slow, resume")
+    assert slow.closed_with == (TOO_SLOW.code, TOO_SLOW.meaning)
     assert idle.closed_with is None
     assert room.broadcaster.closed_slow == 1
 

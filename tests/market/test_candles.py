@@ -156,6 +156,22 @@ def test_the_last_id_of_a_kline_serves_as_the_trade_of_an_earlier_second():
     assert {at: c.complete for at, c in found.items()} == {2: True}
 
 
+def test_an_empty_second_that_its_kline_proved_does_not_end_the_proof():
+    """Seconds before an empty one that its kline has proved are proved by trades all the same."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 5)]
+    found = newest(feed([*trades[:2], kline_of([], 4, carried="10"), trades[2]]))
+    assert {at: c.complete for at, c in found.items()} == {2: True, 3: True, 4: True}
+
+
+def test_a_long_silence_is_published_as_far_back_as_seconds_are_kept():
+    """After a silence longer than what is kept, only the kept empty seconds go out."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
+    aggregator.add(trade(1, 1, "7"))
+    candles = aggregator.add(trade(2, 1_000_000))
+    assert [c.open_time_us // S for c in candles] == list(range(999_990, 1_000_000))
+    assert {(c.close, c.complete) for c in candles} == {(D(7), True)}
+
+
 # Rule 2: the kline proves.
 
 
@@ -187,6 +203,42 @@ def test_a_kline_without_trades_proves_an_empty_second():
     (candle,) = aggregator.add_kline(kline_of([], 2, carried="5"))
     assert candle.complete
     assert numbers(candle) == (D(5),) * 4 + (0, 0, 0, 0, 0, -1, -1)
+
+
+def test_the_last_trade_before_an_empty_second_settles_its_kline():
+    """An empty kline that overtakes the trade whose price it carries is proved with that trade."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in (trade(1, 1), trade(2, 2, "5")):
+        aggregator.add(each)
+    assert aggregator.add_kline(kline_of([], 3, carried="6")) == []
+    (candle,) = aggregator.add(trade(3, 2.5, "6"))
+    assert (candle.open_time_us, candle.complete, candle.close) == (3 * S, True, D(6))
+
+
+def test_a_kline_of_the_stream_replaces_one_from_rest():
+    """A kline from REST names no ids and proves nothing itself; the stream's own still counts."""
+    trades = [trade(1, 1), trade(2, 1.2, "12")]
+    kline = kline_of(trades, 1)
+    from_rest = replace(kline, first_trade_id=-1, last_trade_id=-1, from_rest=True)
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in trades:
+        aggregator.add(each)
+    assert aggregator.add_kline(from_rest) == []
+    (candle,) = aggregator.add_kline(kline)
+    assert candle.complete
+    assert list(aggregator.add_kline(from_rest)) == []
+    assert (aggregator.verified, aggregator.mismatched) == (1, 0)
+
+
+def test_a_kline_from_rest_is_compared_without_ids():
+    """A second that trades have proved is verified by a kline from REST too."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3)]
+    kline = replace(kline_of(trades, 2), first_trade_id=-1, last_trade_id=-1, from_rest=True)
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in trades:
+        aggregator.add(each)
+    assert aggregator.add_kline(kline) == []
+    assert (aggregator.verified, aggregator.mismatched) == (1, 0)
 
 
 def test_a_kline_supplies_the_close_before_the_first_trade():
@@ -335,6 +387,47 @@ def test_a_second_whose_trades_were_all_lost_is_not_published():
     assert found[3].complete
 
 
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param([kline_of([trade(9, 3)], 3)], id="a-kline-names-a-later-id"),
+        pytest.param([kline_of([], 3, carried="12")], id="a-kline-carries-another-price"),
+        pytest.param(
+            [kline_of([], 3, carried="10"), kline_of([trade(9, 4)], 4)],
+            id="a-kline-behind-one-that-carries-our-price-names-a-later-id",
+        ),
+    ],
+)
+def test_an_empty_second_that_klines_put_into_a_hole_is_not_invented(later: list[Kline]):
+    """Where klines alone tell that ids are missing, seconds without a trade stay unpublished."""
+    found = newest(feed([kline_of([trade(5, 1)], 1), *later], end=True))
+    assert 2 not in found
+
+
+@pytest.mark.parametrize("known", [trade(5, 1), kline_of([trade(5, 1)], 1)], ids=["trade", "kline"])
+def test_a_kline_can_show_that_a_second_taken_for_a_hole_is_empty(known: Trade | Kline):
+    """Once a kline names the id that follows the last known one, time closes what lies between."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in (known, kline_of([], 3, carried="10"), trade(7, 4)):
+        take(aggregator, each)
+    due = aggregator.close_due(5 * S, event_us=0, received_us=0)
+    assert 2 not in newest(due)
+    aggregator.add_kline(kline_of([trade(6, 4), trade(7, 4)], 4))
+    (empty,) = aggregator.close_due(5 * S, event_us=0, received_us=0)
+    assert (empty.open_time_us, empty.trades, empty.complete) == (2 * S, 0, False)
+
+
+def test_a_late_kline_can_show_that_a_second_taken_for_a_hole_is_empty():
+    """A kline that comes out of order lets time decide again about the seconds before it."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.add_kline(kline_of([], 1, carried="5"))
+    aggregator.add_kline(kline_of([], 4, carried="6"))
+    assert list(aggregator.close_due(FAR, event_us=0, received_us=0)) == []
+    aggregator.add_kline(kline_of([], 3, carried="5"))
+    (empty,) = aggregator.close_due(FAR, event_us=0, received_us=0)
+    assert (empty.open_time_us, empty.close) == (2 * S, D(5))
+
+
 def test_empty_seconds_can_be_left_out():
     """With carry_empty false, seconds without a trade are not candles."""
     aggregator = CandleAggregator("SYMBOL", source="test", carry_empty=False)
@@ -349,6 +442,15 @@ def test_what_is_older_than_the_kept_seconds_changes_nothing():
         aggregator.add(trade(at + 1, at))
     assert list(aggregator.add(trade(1, 1))) == []
     assert aggregator.too_late == 1
+
+
+def test_the_open_second_can_be_forgotten():
+    """A trade that follows the newest id is too late once its second is kept no longer."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
+    aggregator.add(trade(1, 1))
+    aggregator.add_kline(kline_of([], 100, carried="10"))
+    assert list(aggregator.add(trade(2, 1.5))) == []
+    assert (aggregator.trades, aggregator.too_late) == (1, 1)
 
 
 def test_sums_keep_every_digit():

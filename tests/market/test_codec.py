@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC
 from decimal import Decimal
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from app.market.codec import JsonCodec, plain, with_digits
 from app.market.events import Publication
-from tests.fakes import START_US, a_candle, a_trade, symbol_info
+from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
 BTC = symbol_info("BTCUSDT")
@@ -53,6 +55,34 @@ def test_a_trade_has_the_promised_bytes():
         '{"symbol":"BTCUSDT","id":4123456789,"price":43250.50,"quantity":0.05234,'
         '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"buyer_is_maker":true,'
         '"channel":"trades","source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_the_page_for_clients_shows_these_bytes():
+    """The examples that clients are given are what they get, but for the line ends."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
+    examples = [text.replace("\n ", "").strip() for text in shown]
+    trade = a_trade()
+    assert examples == [
+        candle_text(a_candle()),
+        codec().trade(position(trade, "trades"), trade).decode(),
+    ]
+
+
+def test_an_aggregate_is_a_trade_that_names_its_trades():
+    """Where a source has no single trades, both forms of an aggregate say which ones it holds."""
+    aggregate = an_aggregate()
+    assert codec().trade(position(aggregate, "trades"), aggregate).decode() == (
+        '{"symbol":"BTCUSDT","id":3123456789,"price":43250.50,"quantity":0.05234,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"buyer_is_maker":true,'
+        '"first_trade_id":4123456789,"last_trade_id":4123456790,'
+        '"channel":"trades","source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+    assert codec().tick(aggregate).decode() == (
+        '{"symbol":"BTCUSDT","price":43250.50,"qty":0.05234,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"id":3123456789,'
+        '"first_trade_id":4123456789,"last_trade_id":4123456790}'
     )
 
 

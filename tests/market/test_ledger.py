@@ -17,11 +17,17 @@ def spans(ledger: TradeLedger) -> list[tuple[int, int]]:
     return [(held.first_id, held.last_id) for held in ledger.ranges]
 
 
+def proved(ledger: TradeLedger, trade_id: int, *, at: int) -> list[int]:
+    """Take one id of a second; return the seconds that it proves."""
+    _, seconds = ledger.add(trade_id, trade_id, at * S)
+    return [second_us // S for second_us in seconds]
+
+
 def test_consecutive_ids_are_one_range():
     """Ids that follow one another are one range, whichever way they come."""
     ledger = TradeLedger()
     for trade_id in (5, 6, 4, 8, 7):
-        assert ledger.add(trade_id, trade_id, S) is Entry.NEW
+        assert ledger.add(trade_id, trade_id, S)[0] is Entry.NEW
     assert spans(ledger) == [(4, 8)]
     assert ledger.holes() == []
 
@@ -40,9 +46,9 @@ def test_repetitions_and_overlaps_are_told_apart():
     """Held ids again are a duplicate; an aggregate held in part is an overlap and adds nothing."""
     ledger = TradeLedger()
     ledger.add(10, 14, S)
-    assert ledger.add(12, 13, S) is Entry.DUPLICATE
-    assert ledger.add(13, 16, S) is Entry.OVERLAP
-    assert ledger.add(8, 11, S) is Entry.OVERLAP
+    assert ledger.add(12, 13, S)[0] is Entry.DUPLICATE
+    assert ledger.add(13, 16, S)[0] is Entry.OVERLAP
+    assert ledger.add(8, 11, S)[0] is Entry.OVERLAP
     assert spans(ledger) == [(10, 14)]
 
 
@@ -57,26 +63,70 @@ def test_ranges_carry_the_seconds_of_their_ends():
     assert (newest.first_second_us, newest.last_second_us) == (1 * S, 3 * S)
 
 
+def test_a_range_proves_the_seconds_between_its_ends():
+    """Each id tells which seconds it proves: those that one range now spans and did not before."""
+    ledger = TradeLedger()
+    assert proved(ledger, 1, at=1) == []
+    assert proved(ledger, 2, at=4) == [2, 3]
+    assert proved(ledger, 3, at=4) == []
+    assert proved(ledger, 4, at=6) == [4, 5]
+
+
+def test_a_missing_id_proves_what_lies_on_both_sides_of_it():
+    """An id that joins two ranges proves its surroundings, and nothing that was proved before."""
+    ledger = TradeLedger()
+    for trade_id, at in ((1, 1), (2, 2), (3, 3), (5, 6), (6, 7), (7, 8)):
+        ledger.add(trade_id, trade_id, at * S)
+    assert proved(ledger, 4, at=5) == [3, 4, 5, 6]
+
+
+def test_an_id_before_a_range_proves_the_first_second_of_the_range():
+    """The first second of a range is proved once the id before it is held, of an earlier second."""
+    ledger = TradeLedger()
+    ledger.add(5, 5, 5 * S)
+    ledger.add(6, 6, 7 * S)
+    assert proved(ledger, 4, at=3) == [4, 5]
+
+
 def test_a_kline_lets_the_next_range_reach_down():
-    """A range that begins right after the last id of a kline reaches down to its second."""
+    """A range that begins right after the last id of a kline is proved from that second on."""
     before, after = TradeLedger(), TradeLedger()
-    before.name_end(9, 1 * S)
-    before.add(10, 10, 3 * S)
+    assert list(before.name(8, 9, 1 * S)) == []
+    assert proved(before, 10, at=3) == [2]
     after.add(10, 10, 3 * S)
-    changed = after.name_end(9, 1 * S)
-    assert changed is after.newest
-    for ledger in (before, after):
-        assert ledger.newest is not None
-        assert ledger.newest.reach_us == 1 * S
+    assert list(after.name(8, 9, 1 * S)) == [2 * S]
+    assert list(after.name(8, 9, 1 * S)) == []
 
 
 def test_a_kline_of_other_ids_changes_nothing():
     """A kline whose last id is not the one before a range leaves the range as it is."""
     ledger = TradeLedger()
     ledger.add(10, 10, 3 * S)
-    assert ledger.name_end(8, 1 * S) is None
+    assert list(ledger.name(7, 8, 1 * S)) == []
     assert ledger.newest is not None
     assert ledger.newest.reach_us == 3 * S
+
+
+def test_the_ids_around_a_second_are_the_nearest_known_ones():
+    """Around a second lie the nearest ids that are held or that klines named."""
+    ledger = TradeLedger()
+    assert ledger.around(5 * S) == (None, None)
+    ledger.add(1, 2, 1 * S)
+    ledger.add(20, 21, 9 * S)
+    assert ledger.around(5 * S) == (2, 20)
+    ledger.name(3, 4, 3 * S)
+    ledger.name(5, 9, 7 * S)
+    assert ledger.around(5 * S) == (4, 5)
+    assert ledger.around(8 * S) == (9, 20)
+
+
+def test_the_second_of_an_end_is_known_from_what_is_held_and_from_klines():
+    """The last id of a range or of a kline has a second; for other ids it is not known."""
+    ledger = TradeLedger()
+    ledger.add(1, 2, 1 * S)
+    ledger.name(5, 6, 4 * S)
+    found = [ledger.second_of_end(trade_id) for trade_id in (1, 2, 3, 6)]
+    assert found == [None, 1 * S, None, 4 * S]
 
 
 def test_forgetting_drops_whole_ranges_and_never_the_newest():
@@ -84,9 +134,10 @@ def test_forgetting_drops_whole_ranges_and_never_the_newest():
     ledger = TradeLedger()
     ledger.add(1, 1, 1 * S)
     ledger.add(5, 5, 5 * S)
-    ledger.name_end(1, 1 * S)
+    ledger.name(1, 1, 1 * S)
     ledger.forget_before(9 * S)
     assert spans(ledger) == [(5, 5)]
+    assert ledger.second_of_end(1) is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=60))
@@ -96,7 +147,7 @@ def test_the_ranges_are_exactly_the_ids_taken(blocks: list[tuple[int, int]]):
     held: set[int] = set()
     for first, more in blocks:
         block = set(range(first, first + more + 1))
-        entry = ledger.add(first, first + more, first * S)
+        entry, _ = ledger.add(first, first + more, first * S)
         if block <= held:
             assert entry is Entry.DUPLICATE
         elif block & held:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.market.events import Candle, Publication, StreamLost, Trade
 from app.market.view import MarketView
+from tests.fakes import an_aggregate
 
 
 def published(event: Trade | Candle | StreamLost, epoch: int = 1, sequence: int = 1) -> Publication:
@@ -47,6 +48,18 @@ def test_the_last_trade_is_the_one_with_the_largest_id() -> None:
     for number in (5, 7, 6):
         view.apply(published(trade(number)))
     assert view.last_trade("BTCUSDT") == trade(7)
+
+
+def test_an_aggregate_counts_by_its_last_trade() -> None:
+    """Aggregates are numbered by themselves, yet which one is newer is told by their trades."""
+    view = MarketView()
+    first = an_aggregate(id=3, first_trade_id=5, last_trade_id=7)
+    later = an_aggregate(id=4, first_trade_id=8, last_trade_id=8)
+    for one in (later, first):
+        view.apply(Publication(1, 1, "any", one))
+    assert view.last_trade("BTCUSDT") == later
+    view.apply(published(trade(6)))
+    assert view.last_trade("BTCUSDT") == later
 
 
 def test_symbols_do_not_mix() -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import islice
 
-from app.simulator.bars import Bar, scaled, to_kline
+import pytest
+
+from app.market.events import SECOND_US
+from app.simulator.bars import Bar, asked_bounds, scaled, to_kline
 
 
 def bar_of(*trades: tuple[int, int, int, bool]) -> Bar[int]:
@@ -25,6 +29,33 @@ def test_a_bar_sums_its_trades():
     assert (bar.volume, bar.quote, bar.trades) == (9, 88, 4)
     assert (bar.taker_buy, bar.taker_buy_quote) == (7, 65)
     assert (bar.first_id, bar.last_id) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "opens"),
+    [
+        pytest.param(None, 305, [300, 240, 180], id="the newest first"),
+        pytest.param(None, 185, [180, 120], id="down to where the past begins"),
+        pytest.param(None, 119, [], id="before the past"),
+        pytest.param(0, 305, [120, 180, 240], id="from where the past begins"),
+        pytest.param(180, 305, [180, 240, 300], id="opening then"),
+        pytest.param(181, 305, [240, 300], id="opening later"),
+        pytest.param(300, 300, [300], id="both bounds inclusive"),
+        pytest.param(310, 305, [], id="nothing between them"),
+    ],
+)
+def test_bars_are_asked_for_by_their_open_time(start, until, opens):
+    """Minutes of a market whose past begins at 125 s."""
+    found = asked_bounds(
+        "1m",
+        offset_us=0,
+        begin_us=125 * SECOND_US,
+        start_us=None if start is None else start * SECOND_US,
+        until_us=until * SECOND_US,
+    )
+    bounds = list(islice(found, 3))
+    assert [opened // SECOND_US for opened, _ in bounds] == opens
+    assert all(following - opened == 60 * SECOND_US for opened, following in bounds)
 
 
 def test_joined_bars_are_one_bar():

@@ -49,13 +49,19 @@ class NotedSession:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.pings: list[bytes] = []
+        self.last_pong = b""
+        self.remote_ip = "127.0.0.1"
         self.closed: tuple[int, str] | None = None
+        self.frozen = False
 
     def send(self, payload: bytes, *, binary: bool = False) -> None:
         self.sent.append(payload)
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(payload)
+
+    def freeze(self) -> None:
+        self.frozen = True
 
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)
@@ -76,6 +82,7 @@ def opened(**options: Any) -> tuple[LedClock, Connections, Connection, Any]:
         SimulatorConfig(**options),
         clock=clock,
         budget=IpBudget(),
+        exchange_us=clock.now_us,
         on_names=lambda name, count: None,
     )
     verdict = connections.decide(upgrade())
@@ -97,6 +104,12 @@ def pass_time(clock: LedClock, connections: Connections, seconds: float) -> None
         clock.time = due
 
 
+def answer(connection: Connection, session: Any, payload: bytes | None = None) -> None:
+    """Let a pong come: to the newest ping, unless it carries something else."""
+    session.last_pong = session.pings[-1] if payload is None else payload
+    connection.control_received(session, 10)
+
+
 def test_a_ping_comes_every_20_seconds_and_a_pong_is_due_within_60():
     """Pings go on while a pong is missing; the first unanswered one decides."""
     clock, connections, connection, session = opened()
@@ -104,7 +117,7 @@ def test_a_ping_comes_every_20_seconds_and_a_pong_is_due_within_60():
     assert session.pings == []
     pass_time(clock, connections, 20.2)
     assert session.pings == [b"1020000", b"1040000"]
-    connection.control_received(session, 10)
+    answer(connection, session)
     pass_time(clock, connections, 79.8)
     assert not session.closed
     pass_time(clock, connections, 0.2)
@@ -112,11 +125,45 @@ def test_a_ping_comes_every_20_seconds_and_a_pong_is_due_within_60():
     assert len(session.pings) == 5
 
 
+def test_only_a_pong_with_the_payload_of_a_ping_counts():
+    """One that nobody asked for is no sign of life; the newest answers those before it as well."""
+    clock, connections, connection, session = opened()
+    for payload in (b"", b"1019999"):
+        pass_time(clock, connections, 21)
+        answer(connection, session, payload)
+    assert connection.pong_due == 1_080
+    answer(connection, session, session.pings[0])
+    assert connection.pong_due == 1_100
+    pass_time(clock, connections, 21)
+    answer(connection, session)
+    assert connection.pong_due == float("inf")
+    pass_time(clock, connections, 76)
+    assert session.closed is None
+    pass_time(clock, connections, 1)
+    assert session.closed == (1008, "Pong timeout")
+
+
+def test_who_is_banned_loses_the_open_connections():
+    """A ban closes those of its address, and refuses new ones."""
+    _, connections, _, session = opened()
+    other: Any = NotedSession()
+    other.remote_ip = "127.0.0.2"
+    verdict = connections.decide(upgrade(ip="127.0.0.2"))
+    assert isinstance(verdict, Accepted)
+    verdict.handler.session_opened(other)
+    verdicts = [connections.decide(upgrade()) for _ in range(311)]
+    last = verdicts[-1]
+    assert isinstance(last, Refused)
+    assert (last.status, last.headers["Retry-After"]) == (418, "120")
+    assert session.closed == (1008, "disconnected")
+    assert other.closed is None
+
+
 def test_a_life_ends_after_24_hours():
     """However well it behaves."""
     clock, connections, connection, session = opened(ping_interval_s=50_000, pong_timeout_s=50_000)
     pass_time(clock, connections, 60_000)
-    connection.control_received(session, 10)
+    answer(connection, session)
     pass_time(clock, connections, 26_399)
     assert not session.closed
     pass_time(clock, connections, 1)
@@ -177,6 +224,40 @@ def test_frames_go_through_the_faults_that_last():
     pass_time(clock, connections, 0.2)
     assert b'"u":6' in session.sent[-1]
     assert connections.struck == {"stall": 1, "drop": 1, "duplicate": 1, "delay": 1}
+
+
+def test_what_is_acknowledged_and_silent_is_only_what_is_new():
+    """Streams from before go on, and subscribing anew after the fault brings the data."""
+    clock, connections, connection, session = opened()
+    connections.lasting = [Lasting(Fault(kind=Kind.ACK_SILENT), now=clock.time, seed=1)]
+
+    def delivered(name: str) -> bool:
+        before = len(session.sent)
+        connections.publish(name, book_ticker(1))
+        return len(session.sent) > before
+
+    def request(method: str) -> None:
+        text = f'{{"method":"{method}","params":["ethusdt@bookTicker"],"id":1}}'
+        connection.message_received(session, text)
+
+    request("SUBSCRIBE")
+    assert session.sent == [b'{"result":null,"id":1}']
+    assert not delivered("ethusdt@bookTicker")
+    assert delivered("btcusdt@bookTicker")
+    connections.lasting = []
+    assert not delivered("ethusdt@bookTicker")
+    request("UNSUBSCRIBE")
+    request("SUBSCRIBE")
+    assert delivered("ethusdt@bookTicker")
+
+
+def test_nothing_is_left_of_a_half_open_connection_but_its_socket():
+    """It is frozen, and no fault or frame counts it any more."""
+    _, connections, _, session = opened()
+    assert connections.strike(Fault(kind=Kind.HALF_OPEN)) == 1
+    assert session.frozen
+    assert list(connections.hub.clients) == []
+    assert connections.strike(Fault(kind=Kind.RESET)) == 0
 
 
 def test_a_fault_goes_on_until_its_end_or_its_count():

@@ -28,6 +28,7 @@ from app.errors import BadCapture, InvalidSetting, PortInUse
 from app.simulator.__main__ import cli
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
+from tests.binance.client.certificate import server_context, trusting_context
 from tests.simulator.running import running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -140,6 +141,30 @@ async def test_klines_of_every_interval_are_pushed():
     assert not all(frame["x"] for frame in frames)
 
 
+async def test_seconds_are_the_same_in_every_zone():
+    """`kline_1s@+08:00` comes with `kline_1s`, each second, closed, under its own name."""
+    names = ("qtumeth@kline_1s", "qtumeth@kline_1s@+08:00")
+    async with (
+        running(pace=PACE) as simulator,
+        dial(simulator, f"/stream?streams={'/'.join(names)}") as socket,
+    ):
+        frames = [await received(socket) for _ in range(8)]
+    here, there = ([f["data"] for f in frames if f["stream"] == name] for name in names)
+    assert here == there
+    assert [bar["k"]["t"] - here[0]["k"]["t"] for bar in here] == [0, 1000, 2000, 3000]
+
+
+async def test_who_comes_after_a_long_silence_gets_nothing_old():
+    """Minutes without any subscriber do no harm, and what nobody wanted then is not sent later."""
+    async with running(pace=200.0) as simulator:
+        begun_us = simulator.exchange_us()
+        await until(lambda: simulator.exchange_us() > begun_us + 150_000_000)
+        asked_ms = simulator.exchange_us() // 1000
+        async with dial(simulator, "/ws/qtumeth@kline_1s") as socket:
+            first = await received(socket)
+        assert first["E"] > asked_ms - 2_000
+
+
 async def test_the_handshake_takes_what_clients_send():
     """Unknown names, prefixes, numbers as names and SUBSCRIBE all work; other paths are 404."""
     async with running(pace=PACE) as simulator:
@@ -235,8 +260,12 @@ async def test_three_hundred_dials_are_taken_and_no_more():
 
 
 async def test_rest_weights_are_counted_and_enforced():
-    """6000 a minute: 429 with Retry-After, then 418 for who goes on."""
-    async with running() as simulator, client(simulator) as http:
+    """6000 a minute: 429 with Retry-After, then 418 for who goes on, whose streams are closed."""
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws") as socket,
+    ):
         first = await http.get("/api/v3/time")
         assert first.headers["x-mbx-used-weight-1m"] == "1"
         replies = [await http.get("/api/v3/trades?symbol=BTCUSDT&limit=1") for _ in range(255)]
@@ -246,6 +275,7 @@ async def test_rest_weights_are_counted_and_enforced():
         assert statuses[-1] == 418
         assert int(replies[-1].headers["retry-after"]) > 60
         assert simulator.status()["rest"]["bans"] == 1
+        assert await closing(socket) == (1008, "disconnected")
 
 
 async def test_exchange_info_lists_every_symbol():
@@ -604,6 +634,21 @@ async def until_it_rests(count: Callable[[], int]) -> None:
 # Starting and stopping
 
 
+async def test_the_streams_are_there_over_tls_as_well(tmp_path):
+    """A second port shows the certificate that was given; its connections are like the others."""
+    server_context(tmp_path)
+    pem = next(tmp_path.glob("*.pem"))
+    async with running(pace=PACE, tls_port=0, tls_certificate=pem) as simulator:
+        assert simulator.tls_url is not None
+        async with (
+            connect(f"{simulator.tls_url}/ws/qtumeth@kline_1s", ssl=trusting_context()) as over_tls,
+            dial(simulator, "/ws/qtumeth@kline_1s") as plain,
+        ):
+            assert (await received(over_tls))["s"] == "QTUMETH"
+            assert (await received(plain))["s"] == "QTUMETH"
+            assert simulator.status()["connections"] == 2
+
+
 async def test_what_cannot_start_says_why(tmp_path):
     """A busy port, a missing recording and a wrong number each raise their own error."""
     async with running() as simulator:
@@ -611,6 +656,10 @@ async def test_what_cannot_start_says_why(tmp_path):
         with pytest.raises(PortInUse) as caught:
             await Simulator(SimulatorConfig(stream_port=port), clock=SystemClock()).start()
         assert caught.value.setting == "--stream-port"
+        broken = SimulatorConfig(tls_port=0, tls_certificate=tmp_path / "none")
+        with pytest.raises(InvalidSetting) as refused:
+            await Simulator(broken, clock=SystemClock()).start()
+        assert refused.value.key == "--tls-cert"
     missing = SimulatorConfig(replay=(tmp_path / "none",))
     with pytest.raises(BadCapture):
         await Simulator(missing, clock=SystemClock()).start()
@@ -655,8 +704,13 @@ def test_the_program_helps_and_explains():
     helped = runner.invoke(cli, ["--help"])
     assert helped.exit_code == 0
     assert "--replay btc.gz,eth.gz --speed 10" in helped.output
-    for arguments in (["--replay", "nowhere.gz"], ["--speed", "fast"], ["--faults", "nowhere"]):
+    for arguments, said in (
+        (["--replay", "nowhere.gz"], "Reading nowhere.gz …\n"),
+        (["--replay", ","], ""),
+        (["--speed", "fast"], ""),
+        (["--faults", "nowhere"], ""),
+    ):
         failed = runner.invoke(cli, arguments)
-        assert (failed.exit_code, failed.stdout) == (2, "")
+        assert (failed.exit_code, failed.stdout) == (2, said)
         assert failed.stderr.count("\n") == 1
         assert failed.stderr.startswith("simulator: ")

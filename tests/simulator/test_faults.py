@@ -46,6 +46,8 @@ def test_a_script_may_be_one_fault_a_list_or_a_mapping():
         "{kind: drop, probability: 2}",
         "{kind: close, at: -1}",
         "{kind: id_reset}",
+        "{kind: close, code: 1006}",
+        "{kind: symbol_status, symbol: BTCUSDT, symbol_status: CLOSED}",
         "[[]]",
         "just text",
         "{",
@@ -60,6 +62,15 @@ def test_a_wrong_script_is_refused_with_the_reason(tmp_path, script):
     with pytest.raises(InvalidSetting) as caught:
         read_script(path)
     assert caught.value.key == "--faults"
+
+
+def test_a_wrong_fault_is_named_by_its_place():
+    """In a list of many, the reason ends with the place of the first that is wrong."""
+    script = b"- {kind: reset}\n- {kind: close, code: 1005}\n- {kind: close, code: 1006}"
+    with pytest.raises(ValueError, match=r"1006.*`\$\[2\]\.code`"):
+        parse_script(script)
+    with pytest.raises(ValueError, match=r"line 2"):
+        parse_script(b"- {kind: reset}\n- {kind: [}")
 
 
 def test_a_missing_script_is_a_wrong_setting(tmp_path):
@@ -116,7 +127,9 @@ def test_chance_comes_from_the_seed():
 @pytest.mark.parametrize("form", [form for form in Form if form is not Form.INVALID_FRAME])
 def test_garbage_is_broken(form):
     """No form of garbage is a sound trade."""
-    payload, binary = garbage(Fault(kind=Kind.GARBAGE, form=form, size=1000))
+    payload, binary = garbage(Fault(kind=Kind.GARBAGE, form=form, size=1000, symbol="ethusdt"))
+    if form in {Form.TRUNCATED, Form.WRONG_TYPES, Form.NOT_A_NUMBER}:
+        assert b'"ETHUSDT","t":' in payload
     assert binary == (form is Form.BINARY)
     if form in {Form.WRONG_TYPES, Form.NOT_A_NUMBER, Form.HUGE}:
         msgspec.json.decode(payload)

@@ -16,9 +16,9 @@ def test_names_and_steps_are_those_of_the_exchange():
 
 
 def test_every_symbol_is_listed_once_and_follows_one_before_it():
-    """Names are different; a leader stands before its follower."""
+    """Names are different; what a symbol follows, or is measured by, stands before it."""
     names = [listing.symbol for listing in LISTINGS]
     assert len(set(names)) == len(names)
     for number, listing in enumerate(LISTINGS):
-        assert not listing.follows or listing.follows in names[:number]
+        assert {listing.follows, listing.over} <= {"", *names[:number]}
         assert listing.level > 50, "prices of few ticks cannot move believably"

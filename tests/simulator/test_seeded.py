@@ -274,6 +274,21 @@ def test_following_anew_repeats_and_loses_nothing():
     assert ids == list(range(ids[0], ids[0] + len(ids)))
 
 
+def test_time_passes_while_nobody_follows_anything():
+    """Hours of it are over in one call, and who follows then is told of the present alone."""
+    made = market()
+    for _ in range(2):
+        due_us = made.next_us()
+        assert due_us is not None
+        assert made.take(due_us + 3_600 * SECOND_US, 256) == []
+        assert made.shown_us == due_us + 3_600 * SECOND_US
+        later = played(made, 3, frozenset({"BTCUSDT"}))
+        assert min(happening.at_us for happening in later) > due_us + 3_600 * SECOND_US
+        assert len(events(later, Kline, "BTCUSDT")) == 3
+        made.follow(frozenset())
+        made.take(made.shown_us + 3 * SECOND_US, 10**6)  # what was made already
+
+
 def test_warming_changes_no_answer():
     """Working ahead ends, and the answers are the same with it and without."""
     cold, warm = market(), market()

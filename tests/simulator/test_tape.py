@@ -73,6 +73,17 @@ def test_the_bar_of_a_minute_is_the_sum_of_its_seconds():
     assert whole.trades == whole.last_id - whole.first_id + 1
 
 
+def test_a_cross_rate_is_the_quotient_of_its_two_prices():
+    """ETHBTC stays within a few hundredths of a percent of ETHUSDT over BTCUSDT."""
+    last = {name: TAPES[name].listing for name in ("ETHUSDT", "BTCUSDT", "ETHBTC")}
+    for second in range(NOW_S, NOW_S + 86_400, 3_600):
+        eth, btc, cross = (
+            TAPES[name].last_ticks(second) / 10**listing.price_digits
+            for name, listing in last.items()
+        )
+        assert cross == pytest.approx(eth / btc, rel=0.002)
+
+
 def test_symbols_move_together_and_the_pair_comes_back():
     """Returns correlate; the pair's spread stays narrow while its prices wander."""
     listings = {listing.symbol: listing for listing in LISTINGS}

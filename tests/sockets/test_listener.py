@@ -79,7 +79,7 @@ async def test_what_is_no_handshake_gets_a_plain_answer(data: bytes, status: int
         assert response.status == status
         assert int(response.headers["content-length"]) == len(response.body)
         assert served.upgrades == []
-        assert served.listener.refused == 1
+        assert served.listener.refused == {status: 1}
         if status == 426:
             assert b"WebSocket client" in response.body
             assert response.headers["upgrade"] == "websocket"
@@ -132,7 +132,7 @@ async def test_connections_are_bounded_in_total() -> None:
                 assert await status_of_one_more(served.port) == 503
         await settle()
         assert await status_of_one_more(served.port) == 101
-        assert served.listener.refused == 2
+        assert served.listener.refused == {503: 2}
         assert len(served.upgrades) == 3
 
 

@@ -144,6 +144,18 @@ def test_a_revision_replaces_and_is_no_repeat():
     assert tally.twice == 2
 
 
+def test_counting_begins_with_a_first_issue():
+    """A second of long ago that is issued again when we come is no hole until now."""
+    tally = Tally()
+    tally.add(5, revision=1)
+    assert (tally.received, tally.places) == (0, 0)
+    tally.add(100)
+    tally.add(6, revision=1)
+    tally.add(101)
+    tally.add(100, revision=1)
+    assert (tally.places, tally.missing, tally.twice) == (2, 0, 0)
+
+
 def test_counting_needs_bounded_memory():
     """After days the counts are right, and only the newest places are kept."""
     tally = Tally()
@@ -246,14 +258,17 @@ def drawn(watch, state="connected", width=140):
     return screen.getvalue()
 
 
-@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("width", [50, 72, 80, 140])
 def test_numbers_are_whole_on_any_terminal(width):
     """A narrow terminal costs columns, never digits."""
     watch = Watch("candles")
-    watch.add(candle(0))
+    one = candle(0, open=Decimal("70557.01"), high=Decimal("70558.02"), close=Decimal("70557.03"))
+    watch.add(one)
     picture = drawn(watch, width=width)
-    for name in ("open", "high", "low", "close"):
-        assert str(candle()[name]) in picture
+    for name in ("close", "volume"):
+        assert ws_client.digits(one[name]) in picture
+    for name in ("open", "high", "low"):
+        assert (ws_client.digits(one[name]) in picture) is (width >= 72)
     assert "…" not in picture
     assert ("15:30:45" in picture) is (width == 140)
 
@@ -333,6 +348,8 @@ def test_a_full_hub_says_when():
     assert refused(InvalidStatus(Response(502, "", Headers(), b"")))[1] is None
     with pytest.raises(CannotGoOn, match="HTTP 403"):
         refused(InvalidStatus(Response(403, "", Headers(), b"no")))
+    with pytest.raises(CannotGoOn, match="maybe it is the REST port"):
+        refused(InvalidStatus(Response(200, "", Headers(), b"active")))
 
 
 # The command line.
@@ -346,7 +363,18 @@ def test_arguments():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--seconds", "0"], ["--count", "-1"], ["--channel", "x"], ["--seconds", "x"]]
+    "arguments",
+    [
+        ["--seconds", "0"],
+        ["--count", "-1"],
+        ["--channel", "x"],
+        ["--seconds", "x"],
+        ["--url", "foo"],
+        ["--url", "http://127.0.0.1:8765"],
+        ["--url", "ws://"],
+        ["--url", "ws://127.0.0.1:99999"],
+        ["--url", "ws://[::1"],
+    ],
 )
 def test_bad_arguments(arguments, capsys):
     """A mistake on the command line ends with a word on it."""
@@ -508,7 +536,7 @@ async def test_nobody_there_is_waited_for():
         url = one.url
     code, out, news = await ran(Options(url, check=True, seconds=0.2))
     assert (code, out) == (1, ["no candles came"])
-    assert news[0].startswith("reconnecting: no connection")
+    assert news[0].startswith("reconnecting: cannot reach the hub: ")
 
 
 async def test_a_wrong_address_ends_the_client():

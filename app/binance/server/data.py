@@ -1,6 +1,6 @@
-"""What a Binance-shaped server needs to know about its market: one narrow Protocol.
+"""What a Binance-shaped server needs to know about its market: two narrow Protocols.
 
-The simulator implements it over a seeded or recorded market, the hub's mirror over what the hub
+The simulator implements them over a seeded or recorded market, the hub's mirror over what the hub
 holds. The REST side validates every parameter before it asks, so an implementation sees only listed
 symbols, known intervals, limits of 1 to 1000 and times within bounds, and it raises nothing.
 
@@ -18,14 +18,8 @@ from app.binance.wire import ListedSymbol
 from app.market.events import AggTrade, Kline, Trade
 
 
-class ExchangeData(Protocol):
-    """The market behind a server."""
-
-    def symbols(self) -> Mapping[str, ListedSymbol]:
-        """Return what `exchangeInfo` lists, by name, in the order to list it.
-
-        `wire.listed_symbol(info)` makes a row from a `SymbolInfo`.
-        """
+class MarketHistory(Protocol):
+    """What has happened on a market."""
 
     def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
         """Return trades from `from_id` on (or the first one held after it), else the newest."""
@@ -58,3 +52,13 @@ class ExchangeData(Protocol):
         """
 
     # Books and tickers become methods here, each beside the rows of `rest.py` that serve it.
+
+
+class ExchangeData(MarketHistory, Protocol):
+    """The market behind a server, and what is listed on it."""
+
+    def symbols(self) -> Mapping[str, ListedSymbol]:
+        """Return what `exchangeInfo` lists, by name, in the order to list it.
+
+        `wire.listed_symbol(info)` makes a row from a `SymbolInfo`.
+        """

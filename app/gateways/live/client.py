@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.errors import BadRequest, CandlewireError, NotSubscribed, TooManySubscriptions
-from app.gateways.broadcaster import Broadcaster, Follower, Peer, Wish
+from app.gateways.broadcaster import ANY_SYMBOL, Broadcaster, Follower, Peer, Wish
 from app.gateways.live.allowance import MessageAllowance
 from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA, CloseCode
 from app.gateways.live.requests import (
@@ -42,8 +42,7 @@ class Surroundings:
     broadcaster: Broadcaster
     registry: SymbolRegistry
     clock: Clock
-    requests: MessageAllowance
-    controls: MessageAllowance
+    messages_per_second: int
     max_subscriptions: int
     counts: LiveCounts
 
@@ -59,7 +58,8 @@ class LiveClient:
         self._admitted = admitted
         self._by_default = admitted.by_default
         self._around = surroundings
-        self._key = str(id(self))
+        self._requests = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
+        self._controls = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
         self._follower: Follower | None = None
 
     def session_opened(self, session: Peer) -> None:
@@ -74,7 +74,7 @@ class LiveClient:
         if isinstance(message, bytes):
             _close(session, UNSUPPORTED_DATA)
             return
-        if not self._around.requests.spend(self._key):
+        if not self._requests.spend():
             _close(session, TOO_MANY_REQUESTS)
             return
         self._around.counts.requests += 1
@@ -88,7 +88,7 @@ class LiveClient:
 
     def control_received(self, session: Peer, opcode: int) -> None:
         """Count pings and pongs: answering them costs as much as a request."""
-        if session.is_open and not self._around.controls.spend(self._key):
+        if session.is_open and not self._controls.spend():
             _close(session, TOO_MANY_REQUESTS)
 
     def session_writable(self, session: Peer, writable: bool) -> None:  # noqa: FBT001 - the socket's call
@@ -99,8 +99,6 @@ class LiveClient:
     def session_closed(self, session: Peer, code: int, reason: str) -> None:
         """Leave no trace."""
         self._around.counts.closed[code] += 1
-        self._around.requests.forget(self._key)
-        self._around.controls.forget(self._key)
         if self._follower is not None:
             self._around.broadcaster.leave(self._follower)
 
@@ -138,7 +136,7 @@ class LiveClient:
         else:
             leaving = {(request.channel, symbol) for symbol in request.symbols}
             for channel, symbol in sorted(leaving - held):
-                raise NotSubscribed(channel, symbol)
+                raise NotSubscribed(channel, symbol, all_symbols=(channel, ANY_SYMBOL) in held)
         self._stop_following(follower, leaving)
         return {"unsubscribed": _grouped(leaving)}
 

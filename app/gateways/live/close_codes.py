@@ -29,18 +29,20 @@ TRY_LATER = CloseCode(1013, "too many", "the hub has too many connections", come
 TOO_SLOW = CloseCode(
     4008,
     "too slow",
-    "the client read slower than the data came; what it missed is named by the"
-    " epoch and sequence of the last thing it got",
+    "the client read slower than the data came, and misses what came after its last message",
     come_back=True,
 )
 TOO_MANY_REQUESTS = CloseCode(
     4009, "limits", "more requests than allowed; slow down before coming back", come_back=False
 )
 
+CUT = CloseCode(1006, "cut", "no code came: the network, or either side, broke off", come_back=True)
+
 CLOSE_CODES = (
     NORMAL,
     PROTOCOL_ERROR,
     UNSUPPORTED_DATA,
+    CUT,
     INVALID_TEXT,
     TOO_LARGE,
     INTERNAL_ERROR,
@@ -49,5 +51,4 @@ CLOSE_CODES = (
     TOO_SLOW,
     TOO_MANY_REQUESTS,
 )
-"""Every code that the hub closes with, in order. A connection cut without a code counts as 1006,
-which is an accident of the network: come back."""
+"""Every way in which a connection of the hub ends, in order of the codes; 1006 is never sent."""

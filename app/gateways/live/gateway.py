@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 
 from app.gateways.broadcaster import Broadcaster
-from app.gateways.live.allowance import MessageAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES, RESTARTING, TOO_MANY_REQUESTS, TOO_SLOW
 from app.gateways.live.config import LiveConfig
-from app.gateways.live.origins import is_loopback
 from app.gateways.live.upgrade import Doorkeeper
+from app.gateways.origins import is_loopback
 from app.ports import Clock, SymbolRegistry
 from app.sockets.listener import Accepted, Listener, Refused, SessionLimits, Upgrade
 
@@ -34,7 +34,6 @@ class LiveGateway:
         clock: Clock,
     ) -> None:
         self.counts = LiveCounts()
-        self.refused: dict[int, int] = {}
         self._config = config
         self._broadcaster = broadcaster
         self._registry = registry
@@ -43,8 +42,7 @@ class LiveGateway:
             broadcaster=broadcaster,
             registry=registry,
             clock=clock,
-            requests=MessageAllowance(config.messages_per_second, clock),
-            controls=MessageAllowance(config.messages_per_second, clock),
+            messages_per_second=config.messages_per_second,
             max_subscriptions=config.max_subscriptions,
             counts=self.counts,
         )
@@ -82,36 +80,52 @@ class LiveGateway:
         """Admit a client or refuse it; also for the same protocol on another port."""
         admitted = self._doorkeeper.decide(upgrade)
         if isinstance(admitted, Refused):
-            self.refused[admitted.status] = self.refused.get(admitted.status, 0) + 1
             return admitted
         client = LiveClient(admitted, self._surroundings)
         return Accepted(client, subprotocol=admitted.subprotocol)
 
     def counters(self) -> Mapping[str, object]:
-        """Return what `/status` shows of this gateway; `closed` by code, codes of others summed."""
+        """Return what `/status` shows of this gateway; `closed` by code, codes of others summed.
+
+        `failures` are faults of ours that ended a session, `dropped` connections over a limit that
+        were not even answered.
+        """
         closed = self.counts.closed
-        known = {entry.code: closed[entry.code] for entry in CLOSE_CODES if closed[entry.code]}
+        known = Counter({one.code: closed[one.code] for one in CLOSE_CODES if closed[one.code]})
         return {
             "clients": self._listener.open,
+            "handshakes": self._listener.handshakes,
             "opened": self._listener.opened,
-            "refused": self._listener.refused,
-            "refused_by_status": dict(self.refused),
+            "refused": self._listener.refused.total(),
+            "refused_by_status": _by_code(self._listener.refused),
+            "dropped": self._listener.dropped,
+            "failures": self._listener.failures,
+            "missed_pongs": self._listener.missed_pongs,
             "requests": self.counts.requests,
             "request_errors": self.counts.errors,
-            "closed": {str(code): count for code, count in known.items()},
-            "closed_otherwise": closed.total() - sum(known.values()),
+            "closed": _by_code(known),
+            "closed_otherwise": closed.total() - known.total(),
             "closed_slow": closed[TOO_SLOW.code],
             "closed_limits": closed[TOO_MANY_REQUESTS.code],
             **self._broadcaster.counters(),
         }
 
     def _make_doorkeeper(self, *, on_loopback: bool) -> Doorkeeper:
-        return Doorkeeper(self._registry, self._config.allowed_origins, on_loopback=on_loopback)
+        return Doorkeeper(
+            registry=self._registry,
+            allowed_origins=self._config.allowed_origins,
+            on_loopback=on_loopback,
+            max_subscriptions=self._config.max_subscriptions,
+        )
 
     async def _sweep(self) -> None:
         while True:
             await self._clock.sleep(_SWEEP_S)
             self._broadcaster.close_stalled()
+
+
+def _by_code(counts: Counter[int]) -> dict[str, int]:
+    return {str(code): count for code, count in sorted(counts.items())}
 
 
 def _session_limits(config: LiveConfig) -> SessionLimits:

@@ -11,9 +11,8 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from app.errors import BadRequest, CandlewireError, SymbolsNotLoaded
+from app.errors import BadRequest, CandlewireError, SymbolsNotLoaded, TooManySubscriptions
 from app.gateways.broadcaster import ANY_SYMBOL, Wish
-from app.gateways.live.origins import origin_allowed
 from app.gateways.live.requests import (
     HISTORY_FIELDS,
     check_interval,
@@ -22,6 +21,7 @@ from app.gateways.live.requests import (
     refuse_history,
 )
 from app.gateways.live.wanted import check_symbols
+from app.gateways.origins import origin_allowed
 from app.ports import CANDLES, SymbolRegistry
 from app.sockets.listener import Refused, Upgrade
 
@@ -49,21 +49,15 @@ class Doorkeeper:
     registry: SymbolRegistry
     allowed_origins: tuple[str, ...]
     on_loopback: bool
+    max_subscriptions: int
 
     def decide(self, upgrade: Upgrade) -> Admitted | Refused:
         """Admit the client or say why not; the path comes first, then origin, format and query."""
         if upgrade.path not in ("/", "/live"):
             return _refused(HTTPStatus.NOT_FOUND, _where_to_go(upgrade.path))
         origin = upgrade.headers.get("Origin")
-        if not origin_allowed(
-            origin,
-            upgrade.headers.get("Host"),
-            on_loopback=self.on_loopback,
-            allowed=self.allowed_origins,
-        ):
-            text = (
-                f"pages of origin {str(origin)[:100]!r} may not connect; ALLOWED_ORIGINS names more"
-            )
+        if origin is not None and not self._page_allowed(origin, upgrade.headers.get("Host", "")):
+            text = f"pages of origin {origin[:100]!r} may not connect; ALLOWED_ORIGINS names more"
             return _refused(HTTPStatus.FORBIDDEN, text)
         offered = upgrade.subprotocols
         if offered and SUBPROTOCOL not in offered:
@@ -79,6 +73,16 @@ class Doorkeeper:
             wishes=DEFAULT_WISHES if wishes is None else wishes,
             by_default=wishes is None,
             subprotocol=SUBPROTOCOL if offered else None,
+        )
+
+    def _page_allowed(self, origin: str, host: str) -> bool:
+        """Tell whether a browser's page may connect. The hub's own come from another port."""
+        return origin_allowed(
+            origin,
+            host,
+            on_loopback=self.on_loopback,
+            allowed=self.allowed_origins,
+            any_port=True,
         )
 
     def _wishes(self, query: str) -> tuple[Wish, ...] | None:
@@ -102,7 +106,12 @@ class Doorkeeper:
         named = fields.get("symbols", [ANY_SYMBOL])
         symbols = read_symbols(named) if named else ()
         check_symbols(symbols, self.registry)
-        return tuple((channel, symbol) for channel in dict.fromkeys(channels) for symbol in symbols)
+        wishes = tuple(
+            (channel, symbol) for channel in dict.fromkeys(channels) for symbol in symbols
+        )
+        if len(wishes) > self.max_subscriptions:
+            raise TooManySubscriptions(len(wishes), self.max_subscriptions)
+        return wishes
 
 
 def _where_to_go(path: str) -> str:

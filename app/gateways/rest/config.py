@@ -18,7 +18,8 @@ class RestConfig:
     reach the hub; `allowed_origins` are web pages (`https://dash.example`) that may call it from a
     browser. `*` in either means any. Only the addresses and networks in `trusted_proxies` are
     believed when they say whom they forward for. `machine_name` is this machine's own name;
-    `None` means: ask the machine.
+    `None` means: ask the machine. `max_connections` and `max_connections_per_ip` are those open at
+    once; 0 means any number.
     """
 
     host: str = "127.0.0.1"
@@ -32,6 +33,8 @@ class RestConfig:
     title: str = "Candlewire"
     version: str = "0.1.0"
     source: str = ""
+    max_connections: int = 1_000
+    max_connections_per_ip: int = 100
     max_body_bytes: int = 65_536
     max_head_bytes: int = 65_536
     receive_timeout_s: float = 10.0

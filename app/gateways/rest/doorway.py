@@ -64,12 +64,10 @@ class Doorway:
         return [(b"x-content-type-options", b"nosniff"), *self._limits.headers(scope["state"])]
 
     def _cors(self, headers: Headers) -> list[tuple[bytes, bytes]]:
-        """Return the headers that let a listed page read the answer. Others get none."""
-        if not self._rules.allowed_origins:
-            return []
+        """Return the headers that let a page read the answer, if it may; a foreign one may not."""
         vary = (b"vary", b"Origin")
         origin = headers.get("origin", "")
-        if not self._rules.listed_origin(origin):
+        if not self._rules.origin_allowed(origin, headers.get("host", "")):
             return [vary]
         return [
             vary,
@@ -79,7 +77,8 @@ class Doorway:
 
     async def _preflight(self, answer: _Answer) -> None:
         if len(answer.cors) < 2:
-            await _send(403, "OriginNotAllowed", "ALLOWED_ORIGINS names the pages that may", answer)
+            detail = "pages of this Origin may not call; ALLOWED_ORIGINS names those that may"
+            await _send(403, "OriginNotAllowed", detail, answer)
             return
         headers = [
             (b"access-control-allow-methods", b"GET, POST, DELETE"),

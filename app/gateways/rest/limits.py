@@ -7,7 +7,6 @@ clean-up of its memory, and put `Retry-After` on answers that succeeded.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import math
 from collections import OrderedDict, deque
@@ -27,6 +26,7 @@ from typing_extensions import override
 from app.errors import InvalidSetting
 from app.gateways.rest.answers import error_answer
 from app.ports import Clock
+from app.sockets.addresses import counting_key
 
 Endpoint = Callable[..., Awaitable[Response]]
 
@@ -39,7 +39,7 @@ _SETTING = "RATE_LIMITS"
 _DEFAULT_SETTING = "RATE_LIMIT"
 _SCHEME = "candlewire-windows"
 _EMPTY_FILE = Path(__file__).with_name("static") / "slowapi.env"
-_EXPECTED = "such as 10/second or 10/second;100/minute, at most 100000 calls, or 0 for no limit"
+_EXPECTED = "limits such as 10/second or 10/second;100/minute, at most 100000 calls, 0 for none"
 
 
 class WindowStorage(Storage, MovingWindowSupport):
@@ -143,13 +143,13 @@ class RouteLimits:
         clock: Clock,
     ) -> None:
         known = sorted(names)
-        for name in limits:
+        for name, limit in limits.items():
             if name not in known:
-                raise InvalidSetting(_key(name), limits[name], f"one of {known}")
-        usual = check_limit(_DEFAULT_SETTING, default)
-        self._texts = {
-            name: check_limit(_key(name), limits[name]) if name in limits else usual
-            for name in known
+                expected = f"a route among {', '.join(known)}"
+                raise InvalidSetting(_SETTING, f"{name}={limit}", expected)
+        usual = _read_limit(_DEFAULT_SETTING, default, default)
+        self._texts = dict.fromkeys(known, usual) | {
+            name: _read_limit(_SETTING, f"{name}={limit}", limit) for name, limit in limits.items()
         }
         self._clock = clock
         self._limiter = _OwnLimiter(
@@ -219,35 +219,19 @@ class _OwnLimiter(Limiter):
 
 
 def address_of(request: Request) -> str:
-    """Return the address a call is counted under: an IPv6 caller's is its /64 network.
-
-    A household or a server has a whole /64 to itself, so single addresses would limit nobody.
-    """
-    text = get_remote_address(request)[:64]
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return text
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, 64), strict=False))
+    """Return what a call is counted under: the caller's address or network, never a long text."""
+    return counting_key(get_remote_address(request)[:64])
 
 
-def _key(name: str) -> str:
-    return f"{_SETTING}: {name}"
-
-
-def check_limit(key: str, text: str) -> str | None:
-    """Return the limit as SlowAPI reads it, `None` for no limit; raise `InvalidSetting`."""
-    wanted = text.strip()
+def _read_limit(setting: str, value: str, limit: str) -> str | None:
+    """Return `limit` as SlowAPI reads it, `None` for none; raise `InvalidSetting` with `value`."""
+    wanted = limit.strip()
     if wanted == _OFF:
         return None
     try:
         items = parse_many(wanted)
     except ValueError:
-        raise InvalidSetting(key, text, _EXPECTED) from None
+        raise InvalidSetting(setting, value, _EXPECTED) from None
     if any(not 0 < item.amount <= MAX_AMOUNT for item in items):
-        raise InvalidSetting(key, text, _EXPECTED)
+        raise InvalidSetting(setting, value, _EXPECTED)
     return wanted

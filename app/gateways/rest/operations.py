@@ -107,7 +107,10 @@ OPERATIONS = (
         path="/tick/{symbol}",
         tag=MARKET,
         summary="The last trade",
-        text="The newest trade of a followed symbol. 404 before the first one.",
+        text=(
+            "The newest trade of a followed symbol; where the source has aggregate trades alone, "
+            "the newest of those, with the ids of its first and last trade. 404 before the first."
+        ),
         example=(
             '{"symbol":"BTCUSDT","price":53250.50,"qty":0.05234,'
             '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"id":4061234567}'

@@ -70,7 +70,13 @@ class TickAnswer(BaseModel):
     qty: Number = Field(description="In the base currency")
     timestamp: str = Field(description="`time` in DISPLAY_TIMEZONE, cut to the second")
     time: int = Field(description="When it was matched, in ms since 1970 UTC")
-    id: int = Field(description="The exchange's trade id")
+    id: int = Field(description="The exchange's id of the trade, or of the aggregate trade")
+    first_trade_id: int | None = Field(
+        default=None, description="Only where the source has aggregate trades alone"
+    )
+    last_trade_id: int | None = Field(
+        default=None, description="Only where the source has aggregate trades alone"
+    )
 
 
 class OhlcAnswer(BaseModel):

@@ -17,9 +17,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from app.errors import PortInUse
 from app.gateways.rest.answers import error_body
 from app.gateways.rest.config import RestConfig
+from app.gateways.rest.seats import Seats
 
 _BACKLOG = 1_024
 _KEEP_ALIVE_S = 5
+_TURNED_AWAY = 256  # connections over a limit that are told so, at once
 _TOO_LARGE = "Request Header Fields Too Large"
 
 
@@ -155,11 +157,13 @@ class _OwnedServer(uvicorn.Server):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's HTTP parser with bounds on the head of a request, which it has none of.
+    """uvicorn's HTTP parser with bounds on connections and on the head of a request.
 
-    What is malformed or too large is answered in the shape that all errors have.
+    What is malformed, too large or one too many is answered in the shape that all errors have.
     """
 
+    seats = Seats(0, 0)
+    retry_after_s = 2
     max_head_bytes = 65_536
     head_timeout_s = 10.0
 
@@ -172,14 +176,30 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
+    _seated: str | None = None
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_head()
+        address = self.client[0] if self.client else ""
+        if self.seats.take(address):
+            self._seated = address
+            self._expect_head()
+        elif len(self.connections) - self.seats.taken > _TURNED_AWAY:
+            transport.abort()
+        else:
+            self._refuse(
+                503,
+                "Too Many Connections",
+                f"there are too many connections; try again in {self.retry_after_s} s",
+                more=f"retry-after: {self.retry_after_s}\r\n",
+            )
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._seated is not None:
+            self.seats.give_back(self._seated)
+            self._seated = None
         self._disarm()
         super().connection_lost(exc)
 
@@ -227,7 +247,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _refuse(self, status: int, phrase: str, detail: str) -> None:
+    def _refuse(self, status: int, phrase: str, detail: str, *, more: str = "") -> None:
         """Answer and close. An answer that is under way on the connection must not be mixed up."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is not None and not cycle.response_complete:
@@ -236,7 +256,7 @@ class BoundedHttp(HttpToolsProtocol):
         body = error_body(phrase.replace(" ", ""), detail)
         head = (
             f"HTTP/1.1 {status} {phrase}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            f"content-length: {len(body)}\r\n{more}connection: close\r\n\r\n"
         )
         self._refused = True
         self._in_head = False
@@ -259,6 +279,12 @@ class BoundedHttp(HttpToolsProtocol):
 def _protocol(config: RestConfig) -> type[asyncio.Protocol]:
     """Return a protocol class with the bounds of `config`: uvicorn makes the objects."""
     bounds = {
+        "seats": Seats(
+            config.max_connections,
+            config.max_connections_per_ip,
+            trusted_proxies=config.trusted_proxies,
+        ),
+        "retry_after_s": config.retry_after_s,
         "max_head_bytes": config.max_head_bytes,
         "head_timeout_s": config.receive_timeout_s,
     }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from app.gateways.broadcaster import Broadcaster
-from app.gateways.live.allowance import MessageAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA
 from app.gateways.live.upgrade import DEFAULT_WISHES, Admitted
@@ -41,15 +41,14 @@ class Talk:
             clock=self.clock,
         )
         self.broadcaster.start()
-        self.requests = MessageAllowance(per_second, self.clock)
+        self.registry = FakeRegistry(HELD, [*HELD, "BNBUSDT"])
         self.client = LiveClient(
             Admitted(tuple(wishes), by_default, None),
             Surroundings(
                 broadcaster=self.broadcaster,
-                registry=FakeRegistry(HELD, [*HELD, "BNBUSDT"]),
+                registry=self.registry,
                 clock=self.clock,
-                requests=self.requests,
-                controls=MessageAllowance(per_second, self.clock),
+                messages_per_second=per_second,
                 max_subscriptions=subscriptions,
                 counts=self.counts,
             ),
@@ -168,6 +167,32 @@ def test_leaving_one_symbol():
     assert talk.heard() == [(CANDLES, "ETHUSDT")]
 
 
+def test_one_symbol_cannot_leave_all_of_them():
+    """Following all symbols is one subscription: the error says what to do, and nothing changes."""
+    talk = Talk()
+    request = '{"op":"unsubscribe","channel":"candles","symbols":["BTCUSDT"]}'
+    talk.client.message_received(talk.peer, request)
+    error = talk.peer.messages[-1]["error"]
+    assert error["code"] == "NotSubscribed"
+    assert "all symbols of candles" in error["message"]
+    assert talk.heard() == ALL_CANDLES
+    assert talk.say("list")["default"] is True
+
+
+def test_a_symbol_that_is_removed_and_added_again_goes_on():
+    """A subscription by name outlives the symbol's absence, during which nobody else may ask."""
+    talk = Talk()
+    talk.say("subscribe", channel="candles", symbols=["BTCUSDT"])
+    asyncio.run(talk.registry.remove("BTCUSDT"))
+    assert talk.say("list")["subscriptions"][0]["symbols"] == ["BTCUSDT"]
+    assert talk.say("subscribe", channel="trades", symbols=["BTCUSDT"]) == "SymbolNotActive"
+    asyncio.run(talk.registry.add("BTCUSDT"))
+    assert talk.heard() == [(CANDLES, "BTCUSDT")]
+    asyncio.run(talk.registry.remove("BTCUSDT"))
+    talk.say("unsubscribe", channel="candles", symbols=["BTCUSDT"])
+    assert talk.heard() == []
+
+
 def test_leaving_another_channel_keeps_the_default():
     """Leaving what the default does not hold changes nothing about it."""
     talk = Talk()
@@ -265,7 +290,6 @@ def test_a_closed_client_leaves_no_trace():
     talk.say("ping")
     talk.client.session_closed(talk.peer, 1000, "")
     assert talk.counts.closed == {1000: 1}
-    assert talk.requests.clients == 0
     assert talk.broadcaster.counters()["followers"] == 0
     talk.bus.publish(CANDLES, a_candle())
     assert len(talk.peer.messages) == 1

@@ -216,7 +216,7 @@ async def test_refused_before_the_upgrade(target, options, status):
         response = await refusal(hub.connect(target, **options))
         assert response.status_code == status
         assert response.body
-        assert hub.gateway.counters()["refused_by_status"] == {status: 1}
+        assert hub.gateway.counters()["refused_by_status"] == {str(status): 1}
 
 
 async def test_a_page_of_this_machine_comes_in():

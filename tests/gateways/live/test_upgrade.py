@@ -16,7 +16,9 @@ DEFAULT = (("candles", "*"),)
 
 def decide(path="/", query="", registry=REGISTRY, subprotocols=(), **headers):
     """Ask about an upgrade request."""
-    doorkeeper = Doorkeeper(registry, ("https://charts.example",), on_loopback=False)
+    doorkeeper = Doorkeeper(
+        registry, ("https://charts.example",), on_loopback=False, max_subscriptions=3
+    )
     headers.setdefault("Host", "hub.example:8765")
     return doorkeeper.decide(
         Upgrade(
@@ -86,6 +88,7 @@ def test_an_interval_alone_leaves_the_default():
         ("last=60", b"NotSupported"),
         ("symbol=BTCUSDT", b"unknown parameter 'symbol'"),
         ("symbols=" + "A" * 10_000, b"InvalidSymbol"),
+        ("symbols=BTCUSDT,ETHUSDT&channels=candles,trades", b"TooManySubscriptions"),
     ],
 )
 def test_a_url_that_cannot_be_met_is_refused(query, words):
@@ -125,6 +128,15 @@ def test_foreign_origins(origin):
 def test_known_origins(origin):
     """Pages from the hub's own host and from listed origins are let in."""
     assert isinstance(decide(Origin=origin), Admitted)
+
+
+def test_a_star_lets_every_page_in():
+    """`ALLOWED_ORIGINS=*` means any page, here as in the REST service."""
+    doorkeeper = Doorkeeper(REGISTRY, ("*",), on_loopback=False, max_subscriptions=3)
+    upgrade = Upgrade(
+        path="/", query="", headers={"Origin": "https://evil.example"}, remote_ip="192.0.2.1"
+    )
+    assert isinstance(doorkeeper.decide(upgrade), Admitted)
 
 
 @pytest.mark.parametrize(

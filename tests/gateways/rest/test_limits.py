@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from app.errors import InvalidSetting
 from app.gateways.rest.config import RestConfig
-from app.gateways.rest.limits import RouteLimits, WindowStorage, address_of, check_limit
+from app.gateways.rest.limits import RouteLimits, WindowStorage, address_of
 from tests.gateways.rest.fakes import Hub, LedClock
 
 
@@ -80,44 +80,41 @@ def test_fixed_windows_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit"),
+    ("text", "told"),
     [
-        ("10/second", "10/second"),
-        (" 5 per 2 minutes ", "5 per 2 minutes"),
-        ("10/second;100/minute", "10/second;100/minute"),
+        ("10/second", "10 per 1 second"),
+        (" 5 per 2 minutes ", "5 per 2 minute"),
+        ("10/second;100/minute", "10 per 1 second and 100 per 1 minute"),
         ("0", None),
     ],
 )
-def test_limits_are_read(text: str, limit: str | None) -> None:
-    """A limit is a count per time, several of them, or 0 for none."""
-    assert check_limit("tick", text) == limit
+def test_limits_are_read(text: str, told: str | None) -> None:
+    """A limit is a count per time, several of them, or 0 for none; of one route, or the usual."""
+    clock = LedClock()
+    limits = RouteLimits(["tick", "ohlc"], default="7/day", limits={"tick": text}, clock=clock)
+    assert (limits.text("tick"), limits.text("ohlc")) == (told, "7 per 1 day")
+    assert RouteLimits(["tick"], default=text, limits={}, clock=clock).text("tick") == told
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "10", "ten/second", "-1/second", "10/fortnight", "0/second", "100001/day", "1/sec;"],
 )
-def test_a_wrong_limit_is_named(text: str) -> None:
-    """A limit that cannot be read stops the start; SlowAPI alone would run without any."""
-    with pytest.raises(InvalidSetting) as caught:
-        check_limit("tick", text)
-    assert (caught.value.key, caught.value.value) == ("tick", text)
-
-
-def test_a_wrong_limit_names_its_setting() -> None:
-    """The setting to correct is that of the route, or the one for all others."""
-    with pytest.raises(InvalidSetting, match="often") as one:
-        RouteLimits(["tick"], default="0", limits={"tick": "often"}, clock=LedClock())
-    with pytest.raises(InvalidSetting, match="often") as usual:
-        RouteLimits(["tick"], default="often", limits={}, clock=LedClock())
-    assert (one.value.key, usual.value.key) == ("RATE_LIMITS: tick", "RATE_LIMIT")
+def test_a_wrong_limit_stops_the_start(text: str) -> None:
+    """The line names the setting to correct, as it was written; SlowAPI alone would go on."""
+    with pytest.raises(InvalidSetting) as one:
+        RouteLimits(["tick"], default="0", limits={"tick": text}, clock=LedClock())
+    with pytest.raises(InvalidSetting) as usual:
+        RouteLimits(["tick"], default=text, limits={}, clock=LedClock())
+    assert (one.value.key, one.value.value) == ("RATE_LIMITS", f"tick={text}")
+    assert (usual.value.key, usual.value.value) == ("RATE_LIMIT", text)
 
 
 def test_a_limit_for_no_route_is_named() -> None:
-    """A name that no route has is a mistake, not a limit for nothing."""
+    """A name that no route has is a mistake, not a limit for nothing; the routes are listed."""
     with pytest.raises(InvalidSetting) as caught:
-        RouteLimits(["tick"], default="0", limits={"tock": "1/second"}, clock=LedClock())
-    assert "tock" in str(caught.value)
+        RouteLimits(["tick", "ohlc"], default="0", limits={"tock": "1/s"}, clock=LedClock())
+    assert str(caught.value) == "RATE_LIMITS=tock=1/s: expected a route among ohlc, tick"
 
 
 def test_limits_are_told_in_words() -> None:

@@ -337,3 +337,28 @@ async def test_a_refusal_never_gets_into_another_answer() -> None:
         writer.write(b"nonsense\r\n\r\n")
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_connections_over_the_bound_are_told_so() -> None:
+    """One too many is answered at once, in the usual shape, and comes in when another has left."""
+    config = replace(FREE, max_connections_per_ip=2)
+    async with serving(config) as server:
+        idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
+        status, head, body = await ask(server.port, get("/symbols"))
+        assert (status, msgspec.json.decode(body)["error"]) == (503, "TooManyConnections")
+        assert b"\r\nretry-after: 2\r\n" in head
+        for _, writer in idle:
+            writer.close()
+            await writer.wait_closed()
+        assert (await ask(server.port, get("/symbols")))[0] == 200
+
+
+async def test_a_crowd_over_the_bound_is_dropped_unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only so many are told that there is no room; the others cost nothing."""
+    monkeypatch.setattr("app.gateways.rest.server._TURNED_AWAY", 1)
+    async with serving(replace(FREE, max_connections=1)) as server:
+        writers = [(await asyncio.open_connection("127.0.0.1", server.port))[1] for _ in range(2)]
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        assert await reader.read() == b""
+        for one in (*writers, writer):
+            one.close()
