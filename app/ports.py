@@ -67,10 +67,6 @@ class StreamConnection(Protocol):
     """An open connection to the exchange, with what it has counted so far."""
 
     @property
-    def frames(self) -> int:
-        """Frames received."""
-
-    @property
     def bad_frames(self) -> int:
         """Frames that were not what the protocol says, each skipped."""
 

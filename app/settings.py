@@ -56,7 +56,6 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
         case_sensitive=False,
         str_strip_whitespace=True,
-        coerce_numbers_to_str=True,  # YAML reads `replay_speed: 20` as a number
     )
 
     # Addresses
@@ -279,7 +278,12 @@ def _yaml_values(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise InvalidSetting(str(path), _short(values), "lines of `key: value`")
-    return {str(key).lower(): value for key, value in values.items() if value is not None}
+    return {str(key).lower(): _as_text(value) for key, value in values.items() if value is not None}
+
+
+def _as_text(value: object) -> object:
+    """Return a single YAML value as the text that the environment would hold: `yes` is no port."""
+    return value if isinstance(value, list | dict) else str(value)
 
 
 def _text_of(path: Path) -> str | None:

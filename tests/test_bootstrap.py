@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from app.bootstrap import Hub
 from app.clock import SystemClock
 from app.errors import PortInUse
 from app.feed.plan import plan_source
+from app.feed.state import KeptState
 from app.settings import Settings
 from tests.end_to_end.running_hub import exact, rest_url, running_hub, stream_url
 
@@ -60,6 +63,34 @@ async def test_each_start_has_a_larger_epoch(tmp_path: Path):
         async with running_hub(tmp_path, symbols="BTCUSDT") as hub:
             epochs.append(hub.bus.epoch)
     assert epochs[0] < epochs[1]
+
+
+async def test_a_full_disk_refuses_changes_and_says_so(tmp_path: Path):
+    """What cannot be kept is answered 503 with the reason, and the wanted set stays as it was."""
+    state = KeptState(tmp_path / "simulated")
+    state.want(["BTCUSDT"], now_us=1)
+    state.close()
+    with closing(sqlite3.connect(state.path)) as database:
+        for change in ("INSERT", "DELETE"):
+            database.execute(
+                f"CREATE TRIGGER on_{change} BEFORE {change} ON wanted "
+                "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+            )
+    async with (
+        running_hub(tmp_path) as hub,
+        httpx.AsyncClient(base_url=rest_url(hub, "")) as rest,
+        asyncio.timeout(15),
+    ):
+        while (answer := await rest.post("/add_symbol", json={"symbol": "ETHUSDT"})).json()[
+            "error"
+        ] == "SymbolsNotLoaded":
+            await asyncio.sleep(0.05)
+        for refused in (answer, await rest.delete("/remove_symbol/BTCUSDT")):
+            assert refused.status_code == 503
+            assert refused.json()["error"] == "SymbolNotKept"
+            assert "disk full" in refused.json()["detail"]
+            assert str(tmp_path) not in refused.text
+        assert (await rest.get("/symbols")).json() == {"symbols": ["BTCUSDT"]}
 
 
 async def test_empty_seconds_can_be_skipped(tmp_path: Path):

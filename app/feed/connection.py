@@ -8,6 +8,7 @@ from collections.abc import Callable
 from app.binance.decode import Decoder
 from app.binance.wire import ControlReply
 from app.errors import BadFrame
+from app.market.events import Trade
 from app.ports import EventReceiver
 
 log = logging.getLogger(__name__)
@@ -28,11 +29,11 @@ class FeedConnection:
         received_us: Callable[[], int],
     ) -> None:
         self.name = name
-        self.frames = 0
         self.bad_frames = 0
         self.unknown_frames = 0
         self.refusals = 0
         self._receiver = receiver
+        self._deliver = receiver.event_received
         self._decode = decoder.decode
         self._received_us = received_us
         self._now_us = 0
@@ -48,7 +49,6 @@ class FeedConnection:
 
     def frame_received(self, frame: memoryview) -> None:
         """Take one whole data message; `frame` is valid during the call only."""
-        self.frames += 1
         try:
             event = self._decode(frame, self._now_us)
         except BadFrame as error:
@@ -56,12 +56,14 @@ class FeedConnection:
             if self.bad_frames == 1:  # the counter tells how many more
                 log.warning("bad frame connection=%s reason=%s", self.name, error.reason)
             return
-        if event is None:
+        if isinstance(event, Trade):  # nearly always
+            self._deliver(event)
+        elif event is None:
             self.unknown_frames += 1
         elif isinstance(event, ControlReply):
             self._control_reply(event)
         else:
-            self._receiver.event_received(event)
+            self._deliver(event)
 
     def connection_lost(self, reason: str) -> None:
         """Pass on that the socket has ended."""

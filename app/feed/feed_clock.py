@@ -65,12 +65,11 @@ class FeedClock:
             self._offset_us = None
         self._take(delay_us)
 
-    def set_exchange_time(self, exchange_us: int, *, asked_at_us: int, answered_at_us: int) -> None:
-        """Learn from a `GET /time`: the answer was made some time between the two local stamps.
+    def set_exchange_time(self, exchange_us: int, *, answered_at_us: int) -> None:
+        """Learn from a `GET /time` that came back at local stamp `answered_at_us`.
 
-        The later stamp is taken, so that the estimate errs late by the round trip at most.
+        It was made somewhat earlier, so that the estimate errs late, by the round trip at most.
         """
-        del asked_at_us
         offset_us = self._at_rate(answered_at_us) - exchange_us
         if self._offset_us is None or self._only_asked:
             self._only_asked = True

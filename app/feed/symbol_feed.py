@@ -89,8 +89,7 @@ class SymbolFeed:
         self.crashes = 0
         self.ahead = 0
         self.foreign = 0
-        self.last_event_us: int | None = None
-        self.last_received_us: int | None = None
+        self._last: ExchangeEvent | None = None
         self.last_candle_us: int | None = None
         self._exchange = exchange
         self._bus = bus
@@ -191,10 +190,29 @@ class SymbolFeed:
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event; a bug in what follows ends this connection and reaches the supervisor."""
         try:
-            if isinstance(event, Trade):
-                self._take_trade(event)
-            else:
+            if not isinstance(event, Trade):
                 self._take_rare(event)
+                return
+            if event.symbol != self.symbol:
+                self.foreign += 1
+                return
+            feed_clock = self._feed_clock
+            if event.received_us - event.event_us < feed_clock.floor_us:
+                feed_clock.observe(event.event_us, event.received_us)
+            if event.time_us > feed_clock.trusted_until_us and self._is_ahead(event):
+                self._doubt(event)
+                return
+            if self._doubted:
+                self._settle_doubts()
+            self._last = event
+            if not self._has_data:
+                self._first_data(event)
+            candles = self.aggregator.add(event)
+            if candles is None:
+                return
+            self._bus.publish(TRADES, event)
+            if candles:
+                self._publish(candles)
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self._fail(error)
 
@@ -214,21 +232,6 @@ class SymbolFeed:
             self._lost_reason = reason
             self._lost.set()
 
-    def _take_trade(self, trade: Trade) -> None:
-        if trade.symbol != self.symbol:
-            self.foreign += 1
-            return
-        feed_clock = self._feed_clock
-        received_us = trade.received_us
-        if received_us - trade.event_us < feed_clock.floor_us:
-            feed_clock.observe(trade.event_us, received_us)
-        if trade.time_us > feed_clock.trusted_until_us and feed_clock.is_ahead(trade.time_us):
-            self._doubt(trade)
-            return
-        if self._doubted:
-            self._settle_doubts()
-        self._accept_trade(trade)
-
     def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
@@ -244,7 +247,17 @@ class SymbolFeed:
             return
         if self._doubted:
             self._settle_doubts()
-        self._accept_rare(event)
+        self._last = event
+        if not self._has_data:
+            self._first_data(event)
+        if isinstance(event, Kline):
+            self._last_data_s = self._clock.monotonic()
+            self._publish(self.aggregator.add_kline(event))
+        elif isinstance(event, AggTrade):
+            candles = self.aggregator.add_aggregate(event)
+            if candles is not None:
+                self._bus.publish(TRADES, event)
+                self._publish(candles)
 
     def _is_ahead(self, event: Trade | AggTrade | Kline) -> bool:
         """Whether an event lies so far in the future that it would push out the seconds of now."""
@@ -268,39 +281,8 @@ class SymbolFeed:
         for event in doubted:
             if self._is_ahead(event):
                 self.ahead += 1
-            elif isinstance(event, Trade):
-                self._accept_trade(event)
             else:
-                self._accept_rare(event)
-
-    def _accept_trade(self, trade: Trade) -> None:
-        self.last_event_us = trade.event_us
-        self.last_received_us = trade.received_us
-        if not self._has_data:
-            self._first_data(trade)
-        aggregator = self.aggregator
-        duplicates = aggregator.duplicates
-        candles = aggregator.add(trade)
-        if aggregator.duplicates == duplicates:
-            self._bus.publish(TRADES, trade)
-        if candles:
-            self._publish(candles)
-
-    def _accept_rare(self, event: AggTrade | Kline | BookTicker) -> None:
-        self.last_event_us = event.event_us or self.last_event_us
-        self.last_received_us = event.received_us
-        if not self._has_data:
-            self._first_data(event)
-        aggregator = self.aggregator
-        if isinstance(event, Kline):
-            self._last_data_s = self._clock.monotonic()
-            self._publish(aggregator.add_kline(event))
-        elif isinstance(event, AggTrade):
-            duplicates = aggregator.duplicates
-            candles = aggregator.add_aggregate(event)
-            if aggregator.duplicates == duplicates:
-                self._bus.publish(TRADES, event)
-            self._publish(candles)
+                self.event_received(event)
 
     def _first_data(self, event: ExchangeEvent) -> None:
         self._has_data = True
@@ -354,6 +336,11 @@ class SymbolFeed:
 
     # -- what it has seen --------------------------------------------------------------------
 
+    @property
+    def heard(self) -> bool:
+        """Whether anything of the symbol has ever come."""
+        return self._last is not None
+
     def status(self) -> SymbolStatus:
         """Return what `/status` shows of it."""
         aggregator = self.aggregator
@@ -386,7 +373,7 @@ class SymbolFeed:
             open_holes=len(holes),
             missing_ids=sum(hole.last_id - hole.first_id + 1 for hole in holes),
             last_trade_id=last_trade_id,
-            last_event_us=self.last_event_us,
-            last_received_us=self.last_received_us,
+            last_event_us=None if self._last is None else self._last.event_us,
+            last_received_us=None if self._last is None else self._last.received_us,
             last_candle_us=self.last_candle_us,
         )

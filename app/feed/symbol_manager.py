@@ -183,7 +183,6 @@ class SymbolManager:
         """Ask the exchange's clock until it is known, so that a bad first event cannot set it."""
         backoff = Backoff(self._random)
         while self._feed_clock.exchange_us() is None:
-            asked_at_us = self._feed_clock.stamp_us()
             try:
                 exchange_us = await self._exchange.server_time_us()
             except FeedError:
@@ -191,7 +190,7 @@ class SymbolManager:
                 await self._clock.sleep(backoff.next_wait_s())  # events tell it as well
             else:
                 self._feed_clock.set_exchange_time(
-                    exchange_us, asked_at_us=asked_at_us, answered_at_us=self._feed_clock.stamp_us()
+                    exchange_us, answered_at_us=self._feed_clock.stamp_us()
                 )
         self._time_asked.set()
 
@@ -281,6 +280,6 @@ class SymbolManager:
             yield f"the list of symbols is not known yet: {self.list_problem or 'being asked'}"
         for symbol in sorted(self._feeds):
             feed = self._feeds[symbol]
-            if feed.last_received_us is None and feed.state not in HALTED:
+            if not feed.heard and feed.state not in HALTED:
                 reason = f": {feed.reason}" if feed.reason else ""
                 yield f"{symbol}: no data yet ({feed.state}{reason})"

@@ -35,8 +35,9 @@ class CandleAggregator:
     """The 1-second candles of one symbol.
 
     Each method that takes something returns the candles to publish now, oldest first; mostly none.
-    Seconds more than `keep_seconds` older than the newest are forgotten: a trade for one of them is
-    counted in `too_late` and changes nothing. `carry_empty` false leaves empty seconds out.
+    Seconds more than `keep_seconds`, and at most a sixteenth more, older than the newest are
+    forgotten: a trade for one of them is counted in `too_late` and changes nothing. `carry_empty`
+    false leaves empty seconds out.
     """
 
     INTERVAL = "1s"
@@ -49,6 +50,7 @@ class CandleAggregator:
         self.ledger = TradeLedger()
         self._carry_empty = carry_empty
         self._keep_us = keep_seconds * SECOND_US
+        self._tidy_us = keep_seconds // 16 * SECOND_US  # forget several seconds at a time
         self._seconds: dict[int, Second] = {}
         self._oldest_us = 0  # nothing is kept before it
         self._newest_us = -1  # the newest second of which a trade or a kline is known, or issued
@@ -76,8 +78,8 @@ class CandleAggregator:
         self.rounding = 0
         self.mismatched = 0
 
-    def add(self, trade: Trade) -> Sequence[Candle]:
-        """Take one trade, in any order, any number of times."""
+    def add(self, trade: Trade) -> Sequence[Candle] | None:
+        """Take one trade, in any order, any number of times; `None` when it was held already."""
         if trade.id == self._next_id and self._from_us <= trade.time_us < self._until_us:
             self._next_id += 1
             self._queue.append(trade)
@@ -86,8 +88,11 @@ class CandleAggregator:
             return NOTHING
         return self._place(trade, trade.id, trade.id)
 
-    def add_aggregate(self, trade: AggTrade) -> Sequence[Candle]:
-        """Take one aggregate: all its trades at once, at one price and time."""
+    def add_aggregate(self, trade: AggTrade) -> Sequence[Candle] | None:
+        """Take one aggregate: all its trades at once, at one price and time.
+
+        `None` when any of its trades was held already: an aggregate cannot be split.
+        """
         return self._place(trade, trade.first_trade_id, trade.last_trade_id)
 
     def add_kline(self, kline: Kline) -> Sequence[Candle]:
@@ -155,7 +160,9 @@ class CandleAggregator:
 
     # -- taking trades -----------------------------------------------------------------------
 
-    def _place(self, trade: Trade | AggTrade, first_id: int, last_id: int) -> Sequence[Candle]:
+    def _place(
+        self, trade: Trade | AggTrade, first_id: int, last_id: int
+    ) -> Sequence[Candle] | None:
         """Take a trade that is not simply the next one of the open second."""
         self._add_up()
         second_us = trade.time_us - trade.time_us % SECOND_US
@@ -168,7 +175,7 @@ class CandleAggregator:
                 self.duplicates += 1
             else:
                 self.overlapping += 1
-            return NOTHING
+            return None
         self.trades += last_id - first_id + 1
         second = self._second(second_us)
         if second.proved:
@@ -222,6 +229,8 @@ class CandleAggregator:
             return
         self._newest_us = second_us
         keep_from_us = second_us - self._keep_us
+        if keep_from_us - self._oldest_us < self._tidy_us:
+            return
         if keep_from_us - self._oldest_us > self._keep_us:  # a leap: quicker by what is kept
             self._seconds = {at: kept for at, kept in self._seconds.items() if at >= keep_from_us}
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
@@ -15,12 +16,31 @@ import pytest
 import websockets
 
 from tests.end_to_end.running_hub import exact
-from tests.end_to_end.running_program import ROOT, environment, failed, free_port, program, started
+from tests.end_to_end.running_program import (
+    ROOT,
+    STARTED_WITHIN_S,
+    environment,
+    failed,
+    free_port,
+    program,
+    started,
+)
 
 CLIENT = ROOT / "websocket_client" / "ws_client.py"
 FOUR = "BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT"
 # Every address of the exchange refused at once: a machine without a network.
 NOWHERE = {"BINANCE_REST_URL": "http://127.0.0.1:1"}
+# Python runs this when it starts: names are looked up as where nobody answers such questions.
+HANGING_LOOK_UPS = """
+import socket, sys, time
+ours = socket.getaddrinfo
+def look_up(host, *rest, **more):
+    if "binance" in str(host):
+        print("looking up", file=sys.stderr, flush=True)
+        time.sleep(20)
+    return ours(host, *rest, **more)
+socket.getaddrinfo = look_up
+"""
 
 
 async def watch(url: str, seconds: int) -> tuple[int, str]:
@@ -85,6 +105,47 @@ async def test_a_signal_stops_it_quickly_and_tells_clients_to_come_back(
     assert "Traceback" not in hub.output
     assert "never retrieved" not in hub.output
     assert hub.output.strip().endswith("Candlewire stopped.")
+
+
+async def test_ctrl_c_again_and_again_changes_nothing(tmp_path: Path):
+    """Whoever presses Ctrl-C more than once gets the same end, without a traceback."""
+    async with program(tmp_path, "--source", "simulated", "--symbols", "BTCUSDT") as hub:
+        await started(hub)
+        while hub.process.returncode is None:
+            hub.process.send_signal(signal.SIGINT)
+            await asyncio.sleep(0.01)
+        assert await hub.ended(10) == 0
+    assert hub.output.strip().endswith("Candlewire stopped.")
+
+
+@pytest.mark.parametrize("source", ["auto", "binance"])
+async def test_a_name_that_cannot_be_looked_up_does_not_keep_it(tmp_path: Path, source: str):
+    """A signal ends it quickly while it looks around, and while a look-up hangs for long."""
+    (tmp_path / "sitecustomize.py").write_text(HANGING_LOOK_UPS)
+    found = f"{tmp_path}{os.pathsep}{ROOT}"
+    async with program(
+        tmp_path, "--source", source, "--symbols", "BTCUSDT", PYTHONPATH=found
+    ) as hub:
+        async with asyncio.timeout(STARTED_WITHIN_S):
+            while "looking up" not in hub.output:
+                await asyncio.sleep(0.02)
+        at = time.monotonic()
+        hub.process.send_signal(signal.SIGTERM)
+        assert await hub.ended(10) == 0
+        assert time.monotonic() - at < 5
+    assert "Traceback" not in hub.output
+    assert hub.output.strip().endswith("Candlewire stopped.")
+
+
+async def test_a_second_hub_on_the_same_data_ends_with_one_line(tmp_path: Path):
+    """Two hubs do not share what they keep: the second one is told, and the first goes on."""
+    async with program(tmp_path, "--source", "simulated", "--symbols", "BTCUSDT") as hub:
+        await started(hub)
+        status, lines = await failed(tmp_path, "--source", "simulated")
+        assert status == 2
+        assert len(lines) == 1
+        assert "another hub uses it" in lines[0]
+        assert hub.process.returncode is None
 
 
 async def test_the_example_client_sees_every_second_once(tmp_path: Path):

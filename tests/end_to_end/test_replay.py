@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,35 @@ async def test_every_second_and_minute_of_the_recordings_is_exact(
 ):
     """Every second equals a plain calculation, and the 10 complete minutes the exchange's own."""
     await check_the_two_pairs(tmp_path, recordings, speed=speed, within_s=within_s)
+
+
+async def test_a_gap_in_a_recording_costs_what_is_missing_and_no_more(
+    tmp_path: Path, recordings: Path
+):
+    """Where a recording lacks half a minute, every trade around it counts, at any speed."""
+    path = tmp_path / "gap.gz"
+    kept: list[bytes] = []
+    with gzip.open(recordings / PAIRS[1]) as whole:
+        for line in whole:
+            kept.append(line)
+            if int(line.split(b" ")[0]) - int(kept[0].split(b" ")[0]) > 60 * 10**9:
+                break
+    first_ns = int(kept[0].split(b" ")[0])
+    with gzip.open(path, "wb") as cut:
+        for line in kept:
+            if not 20 <= (int(line.split(b" ")[0]) - first_ns) / 10**9 < 50:
+                cut.write(line)
+    (trades,) = trades_in(path).values()
+    expected = candles_of(trades)
+    async with running_hub(tmp_path, market_source=f"replay:{path}", replay_speed="max") as hub:
+        received = await collect(hub, lambda _: hub.source_state == "ended", within_s=30)
+        (status,) = hub.symbols()
+    assert (status.trades, status.bad_frames, status.open_holes) == (len(trades), 0, 1)
+    sure = [each for each in received if each["complete"]]
+    assert len(sure) > 20
+    for candle in sure:
+        truth = expected[candle["open_time"]]
+        assert {name: candle[name] for name in truth} == truth
 
 
 @pytest.mark.soak(minutes=6)

@@ -35,9 +35,7 @@ class World:
     def ask(self, delay_us: int = 0) -> None:
         """Learn from an answer that took `delay_us` to come back."""
         stamp = self.feed_clock.stamp_us()
-        self.feed_clock.set_exchange_time(
-            self.true_us - delay_us, asked_at_us=stamp - delay_us, answered_at_us=stamp
-        )
+        self.feed_clock.set_exchange_time(self.true_us - delay_us, answered_at_us=stamp)
 
     def pass_seconds(self, seconds: int) -> None:
         """Let time pass, refreshing each second."""

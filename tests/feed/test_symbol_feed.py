@@ -435,9 +435,7 @@ async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
     """With the exchange's time known, not even a first trade of next year is believed."""
     scene = Scene(FakeExchange())
     stamp_us = scene.feed_clock.stamp_us()
-    scene.feed_clock.set_exchange_time(
-        scene.clock.now_us(), asked_at_us=stamp_us, answered_at_us=stamp_us
-    )
+    scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
     later_us = scene.clock.now_us() + 365 * 86_400 * S
     scene.feed.event_received(scene.trade(1, time_us=later_us, event_us=later_us))
     scene.feed.event_received(scene.trade(2))

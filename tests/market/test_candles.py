@@ -81,9 +81,9 @@ def feed(events: Iterable[Trade | Kline | AggTrade], *, end: bool = False) -> li
 def take(aggregator: CandleAggregator, event: Trade | Kline | AggTrade) -> Sequence[Candle]:
     """Give one event of any kind."""
     if isinstance(event, Trade):
-        return aggregator.add(event)
+        return aggregator.add(event) or ()
     if isinstance(event, AggTrade):
-        return aggregator.add_aggregate(event)
+        return aggregator.add_aggregate(event) or ()
     return aggregator.add_kline(event)
 
 
@@ -138,8 +138,8 @@ def test_a_missing_id_stops_the_proof_until_it_is_there():
     """Nothing is proved across a missing id; when it comes, every second behind it is."""
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in (trade(1, 1), trade(2, 2), trade(4, 4), trade(5, 5)):
-        assert [c.open_time_us for c in aggregator.add(each)] in ([], [2 * S])
-    late = aggregator.add(trade(3, 3))
+        assert [c.open_time_us for c in take(aggregator, each)] in ([], [2 * S])
+    late = take(aggregator, trade(3, 3))
     assert [(c.open_time_us // S, c.complete) for c in late] == [(2, True), (3, True), (4, True)]
 
 
@@ -166,8 +166,8 @@ def test_an_empty_second_that_its_kline_proved_does_not_end_the_proof():
 def test_a_long_silence_is_published_as_far_back_as_seconds_are_kept():
     """After a silence longer than what is kept, only the kept empty seconds go out."""
     aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
-    aggregator.add(trade(1, 1, "7"))
-    candles = aggregator.add(trade(2, 1_000_000))
+    take(aggregator, trade(1, 1, "7"))
+    candles = take(aggregator, trade(2, 1_000_000))
     assert [c.open_time_us // S for c in candles] == list(range(999_990, 1_000_000))
     assert {(c.close, c.complete) for c in candles} == {(D(7), True)}
 
@@ -186,9 +186,9 @@ def test_a_kline_before_its_last_trade_waits_for_it():
     """A kline that overtakes a trade proves nothing until that trade is here."""
     trades = [trade(1, 1), trade(2, 1.2, "12")]
     aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add(trades[0])
+    take(aggregator, trades[0])
     assert aggregator.add_kline(kline_of(trades, 1)) == []
-    (candle,) = aggregator.add(trades[1])
+    (candle,) = take(aggregator, trades[1])
     assert candle.complete
     assert numbers(candle) == kline_numbers(kline_of(trades, 1))
     assert (aggregator.verified, aggregator.mismatched) == (1, 0)
@@ -198,7 +198,7 @@ def test_a_kline_without_trades_proves_an_empty_second():
     """An empty kline whose price is our close closes its second, complete."""
     aggregator = CandleAggregator("SYMBOL", source="test")
     trades = [trade(1, 1, "5")]
-    aggregator.add(trades[0])
+    take(aggregator, trades[0])
     aggregator.add_kline(kline_of(trades, 1))
     (candle,) = aggregator.add_kline(kline_of([], 2, carried="5"))
     assert candle.complete
@@ -209,9 +209,9 @@ def test_the_last_trade_before_an_empty_second_settles_its_kline():
     """An empty kline that overtakes the trade whose price it carries is proved with that trade."""
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in (trade(1, 1), trade(2, 2, "5")):
-        aggregator.add(each)
+        take(aggregator, each)
     assert aggregator.add_kline(kline_of([], 3, carried="6")) == []
-    (candle,) = aggregator.add(trade(3, 2.5, "6"))
+    (candle,) = take(aggregator, trade(3, 2.5, "6"))
     assert (candle.open_time_us, candle.complete, candle.close) == (3 * S, True, D(6))
 
 
@@ -222,7 +222,7 @@ def test_a_kline_of_the_stream_replaces_one_from_rest():
     from_rest = replace(kline, first_trade_id=-1, last_trade_id=-1, from_rest=True)
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
-        aggregator.add(each)
+        take(aggregator, each)
     assert aggregator.add_kline(from_rest) == []
     (candle,) = aggregator.add_kline(kline)
     assert candle.complete
@@ -236,7 +236,7 @@ def test_a_kline_from_rest_is_compared_without_ids():
     kline = replace(kline_of(trades, 2), first_trade_id=-1, last_trade_id=-1, from_rest=True)
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
-        aggregator.add(each)
+        take(aggregator, each)
     assert aggregator.add_kline(kline) == []
     assert (aggregator.verified, aggregator.mismatched) == (1, 0)
 
@@ -257,7 +257,7 @@ def test_an_empty_second_that_its_kline_proved_keeps_its_price():
 def test_an_empty_kline_at_another_price_means_a_hole_before_it():
     """An empty kline whose price is not our close is not proved: trades are missing before it."""
     aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add(trade(1, 1, "5"))
+    take(aggregator, trade(1, 1, "5"))
     assert aggregator.add_kline(kline_of([], 2, carried="6")) == []
     (after,) = aggregator.add_kline(kline_of([], 3, carried="6"))
     assert (after.open_time_us, after.complete) == (3 * S, True)
@@ -274,7 +274,7 @@ def test_a_kline_with_other_numbers_is_no_proof():
     other = [trade(1, 1), trade(2, 1.2, "13")]
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
-        aggregator.add(each)
+        take(aggregator, each)
     assert aggregator.add_kline(kline_of(other, 1)) == []
     assert aggregator.mismatched == 1
     (candle,) = aggregator.close_due(FAR, event_us=FAR, received_us=FAR)
@@ -286,7 +286,7 @@ def test_a_kline_after_the_proof_is_compared():
     trades = [trade(1, 1), trade(2, 2), trade(3, 3)]
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
-        aggregator.add(each)
+        take(aggregator, each)
     assert aggregator.add_kline(kline_of(trades, 2)) == []
     assert aggregator.verified == 1
 
@@ -299,7 +299,7 @@ def test_quote_volumes_finer_than_the_exchange_shows_are_rounding():
     )
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
-        aggregator.add(each)
+        take(aggregator, each)
     (candle,) = aggregator.add_kline(kline)
     assert candle.complete
     assert (aggregator.verified, aggregator.rounding, aggregator.mismatched) == (1, 1, 0)
@@ -319,14 +319,14 @@ def test_time_closes_a_second_unproved_and_the_proof_reissues_it():
     """After the grace a second goes out incomplete, and again, one revision up, when proved."""
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in (trade(1, 1), trade(2, 2)):
-        aggregator.add(each)
+        take(aggregator, each)
     first = aggregator.close_due(3 * S, event_us=9, received_us=8)
     assert [(c.open_time_us // S, c.complete, c.revision) for c in first] == [
         (1, False, 0),
         (2, False, 0),
     ]
     assert (first[0].event_us, first[0].received_us) == (9, 8)
-    (again,) = aggregator.add(trade(3, 3))
+    (again,) = take(aggregator, trade(3, 3))
     assert (again.open_time_us // S, again.complete, again.revision) == (2, True, 1)
     assert (aggregator.complete, aggregator.incomplete, aggregator.revised) == (1, 1, 1)
 
@@ -334,7 +334,7 @@ def test_time_closes_a_second_unproved_and_the_proof_reissues_it():
 def test_time_does_not_close_a_second_before_its_end():
     """A second is left open until the due time has reached its end."""
     aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add(trade(1, 1))
+    take(aggregator, trade(1, 1))
     assert list(aggregator.close_due(2 * S - 1, event_us=0, received_us=0)) == []
     assert len(aggregator.close_due(2 * S, event_us=0, received_us=0)) == 1
 
@@ -343,11 +343,11 @@ def test_a_late_trade_reissues_the_candle_and_the_empty_ones_behind_it():
     """A late trade that changes a close changes the empty seconds that carry it."""
     trades = [trade(1, 1, "5"), trade(2, 1.5, "6")]
     aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add(trades[0])
+    take(aggregator, trades[0])
     aggregator.add_kline(kline_of([trade(2, 4)], 4))
     due = newest(aggregator.close_due(4 * S, event_us=0, received_us=0))
     assert {at: c.close for at, c in due.items()} == {1: D(5), 2: D(5), 3: D(5)}
-    late = newest([*due.values(), *aggregator.add(trade(2, 1.5, "6"))])
+    late = newest([*due.values(), *take(aggregator, trade(2, 1.5, "6"))])
     assert {at: (c.close, c.revision) for at, c in late.items()} == {
         1: (D(6), 1),
         2: (D(6), 1),
@@ -358,7 +358,7 @@ def test_a_late_trade_reissues_the_candle_and_the_empty_ones_behind_it():
 def test_time_closes_an_empty_second_only_behind_a_later_kline():
     """An empty second stays open until a later kline is here, unless the source has none."""
     aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add(trade(1, 1))
+    take(aggregator, trade(1, 1))
     assert [
         c.open_time_us // S for c in aggregator.close_due(5 * S, event_us=0, received_us=0)
     ] == [1]
@@ -431,7 +431,7 @@ def test_a_late_kline_can_show_that_a_second_taken_for_a_hole_is_empty():
 def test_empty_seconds_can_be_left_out():
     """With carry_empty false, seconds without a trade are not candles."""
     aggregator = CandleAggregator("SYMBOL", source="test", carry_empty=False)
-    candles = [c for t in (trade(1, 1), trade(2, 2), trade(3, 9)) for c in aggregator.add(t)]
+    candles = [c for t in (trade(1, 1), trade(2, 2), trade(3, 9)) for c in take(aggregator, t)]
     assert [c.open_time_us // S for c in candles] == [2]
 
 
@@ -439,17 +439,17 @@ def test_what_is_older_than_the_kept_seconds_changes_nothing():
     """A trade for a second that is kept no longer is counted, and changes nothing."""
     aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
     for at in range(1, 40):
-        aggregator.add(trade(at + 1, at))
-    assert list(aggregator.add(trade(1, 1))) == []
+        take(aggregator, trade(at + 1, at))
+    assert list(take(aggregator, trade(1, 1))) == []
     assert aggregator.too_late == 1
 
 
 def test_the_open_second_can_be_forgotten():
     """A trade that follows the newest id is too late once its second is kept no longer."""
     aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
-    aggregator.add(trade(1, 1))
+    take(aggregator, trade(1, 1))
     aggregator.add_kline(kline_of([], 100, carried="10"))
-    assert list(aggregator.add(trade(2, 1.5))) == []
+    assert list(take(aggregator, trade(2, 1.5))) == []
     assert (aggregator.trades, aggregator.too_late) == (1, 1)
 
 

@@ -102,6 +102,7 @@ class FrameReader:
         """Hand on whole plain data frames; return where the first other thing starts."""
         buffer, view, on_frame, plain = self._buffer, self._view, self._on_frame, _PLAIN
         limit = self._max_message_bytes
+        delivered = 0
         while position + 2 <= end and buffer[position] in plain:
             size = buffer[position + 1]
             body = position + 2
@@ -114,7 +115,7 @@ class FrameReader:
             after = body + size
             if after > end or size > limit:
                 break
-            self.messages_in_place += 1
+            delivered += 1
             frame = view[body:after]
             on_frame(frame)
             try:
@@ -124,6 +125,7 @@ class FrameReader:
             position = after
             if self._stopped:
                 break
+        self.messages_in_place += delivered
         return position
 
     def _frame_bytes(self, position: int, end: int) -> int:

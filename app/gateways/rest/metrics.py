@@ -16,18 +16,20 @@ from typing_extensions import override
 from app.ports import HubStatus, SymbolStatus
 
 _PREFIX = "candlewire"
-_GAUGES = {"connections", "open_holes", "missing_ids", "last_trade_id"}
+_GAUGES = {"connections", "incomplete", "open_holes", "missing_ids", "last_trade_id"}
 _HELP = {
     "connections": "Connections to the exchange that carry the symbol now",
     "reconnects": "Connections made after the first one",
     "trades": "Trades received from the exchange",
     "klines": "Candles received from the exchange",
     "bad_frames": "Frames of the exchange that could not be read, and were skipped",
-    "candles": "Closed candles published, revisions included",
-    "complete": "Candles published as complete",
-    "incomplete": "Candles published before it was proved that no trade is missing",
+    "unknown_frames": "Frames of the exchange of a kind that is not known, and were skipped",
+    "candles": "Closed candles published, each counted once",
+    "complete": "Candles of which the newest issue is proved complete",
+    "incomplete": "Candles of which the newest issue is not proved complete: repair lowers it",
     "revised": "Candles published again with other numbers or a proof",
     "verified": "Candles found equal to those of the exchange",
+    "rounding": "Those of them that are equal but for the exchange's rounding of quote volumes",
     "mismatched": "Candles found different from those of the exchange",
     "open_holes": "Ranges of missing trades that wait for repair",
     "missing_ids": "Trades that are missing now",
