@@ -26,6 +26,9 @@ async def test_status_tells_the_source_the_symbols_and_the_clients(tmp_path: Pat
     async with running_hub(tmp_path, symbols="BTCUSDT,ETHUSDT") as hub:
         async with websockets.connect(stream_url(hub)) as client:
             candle = exact(await client.recv())
+            async with asyncio.timeout(15):
+                while hub.snapshot()["status"] == "starting":  # until both have had their data
+                    await asyncio.sleep(0.05)
             report = hub.snapshot()
         assert candle["source"] == report["source"] == "simulated"
         assert report["simulated"] is True
