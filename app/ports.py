@@ -11,7 +11,14 @@ from typing import Protocol
 
 import msgspec
 
-from app.market.events import ExchangeEvent, MarketEvent, Publication
+from app.market.events import (
+    AggTrade,
+    ExchangeEvent,
+    Kline,
+    MarketEvent,
+    Publication,
+    Trade,
+)
 from app.market.symbols import SymbolInfo
 
 # The topics of the bus. They are the names of the channels that clients subscribe to.
@@ -91,6 +98,40 @@ class Exchange(Protocol):
         """Return the exchange's clock; raise `FeedError`."""
 
 
+class TradeHistory(Protocol):
+    """What the exchange can tell of the past of one symbol. Times are microseconds UTC.
+
+    Each call keeps to the limits of the address, and raises `FeedError`.
+    """
+
+    async def trades(self, symbol: str, *, limit: int = 1000) -> Sequence[Trade]:
+        """Return the newest trades, ascending by id: from the exchange's memory, so up to date."""
+
+    async def historical_trades(
+        self, symbol: str, *, from_id: int, limit: int = 1000
+    ) -> Sequence[Trade]:
+        """Return trades from `from_id` on, ascending; the newest may be missing for a moment."""
+
+    async def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 1000,
+    ) -> Sequence[AggTrade]:
+        """Return aggregates, ascending: from the id `from_id` (of aggregates), or by match time.
+
+        With `start_us` the oldest from there, with `end_us` alone the newest up to there.
+        """
+
+    async def klines(
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+    ) -> Sequence[Kline]:
+        """Return the 1-second candles that open between two times, both included, ascending."""
+
+
 class SymbolStatus(msgspec.Struct, frozen=True):
     """One wanted symbol as `/status` shows it. Times are microseconds UTC, `None` when not yet."""
 
@@ -117,6 +158,23 @@ class SymbolStatus(msgspec.Struct, frozen=True):
     last_candle_us: int | None
     unknown_frames: int = 0
     rounding: int = 0
+    repaired: int = 0
+    candles_only: int = 0
+    kline_wrong: int = 0
+    kline_late: int = 0
+    kline_missing: int = 0
+    unverified: int = 0
+    holes_found: int = 0
+    never_existed: int = 0
+    stalls: int = 0
+    rotations: int = 0
+    stale_events: int = 0
+    first_second_us: int | None = None
+    complete_until_us: int | None = None
+    verified_until_us: int | None = None
+    last_trade_us: int | None = None
+    coverage: float | None = None
+    event_ages: tuple[int, ...] = ()
 
 
 class SymbolRegistry(Protocol):

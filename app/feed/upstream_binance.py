@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl as tls
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from app.binance.client.rest import RestClient
@@ -15,14 +16,41 @@ from app.feed.connection import FeedConnection
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
 from app.feed.source import Source
+from app.market.events import AggTrade, Kline, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, EventReceiver, StreamConnection
 
 DEFAULT_STREAMS = ("trade", "kline_1s")
+KLINE_INTERVAL = "1s"
+
+T = TypeVar("T")
+
+
+class OpenSocket(Protocol):
+    """An open connection, as far as it is needed here."""
+
+    def close(self) -> None:
+        """Close it, without waiting; nothing is called back any more."""
+
+
+class OpenStream(Protocol):
+    """Opens a stream connection: `app.binance.client.streams.open_stream` is one."""
+
+    async def __call__(
+        self,
+        url: str,
+        *,
+        on_frame: Callable[[memoryview], object],
+        on_closed: Callable[[str], object],
+        on_arrival: Callable[[], object],
+        clock: Clock,
+        ssl: tls.SSLContext | None,
+    ) -> OpenSocket:
+        """Connect, or raise `FeedError`."""
 
 
 class UpstreamBinance:
-    """Opens the streams of symbols and makes calls; implements `app.ports.Exchange`.
+    """Opens streams and makes calls; implements `app.ports.Exchange` and `TradeHistory`.
 
     `streams_of` gives the streams of a symbol, without its name: `trade`, `kline_1s`. `listing`
     makes the calls for the list of symbols where another address is set for it.
@@ -37,6 +65,7 @@ class UpstreamBinance:
         feed_clock: FeedClock,
         clock: Clock,
         streams_of: Callable[[str], Sequence[str]] = lambda _symbol: DEFAULT_STREAMS,
+        open_stream: OpenStream = open_stream,
     ) -> None:
         self._source = source
         self._rest = rest
@@ -44,6 +73,7 @@ class UpstreamBinance:
         self._feed_clock = feed_clock
         self._clock = clock
         self._streams_of = streams_of
+        self._open_stream = open_stream
         secure = source.stream_url.startswith("wss:")
         self._tls = tls.create_default_context() if secure else None
 
@@ -57,7 +87,7 @@ class UpstreamBinance:
             received_us=self._feed_clock.received_us,
         )
         try:
-            socket = await open_stream(
+            socket = await self._open_stream(
                 self.url(symbols),
                 on_frame=connection.frame_received,
                 on_closed=connection.connection_lost,
@@ -83,18 +113,67 @@ class UpstreamBinance:
 
     async def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every symbol that the exchange lists; raise `FeedError`."""
-        await self._governor.spend(weight_of("/api/v3/exchangeInfo", {}))
-        try:
-            return await self._rest.exchange_info(self._source.symbols_url)
-        except (RateLimited, AccessDenied) as error:
-            self._governor.refused(error)
-            raise
+        return await self._call(
+            "/api/v3/exchangeInfo", lambda: self._rest.exchange_info(self._source.symbols_url)
+        )
 
     async def server_time_us(self) -> int:
         """Return the exchange's clock; raise `FeedError`."""
-        await self._governor.spend(weight_of("/api/v3/time", {}))
+        return await self._call("/api/v3/time", self._rest.server_time_us)
+
+    # app.ports.TradeHistory
+
+    async def trades(self, symbol: str, *, limit: int = 1000) -> Sequence[Trade]:
+        """Return the newest trades, ascending by id; raise `FeedError`."""
+        return await self._call("/api/v3/trades", lambda: self._rest.trades(symbol, limit=limit))
+
+    async def historical_trades(
+        self, symbol: str, *, from_id: int, limit: int = 1000
+    ) -> Sequence[Trade]:
+        """Return trades from `from_id` on, ascending; raise `FeedError`."""
+        return await self._call(
+            "/api/v3/historicalTrades",
+            lambda: self._rest.historical_trades(symbol, from_id=from_id, limit=limit),
+        )
+
+    async def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 1000,
+    ) -> Sequence[AggTrade]:
+        """Return aggregates by their id or by match time, ascending; raise `FeedError`."""
+        return await self._call(
+            "/api/v3/aggTrades",
+            lambda: self._rest.agg_trades(
+                symbol, from_id=from_id, start_us=start_us, end_us=end_us, limit=limit
+            ),
+        )
+
+    async def klines(
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+    ) -> Sequence[Kline]:
+        """Return the 1-second candles that open between two times, both included, ascending."""
+        return await self._call(
+            "/api/v3/klines",
+            lambda: self._rest.klines(
+                symbol,
+                KLINE_INTERVAL,
+                as_of_us=self._feed_clock.exchange_us() or 0,
+                start_us=start_us,
+                end_us=end_us,
+                limit=limit,
+            ),
+        )
+
+    async def _call(self, path: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Make one call when the governor lets it through, and tell it of a refusal."""
+        await self._governor.spend(weight_of(path, {}))
         try:
-            return await self._rest.server_time_us()
+            return await call()
         except (RateLimited, AccessDenied) as error:
             self._governor.refused(error)
             raise

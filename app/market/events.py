@@ -145,10 +145,69 @@ class StreamRestored(Event, tag="stream_restored", frozen=True, gc=False):
     received_us: int
 
 
+class HoleFound(Event, tag="hole_found", frozen=True, gc=False):
+    """Trade ids `first_id..last_id` are missing: the seconds that they can belong to are in doubt.
+
+    `from_us` and `to_us` are the first microseconds of the first and the last such second.
+    """
+
+    symbol: str
+    first_id: int
+    last_id: int
+    from_us: int
+    to_us: int
+    event_us: int | None
+    received_us: int
+
+
+class HoleRepaired(Event, tag="hole_repaired", frozen=True, gc=False):
+    """What was missing is here. `way` says how: `trades`, `aggregates`, `candles` and others."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    from_us: int
+    to_us: int
+    way: str
+    event_us: int | None
+    received_us: int
+
+
+class HoleAbandoned(Event, tag="hole_abandoned", frozen=True, gc=False):
+    """What was missing stays missing, for `reason`: its candles remain incomplete or absent."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    from_us: int
+    to_us: int
+    reason: str
+    event_us: int | None
+    received_us: int
+
+
+class ExchangeRefusal(Event, tag="exchange_refusal", frozen=True, gc=False):
+    """The exchange refuses this address, for all symbols (`symbol` is empty).
+
+    `until_us` is when it may be asked again, where it said so.
+    """
+
+    reason: str
+    until_us: int | None
+    event_us: int | None
+    received_us: int
+    symbol: str = ""
+
+
+StatusEvent = (
+    StreamLost | StreamRestored | HoleFound | HoleRepaired | HoleAbandoned | ExchangeRefusal
+)
+"""What the `status` channel carries."""
+
 ExchangeEvent = Trade | AggTrade | Kline | BookTicker | ServerShutdown
 """What an exchange's connection delivers."""
 
-MarketEvent = ExchangeEvent | Candle | StreamLost | StreamRestored
+MarketEvent = ExchangeEvent | Candle | StatusEvent
 """Anything that the bus carries or an exchange's connection delivers."""
 
 
