@@ -10,6 +10,7 @@ A second is named by its first microsecond.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from enum import Enum
 from operator import attrgetter
 
@@ -28,12 +29,30 @@ class Entry(Enum):
 
 
 class Hole(msgspec.Struct, frozen=True, gc=False):
-    """Missing ids `first_id..last_id`, and the seconds that they can belong to, both inclusive."""
+    """Missing ids `first_id..last_id`, and the seconds that they can belong to, both inclusive.
+
+    `below_trade` tells that a trade above it is held; else only a kline told of the ids.
+    """
 
     first_id: int
     last_id: int
     from_second_us: int
     to_second_us: int
+    below_trade: bool = True
+
+    @property
+    def ids(self) -> int:
+        """How many ids are missing."""
+        return self.last_id - self.first_id + 1
+
+    @property
+    def seconds(self) -> int:
+        """How many seconds they can belong to."""
+        return (self.to_second_us - self.from_second_us) // SECOND_US + 1
+
+    def touches(self, second_us: int) -> bool:
+        """Whether a trade of this second can be missing."""
+        return self.from_second_us <= second_us <= self.to_second_us
 
 
 class HeldRange:
@@ -69,6 +88,7 @@ class TradeLedger:
     def __init__(self) -> None:
         self._ranges: list[HeldRange] = []  # ascending, never touching one another
         self._named: dict[int, tuple[int, int]] = {}  # a kline's last id -> first id, second
+        self._lacking: dict[int, tuple[int, int]] = {}  # those of them that may not all be held
 
     @property
     def newest(self) -> HeldRange | None:
@@ -79,6 +99,22 @@ class TradeLedger:
     def ranges(self) -> tuple[HeldRange, ...]:
         """All ranges, ascending."""
         return tuple(self._ranges)
+
+    @property
+    def lowest_id(self) -> int:
+        """The smallest id that is held or missing: nothing before it is asked for."""
+        lowest = min((first_id for first_id, _ in self._lacking.values()), default=None)
+        if not self._ranges:
+            return -1 if lowest is None else lowest
+        first_id = self._ranges[0].first_id
+        return first_id if lowest is None else min(lowest, first_id)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, as far as is known."""
+        if self._lacking:
+            self._settle_lacking()
+        return len(self._ranges) <= 1 and not self._lacking
 
     def extend(self, last_id: int) -> None:
         """Take the ids that follow the newest one up to `last_id`, all of the same second."""
@@ -128,13 +164,59 @@ class TradeLedger:
 
         Return the seconds that are proved by this and were not by the ranges before.
         """
-        self._named[last_id] = first_id, second_us
-        found = self.range_of(last_id + 1)
-        if found is None or found.first_id != last_id + 1 or found.reach_us <= second_us:
-            return _NONE_PROVED
-        until_us = min(found.reach_us + SECOND_US, found.last_second_us)
-        found.reach_us = second_us
-        return range(second_us + SECOND_US, until_us, SECOND_US)
+        if not self.holds(first_id, last_id):
+            self._lacking[last_id] = first_id, second_us
+        return self._end(first_id, last_id, second_us)
+
+    def anchor(self, last_id: int, second_us: int) -> range:
+        """Learn that ids up to `last_id` belong to `second_us` or before, and later ones do not.
+
+        Unlike `name` it does not say that `last_id` is wanted. Return what is proved by this.
+        """
+        return self._end(last_id, last_id, second_us)
+
+    def begin_at(self, last_id: int, second_us: int, holes: Sequence[Hole] = ()) -> None:
+        """Begin with everything up to `last_id` accounted for, up to the end of `second_us`.
+
+        `holes` (ascending, whole seconds) are missing of it. For a ledger that holds nothing.
+        """
+        begin = HeldRange(last_id, last_id, second_us)
+        self._ranges = []
+        if holes:
+            begin = HeldRange(holes[0].first_id - 1, last_id, holes[0].from_second_us)
+        for hole in holes:
+            begin.last_id, begin.last_second_us = hole.first_id - 1, hole.from_second_us
+            self._ranges.append(begin)
+            begin = HeldRange(hole.last_id + 1, last_id, hole.to_second_us)
+            # The seconds up to there are whole once the hole is filled, and the next were proved.
+            self._named[hole.last_id] = hole.first_id, hole.to_second_us
+        begin.last_id, begin.last_second_us = last_id, second_us
+        self._ranges.append(begin)
+        self.anchor(last_id, second_us)
+
+    def cut(self, first_id: int, last_id: int, second_us: int) -> None:
+        """Hold no longer the ids `first_id..last_id`: all that are held of one second.
+
+        They are missing again. What lies around them stays proved as it is.
+        """
+        kept: list[HeldRange] = []
+        for held in self._ranges:
+            if held.last_id < first_id or held.first_id > last_id:
+                kept.append(held)
+                continue
+            if held.first_id < first_id:
+                below = HeldRange(held.first_id, first_id - 1, held.first_second_us)
+                # Not of that second; but the seconds before it were proved, and are not to be anew.
+                below.last_second_us = second_us
+                below.reach_us = held.reach_us
+                kept.append(below)
+            if held.last_id > last_id:
+                above = HeldRange(last_id + 1, held.last_id, second_us)
+                above.last_second_us = held.last_second_us
+                kept.append(above)
+                self._named[last_id] = first_id, second_us
+        self._ranges = kept
+        self._lacking[last_id] = first_id, second_us  # nothing around them may tell that they exist
 
     def range_of(self, trade_id: int) -> HeldRange | None:
         """Return the range that holds `trade_id`."""
@@ -178,23 +260,78 @@ class TradeLedger:
         return before, after
 
     def holes(self) -> list[Hole]:
-        """Return what is missing between the ranges, ascending."""
-        return [
-            Hole(below.last_id + 1, above.first_id - 1, below.last_second_us, above.first_second_us)
-            for below, above in zip(self._ranges, self._ranges[1:], strict=False)
-        ]
+        """Return what is missing of the ids from the smallest to the largest known, ascending."""
+        self._settle_lacking()
+        holes: list[Hole] = []
+        lacking = self._lacking
+        lowest = min(lacking.values(), default=None)
+        before: HeldRange | None = None
+        for held in self._ranges:
+            if before is not None:
+                holes.append(self._between(before, held))
+            elif lowest is not None and lowest[0] < held.first_id:
+                ids = (lowest[0], held.first_id - 1)
+                holes.append(Hole(*ids, lowest[1], held.first_second_us))
+            before = held
+        if lacking:
+            largest = max(lacking)
+            until_us = lacking[largest][1]
+            if before is None and lowest is not None:
+                holes.append(Hole(lowest[0], largest, lowest[1], until_us, below_trade=False))
+            elif before is not None and largest > before.last_id:
+                from_us = min(self._after(before), until_us)
+                ids = (before.last_id + 1, largest)
+                holes.append(Hole(*ids, from_us, until_us, below_trade=False))
+        return holes
 
-    def forget_before(self, second_us: int) -> None:
-        """Drop what lies wholly before `second_us`, holes too; the newest range always stays."""
-        ranges = self._ranges
-        while len(ranges) > 1 and ranges[0].last_second_us < second_us:
-            del ranges[0]
+    def forget_before(self, second_us: int) -> list[Hole]:
+        """Give up what lies wholly before `second_us`; the newest range always stays.
+
+        Return the holes that are given up with it.
+        """
+        given_up = [hole for hole in self.holes() if hole.to_second_us < second_us]
+        if given_up:
+            upto = given_up[-1].last_id
+            self._ranges = [held for held in self._ranges if held.last_id > upto]
+            for last_id in [each for each in self._lacking if each <= upto]:
+                del self._lacking[last_id]
+        self.forget_names(second_us)
+        return given_up
+
+    def forget_names(self, second_us: int) -> None:
+        """Forget what klines before `second_us` named, unless it is missing still."""
         named = self._named
         while named:
             oldest = next(iter(named))  # klines come in order, and so they lie; a late one waits
             if named[oldest][1] >= second_us:
                 break
             del named[oldest]
+
+    def _end(self, first_id: int, last_id: int, second_us: int) -> range:
+        """Note that `last_id` is the last one of its second; return what that proves."""
+        self._named[last_id] = first_id, second_us
+        found = self.range_of(last_id + 1)
+        if found is None or found.first_id != last_id + 1 or found.reach_us <= second_us:
+            return _NONE_PROVED
+        until_us = min(found.reach_us + SECOND_US, found.last_second_us)
+        found.reach_us = second_us
+        return range(second_us + SECOND_US, until_us, SECOND_US)
+
+    def _settle_lacking(self) -> None:
+        """Strike off the klines of which every id is held by now."""
+        for last_id, (first_id, _) in tuple(self._lacking.items()):
+            if self.holds(first_id, last_id):
+                del self._lacking[last_id]
+
+    def _between(self, below: HeldRange, above: HeldRange) -> Hole:
+        to_us = above.first_second_us
+        ids = (below.last_id + 1, above.first_id - 1)
+        return Hole(*ids, min(self._after(below), to_us), to_us)
+
+    def _after(self, held: HeldRange) -> int:
+        """Return the first second to which the id after a range can belong."""
+        named = self._named.get(held.last_id)
+        return held.last_second_us if named is None else named[1] + SECOND_US
 
     def _reach(self, held: HeldRange) -> int:
         _, second_us = self._named.get(held.first_id - 1, (0, held.first_second_us))

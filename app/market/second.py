@@ -33,9 +33,11 @@ class Second:
     """
 
     __slots__ = (
+        "adopted",
         "carried",
         "close",
         "compared",
+        "disputed",
         "first_id",
         "high",
         "issue",
@@ -46,6 +48,8 @@ class Second:
         "open_us",
         "proved",
         "quote_volume",
+        "recounted",
+        "revisions",
         "skipped",
         "taker_buy_quote_volume",
         "taker_buy_volume",
@@ -65,9 +69,13 @@ class Second:
         self.kline: Kline | None = None
         self.compared = False  # with its kline
         self.verified = False  # and found equal
+        self.disputed = False  # or found different, which is not settled yet
+        self.recounted = False  # from trades that were fetched once more
+        self.adopted = False  # the numbers are those of a kline from REST
         self.proved = False
         self.skipped = False  # decided, but not published: EMPTY_SECONDS=skip
         self.issue: Candle | None = None
+        self.revisions = 0  # issues so far
 
     def add_following(self, trades: Sequence[Trade]) -> None:
         """Add trades that follow, one by one, the largest id so far; the second has one already."""
@@ -128,6 +136,28 @@ class Second:
         self.open = self.high = self.low = self.close = price
         self.carried = True
 
+    def adopt(self, kline: Kline, first_id: int, last_id: int) -> None:
+        """Take the exchange's own numbers in the place of sums; -1 for ids of an empty second."""
+        self.open, self.high, self.low, self.close = kline.open, kline.high, kline.low, kline.close
+        self.volume, self.quote_volume = kline.volume, kline.quote_volume
+        self.taker_buy_volume = kline.taker_buy_volume
+        self.taker_buy_quote_volume = kline.taker_buy_quote_volume
+        self.trades = kline.trades
+        self.first_id, self.last_id = first_id, last_id
+        self.carried = not kline.trades
+        self.adopted = self.proved = self.compared = True
+        self.disputed = False
+
+    def clear(self) -> None:
+        """Forget the sums, to be added up anew; what was published and its kline stay known."""
+        self.open = self.high = self.low = self.close = ZERO
+        self.volume = self.quote_volume = ZERO
+        self.taker_buy_volume = self.taker_buy_quote_volume = ZERO
+        self.trades = 0
+        self.first_id = self.last_id = NO_TRADE_ID
+        self.carried = self.compared = self.verified = self.disputed = self.proved = False
+        self.adopted = False
+
     @property
     def known_close(self) -> Decimal | None:
         """What a second after it would carry; `None` while unknown."""
@@ -147,8 +177,14 @@ class Second:
             or self.trades != issue.trades
             or self.close != issue.close
             or self.open != issue.open
+            or self.high != issue.high
+            or self.low != issue.low
             or self.volume != issue.volume
+            or self.quote_volume != issue.quote_volume
+            or self.taker_buy_volume != issue.taker_buy_volume
+            or self.taker_buy_quote_volume != issue.taker_buy_quote_volume
             or self.first_id != issue.first_trade_id
+            or self.last_id != issue.last_trade_id
         )
 
     def compare(self, kline: Kline) -> Agreement:

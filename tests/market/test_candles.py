@@ -163,9 +163,9 @@ def test_an_empty_second_that_its_kline_proved_does_not_end_the_proof():
     assert {at: c.complete for at, c in found.items()} == {2: True, 3: True, 4: True}
 
 
-def test_a_long_silence_is_published_as_far_back_as_seconds_are_kept():
-    """After a silence longer than what is kept, only the kept empty seconds go out."""
-    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
+def test_a_long_silence_is_published_as_far_back_as_the_backfill_goes():
+    """After a silence longer than the backfill, only that many empty seconds go out."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10, backfill_seconds=10)
     take(aggregator, trade(1, 1, "7"))
     candles = take(aggregator, trade(2, 1_000_000))
     assert [c.open_time_us // S for c in candles] == list(range(999_990, 1_000_000))
@@ -276,7 +276,7 @@ def test_a_kline_with_other_numbers_is_no_proof():
     for each in trades:
         take(aggregator, each)
     assert aggregator.add_kline(kline_of(other, 1)) == []
-    assert aggregator.mismatched == 1
+    assert aggregator.disputed == (1 * S,)
     (candle,) = aggregator.close_due(FAR, event_us=FAR, received_us=FAR)
     assert not candle.complete
 
@@ -437,7 +437,7 @@ def test_empty_seconds_can_be_left_out():
 
 def test_what_is_older_than_the_kept_seconds_changes_nothing():
     """A trade for a second that is kept no longer is counted, and changes nothing."""
-    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10, backfill_seconds=20)
     for at in range(1, 40):
         take(aggregator, trade(at + 1, at))
     assert list(take(aggregator, trade(1, 1))) == []
@@ -446,7 +446,7 @@ def test_what_is_older_than_the_kept_seconds_changes_nothing():
 
 def test_the_open_second_can_be_forgotten():
     """A trade that follows the newest id is too late once its second is kept no longer."""
-    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10)
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10, backfill_seconds=20)
     take(aggregator, trade(1, 1))
     aggregator.add_kline(kline_of([], 100, carried="10"))
     assert list(take(aggregator, trade(2, 1.5))) == []

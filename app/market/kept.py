@@ -1,0 +1,171 @@
+"""The seconds of one symbol that can still change, and a mark for each that cannot any more.
+
+A second that is proved and verified is forgotten soon; one that is not is kept for its repair, as
+long as there is room. How seconds close is decided elsewhere: see `app.market.candles`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+
+from app.market.events import SECOND_US
+from app.market.second import Second
+
+# The mark of a forgotten second: two flags, and above them how often it was issued.
+_PROVED, _VERIFIED, _ISSUES = 1, 2, 2
+_MOST_ISSUES = (1 << 14) - 1
+
+
+class KeptSeconds:
+    """Seconds by their first microsecond; bounded by what they still wait for.
+
+    Settled ones are kept for `keep_seconds` behind the newest; at most `most_waiting` older ones
+    wait for trades or for a kline. Nothing from before `floor_us` is taken any more: that is
+    `backfill_seconds` behind the newest, and before anything was known at most `keep_seconds`.
+    """
+
+    def __init__(self, *, keep_seconds: int, most_waiting: int, backfill_seconds: int) -> None:
+        self.newest_us = -1  # of which a trade or a kline is known, or that was issued
+        self.first_us = -1  # the first of all
+        self.floor_us = 0
+        self.unverified_for_good = 0  # seconds that were proved, and forgotten without a kline
+        self.complete_next_us = -1  # the first that is not proved
+        self.verified_next_us = -1  # the first that is not proved and equal to its kline
+        self._keep_us = keep_seconds * SECOND_US
+        self._most_waiting = most_waiting
+        self.backfill_us = backfill_seconds * SECOND_US
+        self._tidy_every_us = max(1, keep_seconds // 16) * SECOND_US
+        self._tidied_us = 0
+        self._seconds: dict[int, Second] = {}
+        self._marks = array("H", bytes(2 * (backfill_seconds + 1)))
+
+    def get(self, second_us: int) -> Second | None:
+        """Return a kept second."""
+        return self._seconds.get(second_us)
+
+    def take(self, second_us: int) -> Second:
+        """Return a second, a new one if it is not kept; `gone` tells whether that may be."""
+        second = self._seconds.get(second_us)
+        if second is None:
+            second = self._seconds[second_us] = Second(second_us)
+            second.revisions = self._mark(second_us) >> _ISSUES
+        return second
+
+    def gone(self, second_us: int) -> bool:
+        """Whether it is too old, or was proved and forgotten: nothing may change it."""
+        if second_us in self._seconds:
+            return False
+        return second_us < self.floor_us or bool(self._mark(second_us) & _PROVED)
+
+    def items(self) -> Iterator[tuple[int, Second]]:
+        """Yield what is kept, in no order."""
+        yield from self._seconds.items()
+
+    def between(self, from_us: int, to_us: int) -> Iterator[Second]:
+        """Yield the kept seconds from one to another, both included, ascending."""
+        for second_us in range(max(from_us, self.floor_us), to_us + 1, SECOND_US):
+            second = self._seconds.get(second_us)
+            if second is not None:
+                yield second
+
+    def reach(self, second_us: int) -> bool:
+        """Learn of something in `second_us`; tell whether it is time to `tidy`."""
+        if self.newest_us < 0:
+            self.newest_us = self.first_us = second_us
+            self.complete_next_us = self.verified_next_us = second_us
+            self.floor_us = second_us - self._keep_us
+            return False
+        if second_us <= self.newest_us:
+            if second_us < self.first_us:
+                self.first_us = second_us
+                self.complete_next_us = self.verified_next_us = second_us
+            return False
+        self._clear_marks(self.newest_us + SECOND_US, second_us)
+        self.newest_us = second_us
+        self.floor_us = max(self.floor_us, second_us - self.backfill_us)
+        return second_us - self._tidied_us >= self._tidy_every_us
+
+    def tidy(self) -> list[Second]:
+        """Forget what is settled and old, and what there is no room for.
+
+        Return those that had to go without having been proved: their trades are missing again.
+        """
+        self._tidied_us = self.newest_us
+        self.advance()
+        old_us = self.newest_us - self._keep_us
+        waiting: list[int] = []
+        for second_us, second in tuple(self._seconds.items()):
+            if second_us >= old_us:
+                continue
+            if (second.proved and second.verified) or second_us < self.floor_us:
+                self._forget(second, verified=second.verified)
+            else:
+                waiting.append(second_us)
+        lost: list[Second] = []
+        too_many = len(waiting) - self._most_waiting
+        if too_many > 0:
+            for second_us in sorted(waiting)[:too_many]:
+                second = self._seconds[second_us]
+                if second.proved:
+                    self.unverified_for_good += 1
+                else:
+                    lost.append(second)
+                self._forget(second, verified=second.proved)  # nothing will ever verify it
+        return lost
+
+    def advance(self) -> None:
+        """Move on as far as everything is proved, and verified."""
+        self.complete_next_us = self._advanced(
+            self.complete_next_us, _PROVED, lambda second: second.proved
+        )
+        self.verified_next_us = self._advanced(
+            self.verified_next_us, _VERIFIED, lambda second: second.proved and second.verified
+        )
+
+    @property
+    def complete_until_us(self) -> int | None:
+        """The last second up to which all are proved; `None` if the first one is not."""
+        return self._until(self.complete_next_us)
+
+    @property
+    def verified_until_us(self) -> int | None:
+        """The last second up to which all are proved and equal to their klines."""
+        return self._until(self.verified_next_us)
+
+    def _until(self, next_us: int) -> int | None:
+        return next_us - SECOND_US if next_us > self.first_us else None
+
+    def _advanced(self, next_us: int, flag: int, done: Callable[[Second], bool]) -> int:
+        if next_us < 0:
+            return next_us
+        next_us = max(next_us, self.floor_us)
+        while next_us <= self.newest_us:
+            second = self._seconds.get(next_us)
+            if not (done(second) if second is not None else self._mark(next_us) & flag):
+                break
+            next_us += SECOND_US
+        return next_us
+
+    def _forget(self, second: Second, *, verified: bool) -> None:
+        del self._seconds[second.open_us]
+        flags = _PROVED * second.proved | _VERIFIED * verified
+        issues = min(second.revisions, _MOST_ISSUES)
+        self._marks[self._place(second.open_us)] = issues << _ISSUES | flags
+
+    def _mark(self, second_us: int) -> int:
+        if second_us < self.floor_us or second_us > self.newest_us:
+            return 0
+        return self._marks[self._place(second_us)]
+
+    def _clear_marks(self, from_us: int, to_us: int) -> None:
+        """Make room for the marks of seconds that are new."""
+        size = len(self._marks)
+        if (to_us - from_us) // SECOND_US >= size:
+            self._marks = array("H", bytes(2 * size))
+            return
+        for second_us in range(from_us, to_us + 1, SECOND_US):
+            self._marks[self._place(second_us)] = 0
+
+    def _place(self, second_us: int) -> int:
+        return second_us // SECOND_US % len(self._marks)
