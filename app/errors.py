@@ -269,19 +269,32 @@ class ExchangeUnavailable(FeedError):
 
 
 class RateLimited(FeedError):
-    """Raised on 429 and 418. `retry_after` is in seconds; `banned` is true for 418."""
+    """Raised on 429 and 418. `retry_after` is in seconds; `banned` is true for 418.
+
+    `named` is false where the exchange did not say how long to wait, so that it is our guess.
+    """
 
     retryable = True
 
-    def __init__(self, retry_after: float, *, banned: bool) -> None:
-        super().__init__(retry_after, banned)
+    def __init__(self, retry_after: float, *, banned: bool, named: bool = True) -> None:
+        super().__init__(retry_after, banned, named)
         self.retry_after = retry_after
         self.banned = banned
+        self.named = named
+
+    @property
+    def what(self) -> str:
+        """What has happened, without the time to wait."""
+        what = (
+            "HTTP 418: the exchange has banned this address"
+            if self.banned
+            else "HTTP 429: the exchange's limit for this address is reached"
+        )
+        return what if self.named else f"{what}; it did not say for how long"
 
     @override
     def __str__(self) -> str:
-        what = "this address is banned" if self.banned else "request limit reached"
-        return f"{what}: next call in {self.retry_after:.0f} s at the earliest"
+        return f"{self.what}: next call in {self.retry_after:.0f} s at the earliest"
 
 
 class AccessDenied(FeedError):
@@ -295,12 +308,14 @@ class AccessDenied(FeedError):
     def __str__(self) -> str:
         if self.status == 451:
             return (
-                "HTTP 451: the exchange does not serve this location; "
-                "use MARKET_SOURCE=binance-us, testnet or simulated, or another address"
+                "HTTP 451: the exchange does not serve this location; use "
+                "MARKET_SOURCE=binance-us, testnet or simulated, or hosts that serve you "
+                "(BINANCE_REST_URL, BINANCE_STREAM_URL); it is asked again every few minutes"
             )
         return (
-            f"HTTP {self.status}: the exchange's firewall refuses this address; "
-            "wait some minutes, then check BINANCE_REST_URL and any proxy in between"
+            f"HTTP {self.status}: the exchange's firewall refuses this address; check "
+            "BINANCE_REST_URL, BINANCE_STREAM_URL and any proxy in between, and whether others "
+            "ask much from here; it is asked again every few minutes"
         )
 
 

@@ -49,8 +49,9 @@ EXAMPLES: list[tuple[CandlewireError, list[str]]] = [
     (errors.ExchangeUnavailable("timed out"), ["timed out"]),
     (errors.RateLimited(61.0, banned=False), ["61 s", "limit"]),
     (errors.RateLimited(120.0, banned=True), ["120 s", "banned"]),
-    (errors.AccessDenied(451), ["451", "MARKET_SOURCE=binance-us"]),
-    (errors.AccessDenied(403), ["403", "BINANCE_REST_URL"]),
+    (errors.RateLimited(120.0, banned=True, named=False), ["120 s", "did not say"]),
+    (errors.AccessDenied(451), ["451", "MARKET_SOURCE=binance-us", "BINANCE_STREAM_URL", "again"]),
+    (errors.AccessDenied(403), ["403", "BINANCE_REST_URL", "proxy", "again"]),
     (errors.ExchangeRefused(400, -1121, "Invalid symbol."), ["400", "-1121", "Invalid symbol."]),
 ]
 

@@ -2,7 +2,8 @@
 
 Both sides use it: the server side to refuse as the exchange does (`IpBudget`, fixed windows aligned
 to the clock), our own client to stay clear of that (`RollingWindow`, which is never more generous
-than any fixed one). Times are microseconds and come in as arguments.
+than any fixed one, and `ReportedWindow`, what the exchange itself says that it has counted). Times
+are microseconds and come in as arguments.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ LONG_WINDOW_US = 5 * MINUTE_US
 MESSAGE_LIMIT = 5  # incoming messages per second and connection; PING and PONG count
 MESSAGE_WINDOW_US = SECOND_US
 STREAM_LIMIT = 1024  # streams per connection
+
+_CLOCKS_DIFFER_US = SECOND_US  # how far the exchange's minute may be from ours
 
 FIRST_BAN_US = 2 * MINUTE_US
 LONGEST_BAN_US = 3 * 24 * 60 * MINUTE_US
@@ -125,6 +128,42 @@ class RollingWindow:
         entries = self._entries
         while entries and entries[0][0] + self.span_us <= now_us:
             self._used -= entries.popleft()[1]
+
+
+class ReportedWindow:
+    """Allows `limit` within a fixed window of the exchange, which reports what it has counted.
+
+    A report covers all that was spent from this address in that window, by whomever. So the newest
+    one takes the place of those before, nothing is added up from them, and it is forgotten when its
+    window ends: at a multiple of `span_us` of the wall clock, and `_CLOCKS_DIFFER_US` later to be
+    sure. What was under way when a report was made may be missing in it.
+    """
+
+    __slots__ = ("_ends_us", "_used", "limit", "span_us")
+
+    def __init__(self, limit: int, span_us: int) -> None:
+        self.limit = limit
+        self.span_us = span_us
+        self._used = 0
+        self._ends_us = 0  # by the clock of `now_us`: the wall clock may step meanwhile
+
+    def report(self, used: int, now_us: int, *, wall_us: int) -> None:
+        """Learn what the exchange had counted; `wall_us` is the time of day now."""
+        self._used = used
+        self._ends_us = now_us + self.span_us - wall_us % self.span_us + _CLOCKS_DIFFER_US
+
+    def add(self, amount: int) -> None:
+        """Count `amount` as spent after the last report."""
+        self._used += amount
+
+    def used(self, now_us: int) -> int:
+        """Return what the window has counted, as far as it is known; 0 after its end."""
+        return self._used if now_us < self._ends_us else 0
+
+    def wait_us(self, amount: int, now_us: int) -> int:
+        """Return how long to wait until `amount` may be spent: 0 when now, else until the end."""
+        used = self.used(now_us)
+        return self._ends_us - now_us if used and used + amount > self.limit else 0
 
 
 @dataclass(frozen=True, slots=True)

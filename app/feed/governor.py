@@ -2,28 +2,75 @@
 
 The exchange counts per address: 300 connection attempts in 5 minutes and a request weight of 6000 a
 minute, and bans who goes on after a refusal. We stay below both by a margin, in rolling windows,
-which are stricter than its fixed ones wherever those begin.
+which are stricter than its fixed ones wherever those begin, and heed what it says itself of the
+weight that it has counted.
+
+Its two sides, calls and streams, are different hosts. A limit or a ban (429, 418) concerns the
+address on both; not being let in (403, 451) concerns the side that said so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 
-from app.binance.limits import RollingWindow
+from app.binance.limits import LONGEST_BAN_US, MINUTE_US, ReportedWindow, RollingWindow
 from app.errors import AccessDenied, FeedError, RateLimited
+from app.feed.denials import Denial
+from app.market.events import SECOND_US
 from app.ports import Clock
 
 log = logging.getLogger(__name__)
 
 DIALS_PER_5_MINUTES = 250
 WEIGHT_PER_MINUTE = 4_800
-MINUTE_US = 60_000_000
+
+
+class Side(StrEnum):
+    """The two kinds of hosts of an exchange."""
+
+    REST = "rest"
+    STREAMS = "streams"
+
+
+class _Gate:
+    """What callers of one side pass, one at a time: its limit, and whether it lets us in."""
+
+    def __init__(self, limit: int, span_us: int) -> None:
+        self.turn = asyncio.Lock()
+        self.window = RollingWindow(limit, span_us)
+        self.reported = ReportedWindow(limit, span_us)
+        self.denial: Denial | None = None
+        self.admitted = asyncio.Event()  # wakes who waits for the end of a denial
+        self.unnamed_bans = 0  # in a row, of which the exchange did not say how long they last
+
+    def wait_us(self, amount: int, now_us: int) -> int:
+        """Return how long to wait until `amount` may be asked of this side, as far as it knows."""
+        return max(
+            self.window.wait_us(amount, now_us),
+            self.reported.wait_us(amount, now_us),
+            0 if self.denial is None else self.denial.wait_us(now_us),
+        )
+
+    def take(self, amount: int, now_us: int) -> None:
+        """Count `amount`, which is asked now."""
+        self.window.add(amount, now_us)
+        self.reported.add(amount)
+        if self.denial is not None:
+            self.denial.probe(now_us)
 
 
 class Governor:
-    """Lets calls and dials through, in the order in which they asked, no faster than allowed."""
+    """Lets calls and dials through, in the order in which they asked, no faster than allowed.
+
+    Calls and dials wait apart. `on_block` is called with the time of day, microseconds UTC, before
+    which nothing may be asked, and the reason; whoever keeps them gives them back as
+    `banned_until_us` and `ban_reason` after a restart. `on_refusal` is called once for each new
+    refusal with the reason and that time, `None` where the exchange does not let us in at all.
+    """
 
     def __init__(
         self,
@@ -31,65 +78,67 @@ class Governor:
         *,
         dials_per_5_minutes: int = DIALS_PER_5_MINUTES,
         weight_per_minute: int = WEIGHT_PER_MINUTE,
+        banned_until_us: int | None = None,
+        ban_reason: str = "refused before the last restart",
+        on_block: Callable[[int, str], object] = lambda _until_us, _reason: None,
+        on_refusal: Callable[[str, int | None], object] = lambda _reason, _until_us: None,
     ) -> None:
         self._clock = clock
-        self._dials = RollingWindow(dials_per_5_minutes, 5 * MINUTE_US)
-        self._weight = RollingWindow(weight_per_minute, MINUTE_US)
-        self._dial_turn = asyncio.Lock()
-        self._weight_turn = asyncio.Lock()
+        self._streams = _Gate(dials_per_5_minutes, 5 * MINUTE_US)
+        self._rest = _Gate(weight_per_minute, MINUTE_US)
+        self._gates = {Side.REST: self._rest, Side.STREAMS: self._streams}
+        self._on_block = on_block
+        self._on_refusal = on_refusal
+        # Waits are timed by the monotonic clock: steps of the wall clock do not change them.
         self._blocked_until_us = 0
-        self._limited: RateLimited | None = None
-        self._denied: AccessDenied | None = None
+        self._announced_until_us = 0
+        self._block_reason = ""
         self.used_weight: int | None = None  # as the exchange itself last said
         self.dials = 0
         self.calls = 0
         self.refusals = 0
+        if banned_until_us is not None:
+            self._resume(banned_until_us, ban_reason)
 
     async def dial(self) -> None:
         """Wait until one more connection may be opened, and count it."""
-        async with self._dial_turn:
-            await self._wait(self._dials, 1)
-            self.dials += 1
+        await self._pass(self._streams, 1)
+        self.dials += 1
 
     async def spend(self, weight: int) -> None:
         """Wait until a call of `weight` may be made, and count it."""
-        async with self._weight_turn:
-            await self._wait(self._weight, weight)
-            self.calls += 1
+        await self._pass(self._rest, weight)
+        self.calls += 1
 
-    def reply_received(self, status: int, headers: Mapping[str, str]) -> None:
+    def reply_received(self, _status: int, headers: Mapping[str, str]) -> None:
         """Learn from an answer how much weight the exchange has counted for this address.
 
         What it counts beyond our own is somebody else's behind the same address, or ours before a
-        restart: it leaves less for us.
+        restart: it leaves less for us in this minute.
         """
-        if 200 <= status < 300:
-            self.admitted()
         used = headers.get("x-mbx-used-weight-1m")
         if used is not None and used.isascii() and used.isdigit() and len(used) < 10:
             self.used_weight = int(used)
-            now_us = self._now_us()
-            others = self.used_weight - self._weight.used(now_us)
-            if others > 0:
-                self._weight.add(others, now_us)
+            self._rest.reported.report(
+                self.used_weight, self._now_us(), wall_us=self._clock.now_us()
+            )
 
-    def admitted(self) -> None:
-        """Learn that the exchange has let this address in."""
-        self._denied = None
+    def admitted(self, side: Side) -> None:
+        """Learn that one side of the exchange has let this address in."""
+        gate = self._gates[side]
+        gate.unnamed_bans = 0
+        if gate.denial is not None:
+            log.info("exchange lets us in again side=%s probes=%d", side, gate.denial.probes)
+            gate.denial = None
+            gate.admitted.set()
 
-    def refused(self, error: FeedError) -> None:
+    def refused(self, error: FeedError, side: Side) -> None:
         """Learn that the exchange refused: nothing is asked before the time that it named."""
         self.refusals += 1
         if isinstance(error, RateLimited):
-            until_us = self._now_us() + int(error.retry_after * 1_000_000)
-            if until_us > self._blocked_until_us:
-                self._blocked_until_us = until_us
-                self._limited = error
-                log.warning("exchange refused reason=%s", error)
+            self._block(self._now_us() + self._length_us(error, self._gates[side]), error.what)
         elif isinstance(error, AccessDenied):
-            if self._denied is None:
-                log.warning("exchange refused reason=%s", error)
-            self._denied = error
+            self._deny(error, side)
 
     @property
     def blocked_s(self) -> float:
@@ -100,28 +149,110 @@ class Governor:
     def blocked_reason(self) -> str | None:
         """Why nothing may be asked now, or why this address is not let in; `None` when neither."""
         if self.blocked_s > 0:
-            return str(self._limited)
-        return None if self._denied is None else str(self._denied)
+            return self._block_reason
+        denied = [
+            f"{side}: {gate.denial.error}"
+            for side, gate in self._gates.items()
+            if gate.denial is not None
+        ]
+        return "; ".join(denied) or None
 
     def spent(self) -> dict[str, int]:
         """Return what is used of the two windows now."""
         now_us = self._now_us()
+        streams, rest = self._streams, self._rest
         return {
-            "dials_5m": self._dials.used(now_us),
-            "dials_5m_limit": self._dials.limit,
-            "weight_1m": self._weight.used(now_us),
-            "weight_1m_limit": self._weight.limit,
+            "dials_5m": streams.window.used(now_us),
+            "dials_5m_limit": streams.window.limit,
+            "weight_1m": max(rest.window.used(now_us), rest.reported.used(now_us)),
+            "weight_1m_limit": rest.window.limit,
         }
 
-    async def _wait(self, window: RollingWindow, amount: int) -> None:
-        """Wait for room in `window` and for the end of a block, then take the room."""
-        while True:
-            now_us = self._now_us()
-            wait_us = max(window.wait_us(amount, now_us), self._blocked_until_us - now_us)
-            if wait_us <= 0:
-                window.add(amount, now_us)
-                return
-            await self._clock.sleep(wait_us / 1e6)
+    def report(self) -> dict[str, object]:
+        """Return what the exchange refuses now, as plain JSON-able values, and how often it has."""
+        now_us = self._now_us()
+        left_us = max(0, self._blocked_until_us - now_us)
+        return {
+            "blocked_s": round(left_us / 1e6, 1),
+            "blocked_reason": self.blocked_reason,
+            "blocked_until_us": self._clock.now_us() + left_us if left_us else None,
+            "denied": {
+                str(side): {
+                    "reason": str(gate.denial.error),
+                    "since_us": gate.denial.since_us,
+                    "probes": gate.denial.probes,
+                    "next_probe_s": round(gate.denial.wait_us(now_us) / 1e6, 1),
+                }
+                for side, gate in self._gates.items()
+                if gate.denial is not None
+            },
+            "refusals": self.refusals,
+        }
+
+    async def _pass(self, gate: _Gate, amount: int) -> None:
+        """Wait in line, then for room, the end of a block, and the time of a probe; take it."""
+        async with gate.turn:
+            while True:
+                now_us = self._now_us()
+                wait_us = max(gate.wait_us(amount, now_us), self._blocked_until_us - now_us)
+                if wait_us <= 0:
+                    break
+                gate.admitted.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with self._clock.timeout(wait_us / 1e6):
+                        await gate.admitted.wait()
+            gate.take(amount, now_us)
+
+    def _length_us(self, error: RateLimited, gate: _Gate) -> int:
+        """Return how long to ask nothing: a ban of unknown length doubles when it comes again."""
+        length_us = int(error.retry_after * 1_000_000)
+        if error.named or not error.banned:
+            return length_us
+        if self.blocked_s <= 0 or not gate.unnamed_bans:  # else of a call from before this ban
+            gate.unnamed_bans += 1
+        return min(length_us << min(gate.unnamed_bans - 1, 20), LONGEST_BAN_US)
+
+    def _block(self, until_us: int, reason: str) -> None:
+        """Ask nothing before `until_us`, and tell of it unless as long a wait was told already.
+
+        Many calls under way meet the same refusal, so the time told is a whole second, rounded up.
+        """
+        if until_us <= self._blocked_until_us:
+            return
+        self._blocked_until_us = until_us
+        self._block_reason = reason
+        if until_us <= self._announced_until_us:
+            return
+        wait_us = until_us - self._now_us()
+        wall_us = self._clock.now_us() + wait_us
+        whole_us = -(-wall_us // SECOND_US) * SECOND_US
+        self._announced_until_us = until_us + whole_us - wall_us
+        log.warning("exchange refused wait_s=%.0f reason=%s", wait_us / 1e6, reason)
+        self._on_block(whole_us, reason)
+        self._on_refusal(reason, whole_us)
+
+    def _resume(self, until_us: int, reason: str) -> None:
+        """Go on with a block from before a restart; never longer than bans are, whatever was kept.
+
+        What was kept is a time of day: how long this process was gone is known by no other clock.
+        """
+        left_us = min(until_us - self._clock.now_us(), LONGEST_BAN_US)
+        if left_us > 0:
+            self._blocked_until_us = self._announced_until_us = self._now_us() + left_us
+            self._block_reason = reason
+            log.warning("exchange refused wait_s=%.0f reason=%s", left_us / 1e6, reason)
+
+    def _deny(self, error: AccessDenied, side: Side) -> None:
+        """Ask this side rarely from now on, and tell of it, once."""
+        gate, now_us = self._gates[side], self._now_us()
+        known = None if gate.denial is None else gate.denial.error.status
+        if gate.denial is None:
+            gate.denial = Denial(error, now_us=now_us, wall_us=self._clock.now_us())
+        else:
+            gate.denial.refused(error, now_us)
+        if known != error.status:
+            log.warning("exchange refused side=%s reason=%s", side, error)
+            self._on_refusal(f"{side}: {error}", None)
 
     def _now_us(self) -> int:
         return int(self._clock.monotonic() * 1_000_000)

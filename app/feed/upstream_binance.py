@@ -11,10 +11,10 @@ from app.binance.client.rest import RestClient
 from app.binance.client.streams import open_stream
 from app.binance.decode import Decoder
 from app.binance.limits import weight_of
-from app.errors import AccessDenied, RateLimited
+from app.errors import AccessDenied, ExchangeRefused, RateLimited
 from app.feed.connection import FeedConnection
 from app.feed.feed_clock import FeedClock
-from app.feed.governor import Governor
+from app.feed.governor import Governor, Side
 from app.feed.source import Source
 from app.market.events import AggTrade, Kline, Trade
 from app.market.symbols import SymbolInfo
@@ -96,10 +96,10 @@ class UpstreamBinance:
                 ssl=self._tls,
             )
         except (RateLimited, AccessDenied) as error:
-            self._governor.refused(error)
+            self._governor.refused(error, Side.STREAMS)
             raise
         connection.opened(socket.close)
-        self._governor.admitted()
+        self._governor.admitted(Side.STREAMS)
         return connection
 
     def url(self, symbols: Sequence[str]) -> str:
@@ -170,10 +170,15 @@ class UpstreamBinance:
         )
 
     async def _call(self, path: str, call: Callable[[], Awaitable[T]]) -> T:
-        """Make one call when the governor lets it through, and tell it of a refusal."""
+        """Make one call when the governor lets it through, and tell it how that went."""
         await self._governor.spend(weight_of(path, {}))
         try:
-            return await call()
+            answer = await call()
         except (RateLimited, AccessDenied) as error:
-            self._governor.refused(error)
+            self._governor.refused(error, Side.REST)
             raise
+        except ExchangeRefused:  # of this call, by the exchange itself
+            self._governor.admitted(Side.REST)
+            raise
+        self._governor.admitted(Side.REST)
+        return answer

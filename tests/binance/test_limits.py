@@ -13,6 +13,7 @@ from app.binance.limits import (
     WEIGHTS,
     FixedWindow,
     IpBudget,
+    ReportedWindow,
     RollingWindow,
     weight_of,
 )
@@ -92,6 +93,60 @@ def test_who_obeys_a_rolling_window_breaks_no_window_at_all(spendings, limit):
         spent.append((now, amount))
     for start, _ in spent:
         assert sum(a for t, a in spent if start <= t < start + SECOND_US) <= limit
+
+
+def test_a_report_counts_until_its_minute_ends():
+    """What the exchange has counted leaves that much less, until a second after its minute."""
+    window = ReportedWindow(100, MINUTE_US)
+    assert window.wait_us(100, 7) == 0
+    window.report(90, 7, wall_us=NOON + 50 * SECOND_US)
+    assert window.used(7) == 90
+    assert window.wait_us(10, 7) == 0
+    assert window.wait_us(11, 7) == 11 * SECOND_US
+    assert window.wait_us(11, 7 + SECOND_US) == 10 * SECOND_US
+    assert window.wait_us(100, 7 + 11 * SECOND_US) == window.used(7 + 11 * SECOND_US) == 0
+
+
+def test_reports_replace_one_another():
+    """The newest report is the whole truth: what came before is in it, or in a minute past."""
+    window = ReportedWindow(100, MINUTE_US)
+    for used in (40, 60, 60, 95):
+        window.report(used, 0, wall_us=NOON)
+        assert window.used(0) == used
+    window.add(3)
+    assert window.used(0) == 98
+    window.report(5, 30 * SECOND_US, wall_us=NOON + MINUTE_US)  # it counts from 0 again
+    assert window.used(30 * SECOND_US) == 5
+    assert window.wait_us(95, 30 * SECOND_US) == 0
+
+
+def test_who_has_spent_nothing_may_spend_the_whole_limit():
+    """A report of 0, or none, never makes anybody wait, not even for more than the limit."""
+    window = ReportedWindow(10, MINUTE_US)
+    window.report(0, 0, wall_us=NOON)
+    assert window.wait_us(11, 0) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 40), st.integers(1, 25), st.integers(0, 20 * SECOND_US)),
+        max_size=80,
+    ),
+    st.integers(-SECOND_US, SECOND_US),
+)
+def test_ours_and_foreign_weight_together_keep_below_the_limit(steps, skew_us):
+    """Told after each call, who obeys breaks no minute of the exchange, whatever others spend."""
+    exchange, ours = FixedWindow(10_000, MINUTE_US), ReportedWindow(100, MINUTE_US)
+    now = 0
+    for foreign, amount, pause in steps:
+        now += pause
+        there = NOON + now
+        used = exchange.used(there)
+        exchange.add(min(foreign, max(0, 60 - used)), there)  # others leave something for us
+        ours.report(exchange.used(there), now, wall_us=there + skew_us)
+        now += ours.wait_us(amount, now)
+        ours.add(amount)
+        assert exchange.add(amount, NOON + now) <= 100
 
 
 def test_an_address_has_6000_a_minute():

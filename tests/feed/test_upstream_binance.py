@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,9 +12,15 @@ import pytest
 
 from app.binance.client.rest import RestClient
 from app.clock import SystemClock
-from app.errors import AccessDenied, ConnectionFailed, ExchangeUnavailable, RateLimited
+from app.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ExchangeUnavailable,
+    FeedError,
+    RateLimited,
+)
 from app.feed.feed_clock import FeedClock
-from app.feed.governor import Governor
+from app.feed.governor import Governor, Side
 from app.feed.upstream_binance import UpstreamBinance
 from app.market.events import ExchangeEvent, Trade
 from tests.feed.exchange_server import ExchangeServer, serving
@@ -78,6 +85,12 @@ async def upstream(list_path: str | None = None) -> AsyncIterator[Upstream]:
         ) as rest:
             symbols_url = None if list_path is None else server.source.rest_url + list_path
             yield Upstream(server, rest, governor, symbols_url)
+
+
+async def asked(up: Upstream) -> None:
+    """Ask for the time, whatever comes of it."""
+    with contextlib.suppress(FeedError):
+        await up.exchange.server_time_us()
 
 
 async def test_the_address_of_the_streams() -> None:
@@ -158,13 +171,39 @@ async def test_a_refused_dial(status: int, headers: dict[str, str], error: type[
 
 
 async def test_a_success_ends_a_refusal() -> None:
-    """Once a connection opens, the address is not shown as refused any longer."""
+    """Once a connection that was under way opens, or a call is answered, that side lets us in."""
     async with upstream() as up:
-        up.governor.refused(AccessDenied(451))
-        connection = await up.exchange.connect(["BTCUSDT"], up.receiver)
+        up.server.silent.add("/stream")
+        async with asyncio.TaskGroup() as tasks:
+            dial = tasks.create_task(up.exchange.connect(["BTCUSDT"], up.receiver))
+            await until(lambda: up.server.asked)
+            up.governor.refused(AccessDenied(451), Side.STREAMS)
+            up.server.over.set()
         assert up.governor.blocked_reason is None
-        connection.close()
+        dial.result().close()
         await until(lambda: up.server.closed)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "let_in"),
+    [
+        pytest.param(200, b'{"serverTime":1731232845124}', True, id="an answer"),
+        pytest.param(400, b'{"code":-1121,"msg":"Invalid symbol."}', True, id="an error code"),
+        pytest.param(200, b"<html>please log in</html>", False, id="another page"),
+        pytest.param(503, b"", False, id="an error on the way"),
+    ],
+)
+async def test_what_shows_that_calls_are_let_in(status: int, body: bytes, let_in: bool) -> None:
+    """An answer of the exchange itself, be it an error, ends a denial; nothing else does."""
+    async with upstream() as up:
+        up.server.silent.add("/api/v3/time")
+        up.server.answers["/api/v3/time"] = (status, {}, body)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asked(up))
+            await until(lambda: up.server.asked)
+            up.governor.refused(AccessDenied(403), Side.REST)
+            up.server.over.set()
+        assert (up.governor.blocked_reason is None) is let_in
 
 
 async def test_giving_up_while_connecting_leaves_no_socket() -> None:

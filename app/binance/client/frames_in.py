@@ -29,11 +29,13 @@ _END_OF_HEAD = b"\r\n\r\n"
 class FrameReader:
     """Cuts what a server sends into messages and calls `on_frame` with each, in order.
 
-    The bytes go into `get_buffer()`, their number into `received()`. Replies that the protocol
-    wants to send (pongs, close frames) wait in `protocol.data_to_send()`. `max_message_bytes` is
-    the limit that the protocol was made with: it refuses what is larger (1009). The view that
-    `on_frame` gets is valid during the call only: it is released afterwards, so that a use too late
-    raises `ValueError` instead of reading another frame's bytes.
+    The bytes go into `get_buffer()`, their number into `received()`. A close frame that the
+    protocol wants to send waits in `protocol.data_to_send()`. Pings are not answered here:
+    `on_ping` gets their payload, and must take what it sends from `data_to_send()` before it
+    returns; `on_pong` gets the payload of pongs. `max_message_bytes` is the limit that the protocol
+    was made with: it refuses what is larger (1009). The view that `on_frame` gets is valid during
+    the call only: it is released afterwards, so that a use too late raises `ValueError` instead of
+    reading another frame's bytes.
     """
 
     def __init__(
@@ -41,6 +43,8 @@ class FrameReader:
         protocol: ClientProtocol,
         on_frame: Callable[[memoryview], object],
         *,
+        on_ping: Callable[[bytes], object],
+        on_pong: Callable[[bytes], object],
         max_message_bytes: int,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
@@ -52,6 +56,8 @@ class FrameReader:
         self.last_ping: bytes | None = None
         self._protocol = protocol
         self._on_frame = on_frame
+        self._on_ping = on_ping
+        self._on_pong = on_pong
         self._max_message_bytes = max_message_bytes  # the protocol's own limit, for its share
         self._buffer = bytearray(buffer_bytes)
         self._view = memoryview(self._buffer)
@@ -182,10 +188,16 @@ class FrameReader:
         return stop
 
     def _take(self, frame: Frame) -> None:
-        """Act on a frame that the protocol has read; it has answered pings and closes itself."""
+        """Act on a frame that the protocol has read; it sees to close frames itself."""
         if frame.opcode is Opcode.PING:
+            # The protocol has answered already. Its answer is dropped: when to send one is decided
+            # by whoever counts what we send. Nothing else can wait there to be sent.
+            self._protocol.data_to_send()
             self.pings += 1
             self.last_ping = bytes(frame.data)
+            self._on_ping(self.last_ping)
+        elif frame.opcode is Opcode.PONG:
+            self._on_pong(bytes(frame.data))
         elif frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if self._fragments is None and frame.fin:
                 self._deliver(frame.data)

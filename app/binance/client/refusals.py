@@ -12,6 +12,9 @@ from email.utils import parsedate_to_datetime
 from app.errors import AccessDenied, RateLimited
 
 MINUTE_US = 60_000_000
+# A moment that is past already, by a wrong clock, must not let a refused caller go on at once; and
+# the minute in which a limit was broken is the exchange's: it may end a little later than ours.
+SHORTEST_WAIT_S = 1.0
 # Bans last from two minutes to three days (binance-spot-api-docs, rest-api.md, "IP Limits").
 SHORTEST_BAN_S = 120.0
 LONGEST_BAN_S = 3 * 86_400.0
@@ -26,33 +29,53 @@ def refusal(
     """
     if status in (403, 451):
         return AccessDenied(status)
-    if status in (418, 429):
-        text = headers.get("retry-after") or headers.get("Retry-After")
-        return RateLimited(retry_after_s(status, text, now_us=now_us), banned=status == 418)
-    return None
+    if status not in (418, 429):
+        return None
+    named = named_wait_s(
+        headers.get("retry-after") or headers.get("Retry-After"),
+        date=headers.get("date") or headers.get("Date"),
+        now_us=now_us,
+    )
+    wait = default_wait_s(status, now_us=now_us) if named is None else named
+    return RateLimited(wait, banned=status == 418, named=named is not None)
 
 
-def retry_after_s(status: int, text: str | None, *, now_us: int) -> float:
-    """Return how long to wait after a 429 or 418 whose `Retry-After` is `text`, in seconds.
+def named_wait_s(text: str | None, *, date: str | None, now_us: int) -> float | None:
+    """Return how many seconds `text`, a `Retry-After`, says to wait; `None` if that is unreadable.
 
-    It may be a number of seconds or an HTTP date; a date in the past means 0. Missing or
-    unreadable, it is the rest of the clock minute for a 429, since the windows of the limit are
-    clock minutes, and the shortest ban for a 418. Never more than the longest ban.
+    It may be a number of seconds or an HTTP date. What lies between the answer's own `date` and
+    that is the wait, whatever our clock says; without the former, our clock has to do. At least
+    a second, at most the longest ban.
     """
-    wait = _seconds(text.strip(), now_us) if text else None
-    if wait is None:
-        wait = SHORTEST_BAN_S if status == 418 else (MINUTE_US - now_us % MINUTE_US) / 1e6
-    return min(max(wait, 0.0), LONGEST_BAN_S)
-
-
-def _seconds(text: str, now_us: int) -> float | None:
-    """Read a `Retry-After` header; `None` when it is neither form."""
+    if not text:
+        return None
+    text = text.strip()
     if text.isascii() and text.isdigit():
-        return float(min(int(text[:12]), int(LONGEST_BAN_S)))
+        wait = float(min(int(text[:12]), int(LONGEST_BAN_S)))
+    else:
+        until = _seconds_of(text)
+        if until is None:
+            return None
+        made = _seconds_of(date) if date else None
+        wait = until - (now_us / 1e6 if made is None else made)
+    return min(max(wait, SHORTEST_WAIT_S), LONGEST_BAN_S)
+
+
+def default_wait_s(status: int, *, now_us: int) -> float:
+    """Return how many seconds to wait after a refusal that names no time.
+
+    After a 429 the rest of the clock minute and a second more, since the windows of the limit are
+    clock minutes; after a 418 the shortest ban.
+    """
+    if status == 418:
+        return SHORTEST_BAN_S
+    return (MINUTE_US - now_us % MINUTE_US) / 1e6 + SHORTEST_WAIT_S
+
+
+def _seconds_of(text: str) -> float | None:
+    """Return an HTTP date in seconds since 1970; `None` when it is none."""
     try:
         when = parsedate_to_datetime(text)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return when.timestamp() - now_us / 1e6

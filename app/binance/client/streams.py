@@ -19,6 +19,7 @@ from websockets.protocol import State
 from websockets.uri import WebSocketURI, parse_uri
 
 from app.binance.client.frames_in import FrameReader
+from app.binance.client.frames_out import FrameSender
 from app.binance.client.refusals import refusal
 from app.errors import ConnectionFailed, FeedError
 from app.ports import Clock
@@ -103,10 +104,15 @@ async def open_stream(
 class StreamSocket(asyncio.BufferedProtocol):
     """One connection: an asyncio protocol around websockets' sans-I/O client.
 
-    The frames are read by `FrameReader`. A PING is answered at once with its own payload; each pong
-    counts against the exchange's 5 messages a second, as does each `send`. A violation of the
-    protocol, a message over `max_message_bytes` (1009) or a full write buffer (the server does not
-    read) ends this connection, with a reason that names it.
+    The frames are read by `FrameReader`. A PING is answered with its own payload. The pongs, what
+    `send` sends and our own pings keep together to the exchange's limit: what is over it waits, and
+    of several pings only the newest is answered then (`FrameSender`). A violation of the protocol,
+    a message over `max_message_bytes` (1009) or a full write buffer (the server does not read) ends
+    this connection, with a reason that names it.
+
+    `ping` asks whether the peer is still there: `pong_pending` says that it has not answered yet,
+    `last_pong_s` when it last has. `last_arrival_s` is when anything at all last came, pings and
+    pongs included; both are seconds of the clock's `monotonic`.
     """
 
     def __init__(
@@ -123,7 +129,9 @@ class StreamSocket(asyncio.BufferedProtocol):
     ) -> None:
         loop = asyncio.get_running_loop()
         self.opened: asyncio.Future[None] = loop.create_future()
-        self.messages_sent = 0
+        self.pong_pending = False
+        self.last_pong_s: float | None = None
+        self.last_arrival_s = clock.monotonic()
         self._uri = uri
         self._on_closed = on_closed
         self._on_arrival = on_arrival
@@ -131,7 +139,16 @@ class StreamSocket(asyncio.BufferedProtocol):
         self._close_timeout_s = close_timeout_s
         extensions = [ClientPerMessageDeflateFactory()] if deflate else None
         self._protocol = ClientProtocol(uri, extensions=extensions, max_size=max_message_bytes)
-        self._reader = FrameReader(self._protocol, on_frame, max_message_bytes=max_message_bytes)
+        self._reader = FrameReader(
+            self._protocol,
+            on_frame,
+            on_ping=self._ping_received,
+            on_pong=self._pong_received,
+            max_message_bytes=max_message_bytes,
+        )
+        self._sender = FrameSender(self._protocol, self._flush)
+        self._sending: asyncio.TimerHandle | None = None  # until what waits may be sent
+        self._pings_sent = 0
         self._transport: asyncio.Transport | None = None
         self._gone: asyncio.Future[None] = loop.create_future()
         self._linger: asyncio.TimerHandle | None = None
@@ -164,9 +181,19 @@ class StreamSocket(asyncio.BufferedProtocol):
         return self._reader.bytes_received
 
     @property
-    def pongs_sent(self) -> int:
-        """PINGs received, each answered."""
+    def messages_sent(self) -> int:
+        """Texts, pings and pongs sent: what the exchange counts."""
+        return self._sender.sent
+
+    @property
+    def pings_received(self) -> int:
+        """PINGs received."""
         return self._reader.pings
+
+    @property
+    def pongs_sent(self) -> int:
+        """Answers to them; fewer, where they came faster than we may answer."""
+        return self._sender.pongs_sent
 
     @property
     def last_ping(self) -> bytes | None:
@@ -174,13 +201,26 @@ class StreamSocket(asyncio.BufferedProtocol):
         return self._reader.last_ping
 
     def send(self, text: bytes) -> None:
-        """Send one text message; raise `ConnectionFailed` when the connection is not open."""
-        if not self.is_open:
-            message = f"{self._where}: cannot send, {self._reason or 'not open yet'}"
-            raise ConnectionFailed(message)
-        self._protocol.send_text(text)
-        self.messages_sent += 1
-        self._flush()
+        """Send one text message, at once or as soon as the limit allows.
+
+        Raises `ConnectionFailed` when the connection is not open, or too much waits already.
+        """
+        self._must_be_open()
+        self._sender.text(text, self._now_us())
+        self._send_later()
+
+    def ping(self) -> None:
+        """Ask the peer for a sign of life; raise `ConnectionFailed` when not open.
+
+        While one such question is unanswered another would tell nothing more, and none is sent.
+        """
+        self._must_be_open()
+        if self.pong_pending:
+            return
+        self._sender.ping(b"%d" % (self._pings_sent + 1), self._now_us())
+        self._pings_sent += 1
+        self.pong_pending = True
+        self._send_later()
 
     def close(self) -> None:
         """Close it, without waiting. Neither callback is called any more.
@@ -238,6 +278,7 @@ class StreamSocket(asyncio.BufferedProtocol):
         """Take bytes; what comes after the end of the conversation is thrown away."""
         if self._reason is not None:
             return
+        self.last_arrival_s = self._clock.monotonic()
         self._on_arrival()
         self._reader.received(nbytes)
         if self._reason is None:
@@ -312,11 +353,45 @@ class StreamSocket(asyncio.BufferedProtocol):
             return
         self._reason = reason
         self._reader.stop()
+        if self._sending is not None:
+            self._sending.cancel()
         if not self.opened.done():
             self.opened.set_exception(ConnectionFailed(f"{self._where}: {reason}"))
         if self._handed_over:
             self._handed_over = False
             self._on_closed(reason)
+
+    def _ping_received(self, payload: bytes) -> None:
+        self._sender.pong(payload, self._now_us())
+        self._send_later()
+
+    def _pong_received(self, payload: bytes) -> None:
+        """Take an answer to our ping; a pong that nobody asked for says nothing."""
+        if self.pong_pending and payload == b"%d" % self._pings_sent:
+            self.pong_pending = False
+            self.last_pong_s = self._clock.monotonic()
+
+    def _send_later(self) -> None:
+        """Come back when what waits may be sent."""
+        if self._sending is None and self.is_open:
+            wait_us = self._sender.wait_us(self._now_us())
+            if wait_us is not None:
+                loop = asyncio.get_running_loop()
+                self._sending = loop.call_later(wait_us / 1e6, self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        self._sending = None
+        if self.is_open:
+            self._sender.release(self._now_us())
+            self._send_later()
+
+    def _now_us(self) -> int:
+        return int(self._clock.monotonic() * 1_000_000)
+
+    def _must_be_open(self) -> None:
+        if not self.is_open:
+            message = f"{self._where}: cannot send, {self._reason or 'not open yet'}"
+            raise ConnectionFailed(message)
 
     def _finish(self) -> None:
         """Let the server end the TCP connection, as the protocol asks, but not for ever.

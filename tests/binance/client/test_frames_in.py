@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import pytest
@@ -34,7 +34,10 @@ LIMIT = 4 * 1024 * 1024
 
 
 class Reading:
-    """A reader before its handshake, what it delivered, and what its protocol wants to send."""
+    """A reader before its handshake, what it delivered, and what is sent in reply.
+
+    Every ping is answered, at once.
+    """
 
     def __init__(
         self, *, limit: int = LIMIT, buffer_bytes: int = 65536, deflate: bool = False
@@ -47,9 +50,31 @@ class Reading:
         self.protocol.send_request(self.request)
         self.protocol.data_to_send()
         self.messages: list[bytes] = []
-        self.reader = FrameReader(
-            self.protocol, self.take, max_message_bytes=limit, buffer_bytes=buffer_bytes
+        self.pongs: list[bytes] = []
+        self._sent: list[bytes] = []
+        self.reader = self.reader_to(self.take, limit=limit, buffer_bytes=buffer_bytes)
+
+    def reader_to(
+        self,
+        take: Callable[[memoryview], object],
+        *,
+        limit: int = LIMIT,
+        buffer_bytes: int = 65536,
+    ) -> FrameReader:
+        """Return a reader that delivers to `take`."""
+        return FrameReader(
+            self.protocol,
+            take,
+            on_ping=self.answer,
+            on_pong=self.pongs.append,
+            max_message_bytes=limit,
+            buffer_bytes=buffer_bytes,
         )
+
+    def answer(self, payload: bytes) -> None:
+        """Send a pong."""
+        self.protocol.send_pong(payload)
+        self._sent += self.protocol.data_to_send()
 
     def take(self, message: memoryview) -> None:
         """Keep a copy of a message."""
@@ -74,8 +99,8 @@ class Reading:
                 rest = rest[len(part) :]
 
     def replies(self) -> list[tuple[int, bytes]]:
-        """Return the frames that wait to be sent."""
-        return client_frames(b"".join(self.protocol.data_to_send()))
+        """Return the frames that were sent, and those that wait to be."""
+        return client_frames(b"".join([*self._sent, *self.protocol.data_to_send()]))
 
 
 def cut(data: bytes, positions: Iterable[int]) -> list[bytes]:
@@ -133,6 +158,23 @@ def test_a_conversation_in_single_bytes() -> None:
     assert reading.replies() == PONGS
     assert reading.reader.bytes_received == len(data)
     assert (reading.reader.pings, reading.reader.last_ping) == (2, b"between")
+    assert reading.pongs == [b"unsolicited"]
+
+
+def test_whether_a_ping_is_answered_is_not_decided_here() -> None:
+    """The protocol's own pongs go nowhere: only what `on_ping` sends goes out."""
+    reading = Reading()
+    answered: list[bytes] = []
+    reading.reader = FrameReader(
+        reading.protocol,
+        reading.take,
+        on_ping=answered.append,
+        on_pong=reading.pongs.append,
+        max_message_bytes=LIMIT,
+    )
+    reading.open().feed(CONVERSATION + frame(CLOSE))
+    assert answered == [b"1784620805114", b"between"]
+    assert reading.replies() == [(CLOSE, b"")]
 
 
 PIECES = st.one_of(
@@ -317,7 +359,7 @@ def test_stop_inside_a_callback() -> None:
         reading.take(message)
         reading.reader.stop()
 
-    reading.reader = FrameReader(reading.protocol, take_one, max_message_bytes=LIMIT)
+    reading.reader = reading.reader_to(take_one)
     reading.open()
     reading.feed(frame(TEXT, b"one") + frame(TEXT, b"two"), frame(TEXT, b"three"))
     assert reading.messages == [b"one"]
@@ -328,7 +370,7 @@ def test_a_view_kept_too_long(stream: bytes) -> None:
     """A view that is used after the call raises instead of showing another frame's bytes."""
     kept: list[memoryview] = []
     reading = Reading()
-    reading.reader = FrameReader(reading.protocol, kept.append, max_message_bytes=LIMIT)
+    reading.reader = reading.reader_to(kept.append)
     reading.open().feed(stream)
     with pytest.raises(ValueError, match="released"):
         bytes(kept[0])
@@ -343,7 +385,7 @@ def test_a_view_that_something_still_holds(stream: bytes) -> None:
         kept.append(pickle.PickleBuffer(message))
 
     reading = Reading()
-    reading.reader = FrameReader(reading.protocol, hold, max_message_bytes=LIMIT)
+    reading.reader = reading.reader_to(hold)
     reading.open().feed(stream, frame(TEXT, b"next"))
     assert reading.reader.views_kept == reading.reader.messages == 2
 

@@ -194,7 +194,111 @@ async def test_pings_inside_a_burst() -> None:
         await answered.wait()
         stream.abort()
     assert pongs == [(PONG, b"first"), (PONG, b"")]
-    assert (stream.pongs_sent, stream.last_ping) == (2, b"")
+    assert (stream.pings_received, stream.pongs_sent, stream.last_ping) == (2, 2, b"")
+
+
+async def sent_frames(reader: asyncio.StreamReader) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield each short frame that the client sends, up to its close frame."""
+    opcode = 0
+    while opcode != CLOSE:
+        head = await reader.readexactly(2)
+        [(opcode, payload)] = client_frames(head + await reader.readexactly(4 + (head[1] & 0x7F)))
+        yield opcode, payload
+
+
+async def test_a_flood_of_pings() -> None:
+    """Of 500 pings at once four are answered, and when a second has passed, the newest."""
+    heard: list[tuple[int, bytes]] = []
+    times: list[float] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(accepted(await handshake(reader)))
+        writer.write(b"".join(frame(PING, b"%d" % n) for n in range(500)) + frame(TEXT, b"done"))
+        async for sent in sent_frames(reader):
+            heard.append(sent)
+            times.append(asyncio.get_running_loop().time())
+            client.told.set()
+
+    client = Client()
+    async with raw_server(peer) as port:
+        stream = await client.connect(port)
+        await client.until(lambda: client.messages)
+        await client.until(lambda: len(heard) == 5)
+        stream.abort()
+        await stream.wait_closed()
+    assert heard == [*((PONG, b"%d" % n) for n in range(4)), (PONG, b"499")]
+    assert times[4] - times[0] >= 1.0
+    assert (stream.pings_received, stream.pongs_sent, stream.messages_sent) == (500, 5, 5)
+
+
+async def test_what_waits_is_not_sent_after_the_end() -> None:
+    """Closing drops the pong and the texts that were put off: the close frame is the last."""
+    heard: list[tuple[int, bytes]] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(accepted(await handshake(reader)))
+        heard.extend([sent async for sent in sent_frames(reader)])
+
+    client = Client()
+    async with raw_server(peer) as port:
+        stream = await client.connect(port)
+        for n in range(9):
+            stream.send(b"%d" % n)
+        stream.close()
+        await stream.wait_closed()
+    assert [payload for opcode, payload in heard if opcode == TEXT] == [b"0", b"1", b"2", b"3"]
+    assert heard[-1][0] == CLOSE
+
+
+async def test_a_peer_that_is_there_answers() -> None:
+    """After `ping` a pong is pending until the peer has answered; the time of that is kept."""
+
+    async def handler(connection: ServerConnection) -> None:
+        await connection.wait_closed()
+
+    client = Client()
+    async with library_server(handler, ping_interval=None) as port:
+        stream = await client.connect(port)
+        assert (stream.pong_pending, stream.last_pong_s) == (False, None)
+        before_s = SystemClock().monotonic()
+        for _ in range(2):
+            stream.ping()
+            assert stream.pong_pending
+            async with asyncio.timeout(5):
+                while stream.pong_pending:
+                    await asyncio.sleep(0.001)
+        assert stream.last_pong_s is not None
+        assert before_s <= stream.last_pong_s <= SystemClock().monotonic()
+        assert stream.last_arrival_s >= before_s
+        assert stream.messages_sent == 2
+        stream.close()
+        await stream.wait_closed()
+    with pytest.raises(ConnectionFailed, match="closed by us"):
+        stream.ping()
+
+
+async def test_a_pong_that_was_not_asked_for_proves_nothing() -> None:
+    """Only the pong to our own ping counts; while it is awaited no other ping is sent."""
+    heard: list[tuple[int, bytes]] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(accepted(await handshake(reader)) + frame(PONG, b"1"))
+        async for opcode, payload in sent_frames(reader):
+            heard.append((opcode, payload))
+            writer.write(frame(PONG) + frame(PONG, b"0") + frame(TEXT, b"heard"))
+
+    client = Client()
+    async with raw_server(peer) as port:
+        stream = await client.connect(port)
+        stream.ping()
+        stream.ping()
+        stream.send(b"text")
+        await client.until(lambda: len(client.messages) == 2)
+        assert stream.pong_pending
+        assert stream.last_pong_s is None
+        stream.abort()
+        await stream.wait_closed()
+    assert heard == [(PING, b"1"), (TEXT, b"text")]
 
 
 @pytest.mark.parametrize("offered", [True, False])
@@ -514,7 +618,8 @@ async def test_a_server_that_does_not_read() -> None:
 
     client = Client()
     async with raw_server(peer) as port:
-        await client.connect(port)
+        stream = await client.connect(port)
+        stream.send(bytes(8_000_000))
         await client.until(lambda: client.reasons)
     assert client.reasons == ["the server does not read what is sent to it"]
 
