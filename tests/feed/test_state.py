@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.errors import StateUnreadable
-from app.feed.state import VERSION, KeptState
+from app.feed.state import VERSION, Ban, Kept, KeptState
+from app.market.ledger import Hole
 
+S = 1_000_000
 NOW_US = 1_731_232_845_000_000
 ROOT = Path(__file__).resolve().parents[2]
 DYING = """
@@ -24,6 +30,27 @@ from app.feed.state import KeptState
 KeptState(Path(sys.argv[1])).want(["BTCUSDT"], now_us=1)
 os._exit(0)
 """
+# Keeps the positions of 40 symbols again and again, and says each time how far it has come.
+KEEPING = """
+import sys
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from app.feed.state import Kept, KeptState
+from app.market.ledger import Hole
+S = 1_000_000
+state = KeptState(Path(sys.argv[1]))
+symbols = [f"SYMBOL{n}" for n in range(40)]
+state.want(symbols, now_us=1)
+for number in count(1):
+    holes = tuple(Hole(at, at, at * S, at * S) for at in range(number % 7))
+    kept = Kept(number * S, number, Decimal(number), holes)
+    state.keep_positions(dict.fromkeys(symbols, kept), now_us=number)
+    state.keep_ban(number, "ban")
+    print(number, flush=True)
+"""
+# Written by the program whose state had version 1: three symbols wanted, one of them forgotten.
+VERSION_1 = Path(__file__).with_name("state-of-version-1.sqlite3")
 
 
 @pytest.fixture
@@ -44,6 +71,11 @@ def written(path: Path, script: str) -> None:
     """Change the file behind the program's back."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript(script)
+
+
+def a_position(second: int = 5, *holes: Hole, last_id: int = 77, close: str = "1.50") -> Kept:
+    """Return a position at some second."""
+    return Kept(second * S, last_id, Decimal(close), holes)
 
 
 def test_the_wanted_set_survives(opened: Callable[[], KeptState]) -> None:
@@ -100,6 +132,179 @@ def test_each_epoch_is_larger_than_the_last(opened: Callable[[], KeptState]) -> 
     state = opened()
     assert state.next_epoch(now_us=NOW_US - 86_400_000_000) == now_ms + 3
     assert state.next_epoch(now_us=NOW_US + 1_000_000) == now_ms + 1_000
+
+
+# -- positions ----------------------------------------------------------------------------------
+
+
+def test_positions_survive(opened: Callable[[], KeptState]) -> None:
+    """How far each symbol had come, and what it lacked, is known after a restart, to the digit."""
+    state = opened()
+    assert state.positions() == {}
+    rows = {
+        "BTCUSDT": a_position(1_731_232_845, close="43250.50000000"),
+        "币安人生USDT": a_position(3, Hole(4, 4, 0, S), Hole(9, 12, 2 * S, 2 * S), close="1E-8"),
+        "NEWUSDT": a_position(0, last_id=-1),
+    }
+    state.want(rows, now_us=NOW_US)
+    state.keep_positions(rows, now_us=NOW_US)
+    assert state.positions() == rows
+    state.close()
+    found = opened().positions()
+    assert found == rows
+    assert str(found["BTCUSDT"].close) == "43250.50000000"
+
+
+def test_a_later_position_takes_the_place_of_the_one_before(
+    opened: Callable[[], KeptState],
+) -> None:
+    """Position and holes of the symbols that are given are replaced; the others stay."""
+    state = opened()
+    state.want(["BTCUSDT", "ETHUSDT"], now_us=NOW_US)
+    before = a_position(5, Hole(1, 2, 0, S), Hole(4, 5, S, S))
+    state.keep_positions({"BTCUSDT": before, "ETHUSDT": before}, now_us=NOW_US)
+    after = a_position(6, Hole(4, 4, S, S), last_id=80)
+    state.keep_positions({"BTCUSDT": after}, now_us=NOW_US)
+    assert state.positions() == {"BTCUSDT": after, "ETHUSDT": before}
+    state.keep_positions({"ETHUSDT": a_position(7)}, now_us=NOW_US)
+    state.keep_positions({}, now_us=NOW_US)
+    assert state.positions() == {"BTCUSDT": after, "ETHUSDT": a_position(7)}
+
+
+def test_a_symbol_that_is_forgotten_leaves_nothing(opened: Callable[[], KeptState]) -> None:
+    """Its position and holes go with it, and one that is kept too late is passed over."""
+    state = opened()
+    state.want(["BTCUSDT", "ETHUSDT"], now_us=NOW_US)
+    kept = a_position(5, Hole(1, 2, 0, S))
+    state.keep_positions({"BTCUSDT": kept, "ETHUSDT": kept}, now_us=NOW_US)
+    state.forget("BTCUSDT")
+    state.keep_positions({"BTCUSDT": kept, "NEVERUSDT": kept}, now_us=NOW_US)
+    assert state.positions() == {"ETHUSDT": kept}
+    state.want(["BTCUSDT"], now_us=NOW_US)
+    state.close()
+    assert opened().positions() == {"ETHUSDT": kept}
+
+
+def test_positions_are_kept_wholly_or_not_at_all(opened: Callable[[], KeptState]) -> None:
+    """When the disk fails at the last hole of the last symbol, all are as they were before."""
+    state = opened()
+    state.want(["BTCUSDT", "ETHUSDT"], now_us=NOW_US)
+    before = a_position(5, Hole(1, 2, 0, S))
+    state.keep_positions({"BTCUSDT": before, "ETHUSDT": before}, now_us=NOW_US)
+    state.close()
+    written(
+        state.path,
+        "CREATE TRIGGER full BEFORE INSERT ON holes WHEN NEW.first_id = 9 "
+        "BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+    )
+    state = opened()
+    after = a_position(6, Hole(3, 3, 0, S), Hole(9, 9, S, S))
+    with pytest.raises(StateUnreadable, match="disk full"):
+        state.keep_positions({"BTCUSDT": a_position(6), "ETHUSDT": after}, now_us=NOW_US)
+    assert state.positions() == {"BTCUSDT": before, "ETHUSDT": before}
+
+
+HOLES = st.lists(
+    st.builds(Hole, st.integers(0, 1 << 62), st.just((1 << 63) - 1), st.just(0), st.just(9 * S)),
+    max_size=4,
+    unique_by=lambda hole: hole.first_id,
+)
+POSITIONS = st.builds(
+    Kept,
+    st.integers(0, 1 << 40).map(lambda second: second * S),
+    st.integers(-1, (1 << 63) - 1),
+    st.decimals(min_value="0.000000000000000001", max_value="1e30", places=18),
+    HOLES.map(lambda holes: tuple(sorted(holes, key=lambda hole: hole.first_id))),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(changes=st.lists(st.dictionaries(st.sampled_from("ABCD"), POSITIONS), max_size=5))
+def test_what_is_kept_is_what_is_read(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Kept]]
+) -> None:
+    """Any positions, kept in any order, are read as they were given last."""
+    expected: dict[str, Kept] = {}
+    folder = tmp_path_factory.mktemp("state")
+    with closing(KeptState(folder)) as state:
+        state.want("ABCD", now_us=NOW_US)
+        for rows in changes:
+            state.keep_positions(rows, now_us=NOW_US)
+            expected.update(rows)
+        assert state.positions() == expected
+    with closing(KeptState(folder)) as state:
+        assert state.positions() == expected
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 9, 30])
+def test_a_kill_while_writing_loses_nothing(tmp_path: Path, rounds: int) -> None:
+    """Killed at any moment, it holds all that was acknowledged, and every symbol is of one time."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEPING, tmp_path], stdout=subprocess.PIPE, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        for _ in range(rounds):
+            acknowledged = int(process.stdout.readline())
+        process.kill()
+        acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
+    with closing(KeptState(tmp_path)) as state:
+        positions = state.positions()
+        ban = state.ban()
+    assert len(positions) == len(set(positions)) == 40
+    (kept,) = set(positions.values())
+    assert kept.last_id in (acknowledged, acknowledged + 1)
+    assert len(kept.holes) == kept.last_id % 7
+    assert ban is not None
+    assert ban.until_us in (kept.last_id - 1, kept.last_id)
+
+
+# -- a ban --------------------------------------------------------------------------------------
+
+
+def test_the_last_ban_is_kept(opened: Callable[[], KeptState]) -> None:
+    """Until when nothing may be asked, and why, is known after a restart; the newest counts."""
+    state = opened()
+    assert state.ban() is None
+    state.keep_ban(NOW_US + 120 * S, "banned")
+    state.keep_ban(NOW_US + 60 * S, "limit")
+    state.close()
+    state = opened()
+    assert state.ban() == Ban(NOW_US + 60 * S, "limit")
+    assert state.wanted() == []
+
+
+# -- versions -----------------------------------------------------------------------------------
+
+
+def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:
+    """Wanted symbols and numbering of an older program go on; what it did not keep begins empty."""
+    shutil.copy(VERSION_1, tmp_path / "state.sqlite3")
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    for _ in range(2):
+        with closing(KeptState(tmp_path)) as state:
+            assert state.wanted() == ["BTCUSDT", "币安人生USDT"]
+            assert state.ban() is None
+            assert state.positions() == {}
+    with closing(KeptState(tmp_path)) as state:
+        assert state.next_epoch(now_us=0) == 1_731_232_845_000 + 1
+        state.keep_positions({"BTCUSDT": a_position(5, Hole(1, 2, 0, S))}, now_us=NOW_US)
+        state.keep_ban(NOW_US, "banned")
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def test_taking_over_is_wholly_or_not_at_all(tmp_path: Path) -> None:
+    """A file of version 1 that cannot be taken over stays one: nothing in it has changed."""
+    path = tmp_path / "state.sqlite3"
+    shutil.copy(VERSION_1, path)
+    written(path, "CREATE TABLE ban (something); INSERT INTO ban VALUES ('else')")
+    before = path.read_bytes()
+    assert "move the file away" in refusal(tmp_path)
+    assert path.read_bytes() == before
+    written(path, "DROP TABLE ban")
+    with closing(KeptState(tmp_path)) as state:
+        assert state.wanted() == ["BTCUSDT", "币安人生USDT"]
 
 
 def test_sources_do_not_mix(tmp_path: Path) -> None:
@@ -168,12 +373,58 @@ def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
             f"PRAGMA user_version = {VERSION}",
             id="no epoch",
         ),
+        pytest.param(
+            "CREATE TABLE wanted (symbol, added_us); PRAGMA user_version = 1",
+            id="the older version without all its tables",
+        ),
+        pytest.param(
+            "CREATE TABLE wanted (symbol, added_us); CREATE TABLE numbering (epoch_ms);"
+            "INSERT INTO wanted VALUES (CAST(x'ff' AS TEXT), 1); PRAGMA user_version = 1",
+            id="text that is none",
+        ),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused(tmp_path: Path, script: str) -> None:
     """A database that merely has our file's name stops the start-up, not the first use."""
     written(tmp_path / "state.sqlite3", script)
     refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        pytest.param("UPDATE positions SET close = 'NaN'", "price", id="no number"),
+        pytest.param("UPDATE positions SET close = '0'", "price", id="a price of nothing"),
+        pytest.param("UPDATE positions SET close = 'Infinity'", "price", id="an endless price"),
+        pytest.param("UPDATE positions SET close = 'cheap'", "price", id="a word"),
+        pytest.param("UPDATE positions SET close = x'00'", "str", id="a price that is no text"),
+        pytest.param("UPDATE positions SET second_us = 5", "multiple", id="no whole second"),
+        pytest.param("UPDATE positions SET second_us = -1000000", ">= 0", id="before 1970"),
+        pytest.param("UPDATE positions SET last_id = 'x'", "int", id="an id that is a word"),
+        pytest.param("UPDATE positions SET last_id = 1.5", "int", id="half an id"),
+        pytest.param("UPDATE positions SET last_id = -2", ">= -1", id="an id below all"),
+        pytest.param("UPDATE positions SET symbol = x'ff'", "str", id="a symbol of bytes"),
+        pytest.param("DELETE FROM positions", "no position", id="holes of nobody"),
+        pytest.param("UPDATE holes SET last_id = 0", "before its", id="a hole the wrong way"),
+        pytest.param("UPDATE holes SET to_us = 0", "before its", id="its seconds the wrong way"),
+        pytest.param("UPDATE holes SET from_us = 7", "multiple", id="half a second missing"),
+        pytest.param("UPDATE holes SET first_id = -3", ">= 0", id="an id that cannot be"),
+        pytest.param("UPDATE ban SET until_us = 'soon'", "int", id="a ban until some time"),
+        pytest.param("UPDATE ban SET reason = x'07'", "str", id="a reason that is no text"),
+    ],
+)
+def test_a_row_that_cannot_be_right_is_refused(tmp_path: Path, change: str, word: str) -> None:
+    """A row that we cannot have written stops the start-up, and is shown with its table."""
+    with closing(KeptState(tmp_path)) as state:
+        state.want(["BTCUSDT"], now_us=NOW_US)
+        kept = a_position(5, Hole(1, 2, S, 2 * S))
+        state.keep_positions({"BTCUSDT": kept}, now_us=NOW_US)
+        state.keep_ban(NOW_US, "banned")
+    written(tmp_path / "state.sqlite3", change)
+    text = refusal(tmp_path)
+    assert word in text
+    assert "a row of" in text
+    assert len(text) < 500
 
 
 @pytest.mark.parametrize(
