@@ -1,4 +1,4 @@
-"""How a candle and a trade look as JSON text, byte for byte; nothing about who gets them.
+"""How what is published looks as JSON text, byte for byte; nothing about who gets it.
 
 Numbers are JSON numbers with every digit that the exchange gave: prices with at least the digits of
 the symbol's tick, quantities with at least those of its step, never in exponent form. Text times
@@ -13,7 +13,20 @@ from decimal import Decimal
 
 import msgspec
 
-from app.market.events import SECOND_US, AggTrade, Candle, Publication, Trade
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    Candle,
+    ExchangeRefusal,
+    HoleAbandoned,
+    HoleFound,
+    HoleRepaired,
+    Publication,
+    StatusEvent,
+    StreamLost,
+    StreamRestored,
+    Trade,
+)
 from app.market.symbols import SymbolInfo
 
 # Repairs move through old seconds, so more than the newest text is kept; all go when it is full.
@@ -26,7 +39,7 @@ _WIRE_DIGITS = 8
 class JsonCodec:
     """Writes publications as JSON in the shapes that clients are promised.
 
-    `timezone` is that of the text times. `source` is put on trades; a candle carries its own.
+    `timezone` is that of the text times. `source` is put on everything but candles, which carry it.
     `digits` returns what is known of a symbol, or `None`; it is asked each time, so a tick size
     that becomes known or changes shows at once.
     """
@@ -64,6 +77,25 @@ class JsonCodec:
             f'"source":{self._quoted_source},"epoch":{publication.epoch},'
             f'"sequence":{publication.sequence}}}'
         ).encode()
+
+    def status(self, publication: Publication, event: StatusEvent) -> bytes:
+        """Return an event about the data itself, as the `status` channel sends it.
+
+        `event` is the tag of its kind, `time` when this hub learned of it.
+        """
+        return msgspec.json.encode(
+            {
+                "symbol": event.symbol,
+                "event": type(event).__struct_config__.tag,
+                **_particulars(event),
+                "timestamp": self.timestamp(event.received_us),
+                "time": event.received_us // 1_000,
+                "channel": "status",
+                "source": self._source,
+                "epoch": publication.epoch,
+                "sequence": publication.sequence,
+            }
+        )
 
     def ohlc(self, candle: Candle) -> bytes:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
@@ -140,6 +172,37 @@ def _trade_range(trade: Trade | AggTrade) -> str:
     if isinstance(trade, Trade):
         return ""
     return f',"first_trade_id":{trade.first_trade_id},"last_trade_id":{trade.last_trade_id}'
+
+
+def _particulars(event: StatusEvent) -> dict[str, object]:
+    """Return the fields that only this kind of event has."""
+    match event:
+        case StreamRestored():
+            return {}
+        case StreamLost():
+            return {"reason": event.reason}
+        case HoleFound():
+            return _span(event)
+        case HoleRepaired():
+            return {**_span(event), "way": event.way}
+        case HoleAbandoned():
+            return {**_span(event), "reason": event.reason}
+        case ExchangeRefusal():
+            until_us = event.until_us
+            return {
+                "reason": event.reason,
+                "until": None if until_us is None else until_us // 1_000,
+            }
+
+
+def _span(hole: HoleFound | HoleRepaired | HoleAbandoned) -> dict[str, object]:
+    """Return which trades a hole is made of, and the first and the last second in doubt, in ms."""
+    return {
+        "first_trade_id": hole.first_id,
+        "last_trade_id": hole.last_id,
+        "from": hole.from_us // 1_000,
+        "to": hole.to_us // 1_000,
+    }
 
 
 def plain(number: Decimal) -> str:

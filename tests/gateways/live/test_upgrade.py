@@ -57,6 +57,7 @@ def test_a_client_that_says_nothing_follows_all_candles(path):
             [("candles", "BTCUSDT"), ("trades", "BTCUSDT")],
             id="both",
         ),
+        pytest.param("channels=status", [("status", "*")], id="status"),
         pytest.param("symbols=*", [("candles", "*")], id="star"),
         pytest.param("symbols=", [], id="empty symbols"),
         pytest.param("channels=", [], id="empty channels"),
