@@ -27,7 +27,9 @@ from app.market.events import (
     StreamRestored,
     Trade,
 )
+from app.market.ring import CandleSpan
 from app.market.symbols import SymbolInfo
+from app.market.view import ONE_SECOND
 
 # Repairs move through old seconds, so more than the newest text is kept; all go when it is full.
 _KEPT_SECONDS = 4_096
@@ -100,6 +102,20 @@ class JsonCodec:
     def ohlc(self, candle: Candle) -> bytes:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
         return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
+
+    def candles(self, symbol: str, span: CandleSpan) -> bytes:
+        """Return candles as `GET /candles/{symbol}` answers them, each as its channel sent it."""
+        head: dict[str, object] = {
+            "symbol": symbol,
+            "interval": ONE_SECOND,
+            "source": self._source,
+            "start": _milliseconds(span.start_us),
+            "end": _milliseconds(span.end_us),
+            "reach": _milliseconds(span.reach_us),
+        }
+        if span.next_us is not None:
+            head["next"] = _milliseconds(span.next_us)
+        return msgspec.json.encode(head)[:-1] + b',"candles":[' + b",".join(span.texts) + b"]}"
 
     def tick(self, trade: Trade | AggTrade) -> bytes:
         """Return a trade as `GET /tick/{symbol}` answers it."""
@@ -188,11 +204,11 @@ def _particulars(event: StatusEvent) -> dict[str, object]:
         case HoleAbandoned():
             return {**_span(event), "reason": event.reason}
         case ExchangeRefusal():
-            until_us = event.until_us
-            return {
-                "reason": event.reason,
-                "until": None if until_us is None else until_us // 1_000,
-            }
+            return {"reason": event.reason, "until": _milliseconds(event.until_us)}
+
+
+def _milliseconds(time_us: int | None) -> int | None:
+    return None if time_us is None else time_us // 1_000
 
 
 def _span(hole: HoleFound | HoleRepaired | HoleAbandoned) -> dict[str, object]:

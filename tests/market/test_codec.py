@@ -23,6 +23,7 @@ from app.market.events import (
     StreamLost,
     StreamRestored,
 )
+from app.market.ring import CandleSpan
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
@@ -161,6 +162,20 @@ def test_rest_gets_the_same_candle_without_a_position():
     for name in ("channel", "epoch", "sequence"):
         del streamed[name]
     assert answer == streamed
+
+
+def test_rest_gets_candles_as_their_channel_sent_them():
+    """A span is a head, with where to go on if it was cut, and the texts as they are."""
+    span = CandleSpan([b'{"a":1}', b'{"b":2}'], START_US, START_US + 5_999_999, START_US - 1, None)
+    head = '"symbol":"BTCUSDT","interval":"1s","source":"binance","start":1731232845000'
+    assert codec().candles("BTCUSDT", span).decode() == (
+        f'{{{head},"end":1731232850999,"reach":1731232844999,"candles":[{{"a":1}},{{"b":2}}]}}'
+    )
+    cut = span._replace(next_us=START_US + 2_000_000, end_us=None)
+    assert codec().candles("BTCUSDT", cut).decode() == (
+        f'{{{head},"end":null,"reach":1731232844999,"next":1731232847000,'
+        '"candles":[{"a":1},{"b":2}]}'
+    )
 
 
 def test_rest_gets_a_tick():

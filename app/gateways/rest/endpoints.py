@@ -10,16 +10,18 @@ from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import SymbolNotActive
+from app.errors import SymbolNotActive, UnsupportedInterval
 from app.gateways.rest.access import AccessRules
 from app.gateways.rest.answers import Refused, encode, error_answer, json_answer, prepared
 from app.gateways.rest.bodies import read_body
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.metrics import MetricsPage
-from app.gateways.rest.schemas import AddSymbol
+from app.gateways.rest.queries import INVALID, read_query
+from app.gateways.rest.schemas import AddSymbol, CandlesQuery
 from app.market.codec import JsonCodec
+from app.market.ring import CandleRing
 from app.market.symbols import parse_symbol
-from app.market.view import MarketView
+from app.market.view import ONE_SECOND, MarketView
 from app.ports import Clock, HubStatus, SymbolRegistry
 
 Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
@@ -39,6 +41,7 @@ class Endpoints:
         registry: SymbolRegistry,
         status: HubStatus,
         view: MarketView,
+        ring: CandleRing,
         codec: JsonCodec,
         metrics: MetricsPage,
         clock: Clock,
@@ -48,6 +51,7 @@ class Endpoints:
         self._registry = registry
         self._status = status
         self._view = view
+        self._ring = ring
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
@@ -109,6 +113,23 @@ class Endpoints:
         if candle is None:
             raise Refused(404, "NoDataYet", f"{name} is followed, but had no closed candle yet")
         return prepared(self._codec.ohlc(candle))
+
+    async def candles(self, request: Request, symbol: Symbol) -> Response:
+        """Return the candles of a followed symbol that are held, between two times."""
+        name = self._followed(symbol)
+        asked = read_query(request, CandlesQuery)
+        if asked.interval != ONE_SECOND:
+            raise UnsupportedInterval(asked.interval, (ONE_SECOND,))
+        if asked.start is not None and asked.end is not None and asked.end < asked.start:
+            expected = f"expected a time not before start={asked.start}"
+            raise Refused(400, INVALID, f"end: {expected}, got '{asked.end}'")
+        span = self._ring.between(
+            name,
+            limit=asked.limit,
+            start_us=None if asked.start is None else asked.start * 1_000,
+            end_us=None if asked.end is None else asked.end * 1_000,
+        )
+        return prepared(self._codec.candles(name, span))
 
     async def status(self, request: Request) -> Response:
         """Return the whole report, laid out for people and programs."""

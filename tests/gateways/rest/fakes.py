@@ -24,6 +24,7 @@ from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.ring import CandleRing
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
 from app.ports import SymbolStatus
@@ -171,8 +172,15 @@ class Hub:
 
     def __post_init__(self) -> None:
         codec = JsonCodec(IST, "simulated", self.registry.info)
+        self.ring = CandleRing(codec.candle)
         self.app: FastAPI = create_app(
-            self.config, self.registry, self.status, self.view, codec, clock=self.clock
+            self.config,
+            self.registry,
+            self.status,
+            self.view,
+            codec,
+            ring=self.ring,
+            clock=self.clock,
         )
 
     def client(self, *, address: str = "127.0.0.1") -> Caller:

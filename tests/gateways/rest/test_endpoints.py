@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from app.errors import ExchangeUnavailable, StateUnreadable
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.endpoints import loudly, pretty
-from tests.gateways.rest.fakes import Caller, Hub, candle, publication, trade
+from tests.gateways.rest.fakes import OPEN_TIME_US, Caller, Hub, candle, publication, trade
 
 
 @pytest.fixture
@@ -147,6 +147,78 @@ def test_what_was_removed_is_shown_no_more(hub: Hub, client: Caller, call: str) 
     assert client.get(f"/{call}/btcusdt").status_code == 404
 
 
+OPEN_TIME = OPEN_TIME_US // 1_000
+
+
+def test_held_candles_are_what_their_channel_sent(hub: Hub, client: Caller) -> None:
+    """GET /candles answers a head and the very texts of the WebSocket, ascending."""
+    for second, sequence in ((1, 7), (0, 8)):
+        hub.ring.apply(publication(candle(second), sequence=sequence))
+    answer = client.get("/candles/btcusdt")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content.startswith(
+        b'{"symbol":"BTCUSDT","interval":"1s","source":"simulated","start":1731232845000,'
+        b'"end":1731232846000,"reach":1731232845000,"candles":['
+        b'{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+    )
+    assert answer.content.endswith(
+        b'"source":"simulated","channel":"candles","interval":"1s","epoch":1,"sequence":7}]}'
+    )
+    assert [one["open_time"] for one in answer.json()["candles"]] == [OPEN_TIME, OPEN_TIME + 1_000]
+
+
+def test_only_the_newest_issue_of_a_second_is_there(hub: Hub, client: Caller) -> None:
+    """What was issued again is there once, as it was issued last."""
+    for number in (1, 3, 2):
+        hub.ring.apply(publication(candle(revision=number), sequence=number))
+    (one,) = client.get("/candles/BTCUSDT").json()["candles"]
+    assert (one["revision"], one["epoch"], one["sequence"]) == (3, 1, 3)
+
+
+def test_a_caller_pages_with_next(hub: Hub, client: Caller) -> None:
+    """From a start, each answer says where to go on, until it holds the end."""
+    for second in (0, 1, 2, 5, 6, 7):
+        hub.ring.apply(publication(candle(second)))
+    seen: list[int] = []
+    start: int | None = OPEN_TIME
+    while start is not None:
+        path = f"/candles/btcusdt?start={start}&end={OPEN_TIME + 6_000}&limit=2&interval=1s"
+        page = client.get(path).json()
+        assert (page["start"], page["end"]) == (start, OPEN_TIME + 6_000)
+        seen += [(one["open_time"] - OPEN_TIME) // 1_000 for one in page["candles"]]
+        start = page.get("next")
+    assert seen == [0, 1, 2, 5, 6]
+
+
+def test_a_symbol_without_candles_yet_has_none(client: Caller) -> None:
+    """An empty answer is no error, and says that it reaches back to nothing."""
+    assert client.get("/candles/ethusdt").content == (
+        b'{"symbol":"ETHUSDT","interval":"1s","source":"simulated","start":null,"end":null,'
+        b'"reach":null,"candles":[]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("bnbusdt", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btc%20usdt", 400, "InvalidSymbol", "'btc usdt' is not a symbol"),
+        ("btcusdt?start=yesterday", 400, "InvalidParameter", "got 'yesterday'"),
+        ("btcusdt?since=5", 400, "InvalidParameter", "since is no parameter of this call"),
+        ("btcusdt?interval=1m", 400, "UnsupportedInterval", "'1m': available are 1s"),
+        ("btcusdt?start=2&end=1", 400, "InvalidParameter", "a time not before start=2, got '1'"),
+    ],
+)
+def test_candles_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong with the symbol or a parameter."""
+    answer = client.get(f"/candles/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
@@ -261,11 +333,20 @@ FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 FUZZED = Hub()
+PATHS = [
+    "GET /tick/",
+    "GET /ohlc/",
+    "GET /candles/",
+    "GET /candles/btcusdt?",
+    "GET /candles/btcusdt?start=",
+    "DELETE /remove_symbol/",
+    "GET /",
+]
 SEGMENTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @FUZZ
-@given(SEGMENTS, st.sampled_from(["GET /tick/", "GET /ohlc/", "DELETE /remove_symbol/", "GET /"]))
+@given(SEGMENTS, st.sampled_from(PATHS))
 def test_no_path_is_an_error_of_ours(text: str, call: str) -> None:
     """Whatever stands in a path, the answer is below 500 and in one of our shapes."""
     method, _, path = call.partition(" ")
