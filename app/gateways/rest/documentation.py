@@ -53,7 +53,11 @@ _ERRORS = {
         "RateLimitExceeded",
         "at most 10 per 1 second for each address and route; try again in 1 s",
     ),
-    503: ("SymbolsNotLoaded", "the exchange's list of symbols is not known yet"),
+    503: (
+        "SymbolsNotLoaded",
+        "the exchange's list of symbols is not known yet: HTTP 451: the exchange does not serve "
+        "this location; use MARKET_SOURCE=binance-us, testnet or simulated, or another address",
+    ),
 }
 _MEANINGS = {
     400: "The call is malformed, or what it asks for cannot be done",

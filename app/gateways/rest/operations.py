@@ -179,12 +179,15 @@ OPERATIONS = (
         summary="How the hub is doing",
         text=(
             "Where the data comes from, what is followed and in which state, and how often the hub "
-            "was wrong. `simulated` is true when the market is made up. The report grows with the "
-            "hub: ignore fields that you do not know."
+            "was wrong. `simulated` is true when the market is made up. Names that end in `_us` "
+            "are of times in microseconds since 1970 UTC. `event_ages` says how old events are on "
+            "arrival, each figure at most twice the true one; what the other numbers of a symbol "
+            "count stands at `/metrics`. The report grows: ignore fields that you do not know."
         ),
         example=(
             '{"source":"simulated","simulated":true,"symbols":[{"symbol":"BTCUSDT",'
-            '"state":"live","verified":3600,"mismatched":0,"open_holes":0}]}'
+            '"state":"live","verified":3600,"mismatched":0,"open_holes":0,"coverage":1.0,'
+            '"event_ages":{"count":9164,"p50_ms":32.768,"p99_ms":131.072,"max_ms":262.144}}]}'
         ),
         answer=StatusAnswer,
     ),

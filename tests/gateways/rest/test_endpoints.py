@@ -7,10 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.errors import ExchangeUnavailable, StateUnreadable
+from app.errors import AccessDenied, ExchangeUnavailable, StateUnreadable
 from app.gateways.rest.config import RestConfig
-from app.gateways.rest.endpoints import loudly, pretty
-from tests.gateways.rest.fakes import OPEN_TIME_US, Caller, Hub, candle, publication, trade
+from tests.gateways.rest.fakes import (
+    OPEN_TIME_US,
+    Caller,
+    Hub,
+    candle,
+    publication,
+    symbol_status,
+    trade,
+)
 
 
 @pytest.fixture
@@ -80,6 +87,19 @@ def test_nothing_can_be_checked_before_the_list_is_known(hub: Hub, client: Calle
         assert answer.status_code == 503
         assert answer.json()["error"] == "SymbolsNotLoaded"
         assert answer.headers["retry-after"] == "2"
+
+
+def test_a_refusal_of_the_exchange_is_told_with_what_to_do(hub: Hub, client: Caller) -> None:
+    """While the list is unknown because this address is refused, each answer says so."""
+    hub.registry.listed = None
+    hub.registry.list_problem = str(AccessDenied(451))
+    for answer in (
+        client.get("/symbols/available"),
+        client.post("/add_symbol", json={"symbol": "btcusdt"}),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (503, "SymbolsNotLoaded")
+        assert "HTTP 451" in answer.json()["detail"]
+        assert "use MARKET_SOURCE=binance-us" in answer.json()["detail"]
 
 
 def test_a_failing_exchange_is_503(hub: Hub, client: Caller) -> None:
@@ -254,11 +274,12 @@ def test_the_status_is_the_report(hub: Hub, client: Caller) -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_report_may_say_itself_whether_it_is_simulated() -> None:
-    """`simulated` follows from the source unless the report has a word on it."""
-    assert loudly({"source": "binance"})["simulated"] is False
-    assert loudly({"source": "replay", "simulated": True})["simulated"] is True
-    assert msgspec.json.decode(pretty(loudly({}))) == {"source": "", "simulated": False}
+def test_the_status_of_a_symbol_is_readable(hub: Hub, client: Caller) -> None:
+    """Each symbol is an object with its fields by name; its ages are times."""
+    hub.status.report = {"symbols": [symbol_status(event_ages=(0, 1), coverage=0.75)]}
+    (shown,) = client.get("/status").json()["symbols"]
+    assert (shown["symbol"], shown["coverage"]) == ("BTCUSDT", 0.75)
+    assert shown["event_ages"] == {"count": 1, "p50_ms": 1.024, "p99_ms": 1.024, "max_ms": 1.024}
 
 
 def test_not_ready_says_why(hub: Hub, client: Caller) -> None:
