@@ -301,9 +301,10 @@ def plain_line(message: Message) -> str:
 def event_line(message: Message) -> str:
     """Return a message of the channel `status` as one line; without a symbol it concerns all."""
     plain = {"symbol", "event", "timestamp", "time", "channel", "source", "epoch", "sequence"}
-    more = "  ".join(f"{name} {value}" for name, value in message.items() if name not in plain)
+    more = [f"{name} {value}" for name, value in message.items() if name not in plain]
     symbol, event = message["symbol"] or "all", message["event"].replace("_", " ")
-    return f"{message['timestamp']}  {symbol:<12} {event}  {more}  {message['source']}"
+    head = f"{message['timestamp']}  {symbol:<12} {event}"
+    return "  ".join([head, *more, message["source"]])
 
 
 class Output:
