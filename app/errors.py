@@ -234,10 +234,23 @@ class SymbolNotActive(SymbolError):
 
 
 class SymbolsNotLoaded(SymbolError):
-    """Raised while the exchange's list of symbols is not known yet."""
+    """Raised while the exchange's list of symbols is not known yet; `problem` says why, if known.
+
+    A refusal of the exchange is such a problem: its text says what to do about it. `symbol` is
+    empty when nobody asked about one.
+    """
 
     retryable = True
-    template = "the exchange's list of symbols is not known yet, so {symbol} cannot be checked"
+
+    def __init__(self, symbol: str = "", problem: str | None = None) -> None:
+        super().__init__(symbol)
+        self.problem = problem
+
+    @override
+    def __str__(self) -> str:
+        consequence = f", so {self.symbol} cannot be checked" if self.symbol else ""
+        cause = f": {self.problem}" if self.problem else ""
+        return f"the exchange's list of symbols is not known yet{consequence}{cause}"
 
 
 class SymbolNotKept(SymbolError):

@@ -192,6 +192,13 @@ class SymbolRegistry(Protocol):
     def available(self) -> Mapping[str, SymbolInfo] | None:
         """Return what may be added, by name; `None` while the exchange's list is not known yet."""
 
+    @property
+    def list_problem(self) -> str | None:
+        """Why that list could not be had when last asked for, and what to do; `None` if it could.
+
+        It is `None` too while nobody has answered yet.
+        """
+
 
 class HubStatus(Protocol):
     """What `/status`, `/health/ready` and `/metrics` report."""

@@ -97,6 +97,8 @@ class Settings(BaseSettings):
     outbox_max_messages: Annotated[int, Field(ge=1)] = 4_096
     outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 1_048_576
     slow_client_grace_ms: Annotated[int, Field(ge=0)] = 10_000
+    ring_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3_600
+    ring_max_mb: Annotated[int, Field(ge=1, le=65_536)] = 256
     rate_limit: str = "10/second"
     rate_limits: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
 

@@ -137,6 +137,8 @@ class FakeBus:
 class FakeRegistry:
     """A wanted set in memory. `listed` is what the exchange has; `None`: not known yet."""
 
+    list_problem: str | None = None
+
     def __init__(self, active: Iterable[str] = (), listed: Iterable[str] | None = None) -> None:
         self._active = set(active)
         self._listed = None if listed is None else {name: symbol_info(name) for name in listed}
@@ -146,7 +148,7 @@ class FakeRegistry:
         if symbol in self._active:
             raise SymbolAlreadyActive(symbol)
         if self._listed is None:
-            raise SymbolsNotLoaded(symbol)
+            raise SymbolsNotLoaded(symbol, self.list_problem)
         if symbol not in self._listed:
             raise UnknownSymbol(symbol)
         self._active.add(symbol)

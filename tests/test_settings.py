@@ -81,6 +81,7 @@ def test_the_defaults_that_scripts_rely_on() -> None:
     assert settings.empty_seconds == "carry"
     assert settings.rate_limit == "10/second"
     assert settings.max_connections_per_ip == 100
+    assert (settings.ring_seconds, settings.ring_max_mb) == (3_600, 256)
     assert (settings.log_level, settings.log_format) == ("info", "text")
 
 

@@ -2,8 +2,8 @@
 
 It needs `websockets`, and `rich` for the live table; nothing else of the hub. What a good client
 does is all in here: it subscribes, reads numbers without losing digits, comes back after a lost
-connection with growing, random pauses, heeds the codes that the hub closes with, and counts what is
-missing.
+connection with growing, random pauses, heeds the codes that the hub closes with, lets a later issue
+of a candle replace the earlier one, and counts what is missing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import random
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -52,6 +53,7 @@ Message = dict[str, Any]
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 REFRESH_S = 0.25
+SHOWN_EVENTS = 5  # below the table
 KEPT = 7_200  # seconds, or trades, of each symbol that may still be corrected or come twice
 
 # The hub's close codes after which one connects again; after any other, trying again is no use.
@@ -75,6 +77,7 @@ examples:
   ws_client.py --channel trades --symbols BTCUSDT every trade of one symbol
   ws_client.py --raw | jq .close                  one JSON object a line, for other programs
   ws_client.py --raw --count 10                   stop after ten messages
+  ws_client.py --status                           also what is missing, and when it is repaired
   ws_client.py --check --seconds 300              watch five minutes; exit code 1 if any is missing
   ws_client.py --url ws://192.168.1.10:8765       a hub on another machine
 """
@@ -91,6 +94,7 @@ class Options:
     url: str = "ws://127.0.0.1:8765"
     symbols: tuple[str, ...] = ()
     channel: str = "candles"
+    status: bool = False
     raw: bool = False
     check: bool = False
     seconds: float | None = None
@@ -102,9 +106,9 @@ class Tally:
     """Counts what came of one symbol: places on a line that has no holes when all is well.
 
     A candle's place is its second, a trade's is its id. A later issue of a candle (`revision`)
-    replaces the earlier one; the same issue again counts as `twice`. What lies before the first
-    place seen was never promised, so a repair of it is not counted: counting begins with a first
-    issue, since a later one may be of any second in the past.
+    replaces the earlier one and is no fault; the same issue again, or an earlier one, counts as
+    `twice`. What lies before the first place seen was never promised, so a repair of it is not
+    counted: counting begins with a first issue, since a later one may be of any second in the past.
     """
 
     received: int = 0
@@ -113,6 +117,7 @@ class Tally:
     _last: int | None = None
     _settled: int = 0
     _settled_incomplete: int = 0
+    _settled_revised: int = 0
     _settled_until: int | None = None
     _open: dict[int, tuple[int, int, bool]] = field(default_factory=dict)
 
@@ -153,21 +158,33 @@ class Tally:
         """Candles whose newest issue is not proved complete."""
         return self._settled_incomplete + sum(1 for one in self._open.values() if not one[2])
 
+    @property
+    def revised(self) -> int:
+        """Candles that were issued more than once: what was not known at first was repaired."""
+        return self._settled_revised + sum(1 for one in self._open.values() if one[1])
+
     def report(self, symbol: str, channel: str) -> str:
         """Return the line of the summary."""
         line = f"{symbol}: {self.places} {channel}, {self.missing} missing, {self.twice} twice"
-        return f"{line}, {self.incomplete} incomplete" if channel == "candles" else line
+        if channel != "candles":
+            return line
+        return f"{line}, {self.incomplete} incomplete, {self.revised} revised"
 
     def _settle(self) -> None:
         """Keep only the counts of the older half, so that memory stays bounded."""
         for place in sorted(self._open)[:KEPT]:
-            self._settled_incomplete += not self._open.pop(place)[2]
+            _, revision, complete = self._open.pop(place)
+            self._settled_incomplete += not complete
+            self._settled_revised += revision > 0
             self._settled += 1
             self._settled_until = place
 
 
 class Watch:
-    """Everything known about what has come: the newest message and the tally of each symbol."""
+    """Everything known about what has come: the newest message and the tally of each symbol.
+
+    What the channel `status` says is kept beside, and not counted.
+    """
 
     def __init__(self, channel: str, symbols: Sequence[str] = ()) -> None:
         self.channel = channel
@@ -175,9 +192,13 @@ class Watch:
         self.tallies = {symbol: Tally() for symbol in symbols}
         self.received = 0
         self.sources: set[str] = set()
+        self.events: deque[Message] = deque(maxlen=SHOWN_EVENTS)
 
     def add(self, message: Message) -> None:
         """Take in one publication."""
+        if message["channel"] == "status":
+            self.events.append(message)
+            return
         self.received += 1
         symbol = message["symbol"]
         self.sources.add(str(message.get("source", "")))
@@ -192,7 +213,7 @@ class Watch:
                 complete=message["complete"],
             )
         held = self.newest.get(symbol)
-        if held is None or place_of(message) >= place_of(held):
+        if held is None or age_key(message) >= age_key(held):
             self.newest[symbol] = message
 
     def summary(self) -> list[str]:
@@ -213,6 +234,11 @@ class Watch:
 def place_of(message: Message) -> int:
     """Return the time that a message is about, in ms."""
     return int(message["time"] if "time" in message else message["open_time"])
+
+
+def age_key(message: Message) -> tuple[int, int, int]:
+    """Return what orders messages of one symbol: their time, and then the hub's numbering."""
+    return place_of(message), message["epoch"], message["sequence"]
 
 
 def read(text: str | bytes) -> Message:
@@ -254,6 +280,8 @@ def age_text(message: Message, now_s: float) -> str:
 
 def plain_line(message: Message) -> str:
     """Return a message as one line for people, where there is no terminal to draw on."""
+    if "event" in message:
+        return event_line(message)
     head = f"{message['timestamp']}  {message['symbol']:<12}"
     if "price" in message:
         side = "sell" if message["buyer_is_maker"] else "buy"
@@ -268,6 +296,15 @@ def plain_line(message: Message) -> str:
         f"{head} {numbers}  {message['trades']} trades  {state}  "
         f"revision {message['revision']}  {message['source']}"
     )
+
+
+def event_line(message: Message) -> str:
+    """Return a message of the channel `status` as one line; without a symbol it concerns all."""
+    plain = {"symbol", "event", "timestamp", "time", "channel", "source", "epoch", "sequence"}
+    more = [f"{name} {value}" for name, value in message.items() if name not in plain]
+    symbol, event = message["symbol"] or "all", message["event"].replace("_", " ")
+    head = f"{message['timestamp']}  {symbol:<12} {event}"
+    return "  ".join([head, *more, message["source"]])
 
 
 class Output:
@@ -368,7 +405,9 @@ class LiveTable(Output):
             else:
                 header.append(f"  source {source}")
         trades = self.watch.channel == "trades"
-        return Group(header, self._trades(now_s) if trades else self._candles(now_s))
+        table = self._trades(now_s) if trades else self._candles(now_s)
+        events = (event_line(event) for event in self.watch.events)
+        return Group(header, table, *(Text(line, "yellow") for line in events))
 
     def _candles(self, now_s: float) -> Table:
         table = self._table()
@@ -490,15 +529,23 @@ class Follower:
         return urlunsplit(parts._replace(path=parts.path or "/", query=query))
 
     @property
+    def _channels(self) -> Sequence[str]:
+        """What to subscribe to."""
+        if not self._subscribes:
+            return ()
+        return (self.options.channel, "status") if self.options.status else (self.options.channel,)
+
+    @property
     def _subscribes(self) -> bool:
         """Whether something else is wanted than what a silent client gets: all candles."""
-        return bool(self.options.symbols) or self.options.channel != "candles"
+        options = self.options
+        return bool(options.symbols) or options.channel != "candles" or options.status
 
     async def _listen(self, connection: ClientConnection) -> None:
         """Hand on what comes; return once it is enough."""
         self.output.changed("connected")
-        if self._subscribes:
-            wish: Message = {"op": "subscribe", "id": 1, "channel": self.options.channel}
+        for number, channel in enumerate(self._channels, 1):
+            wish: Message = {"op": "subscribe", "id": number, "channel": channel}
             if self.options.symbols:
                 wish["symbols"] = self.options.symbols
             await connection.send(json.dumps(wish))
@@ -586,7 +633,8 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="ws_client.py",
-        description="Follow a Candlewire hub: candles or trades, as a live table or as lines.",
+        description="Follow a Candlewire hub: candles or trades, and what is missing of them, "
+        "as a live table or as lines.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -607,11 +655,17 @@ def parse(arguments: Sequence[str]) -> Options:
         default=defaults.channel,
         help="what to follow (default: %(default)s)",
     )
+    parser.add_argument(
+        "--status",
+        action="store_true",
+        help="show what is missing or repaired too (the channel status); it is not counted",
+    )
     parser.add_argument("--raw", action="store_true", help="print each message as one JSON line")
     parser.add_argument(
         "--check",
         action="store_true",
-        help="print only how many came, are missing or came twice; exit 1 if any is or did",
+        help="print only how many came, are missing, came twice, are not proved complete and were "
+        "issued again; exit 1 if any is missing or came twice",
     )
     parser.add_argument(
         "--seconds", type=_positive(float), metavar="N", help="stop after N seconds"

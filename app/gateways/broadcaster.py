@@ -17,15 +17,18 @@ from typing import Protocol
 from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
 from app.mailbox import Mailbox, Overflow
 from app.market.codec import JsonCodec
-from app.market.events import AggTrade, Candle, Publication, Trade
-from app.ports import CANDLES, TRADES, Bus, Clock, Subscription
+from app.market.events import AggTrade, Candle, Publication, StatusEvent, Trade
+from app.ports import CANDLES, STATUS, TRADES, Bus, Clock, Subscription
 from app.sockets.frames import PreparedMessage, prepare
 
 ANY_SYMBOL = "*"
 """Every symbol of a channel, those that are added later too."""
 
-CHANNELS = (CANDLES, TRADES)
+CHANNELS = (CANDLES, TRADES, STATUS)
 """What there is to follow."""
+
+Sendable = Candle | Trade | AggTrade | StatusEvent
+"""The events that have a text."""
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +171,17 @@ class Interests:
             return list(named)
         return list(every | named)
 
+    def wanting_any(self, channel: str) -> list[Follower]:
+        """Return a snapshot of those who want some symbol of a channel, each once.
+
+        It looks at every wish there is, so it is for what is rarely said.
+        """
+        found: dict[Follower, None] = {}
+        for wish, wanting in self._wanting.items():
+            if wish[0] == channel:
+                found |= wanting
+        return list(found)
+
 
 class Broadcaster:
     """Carries what the bus publishes to every follower that wants it.
@@ -234,13 +248,19 @@ class Broadcaster:
         self._deliver(follower, prepare(payload))
 
     def receive(self, publication: Publication) -> None:
-        """Send one publication to everybody who wants it. Plain and quick; nobody is awaited."""
+        """Send one publication to everybody who wants it. Plain and quick; nobody is awaited.
+
+        An event that names no symbol concerns them all, so whoever follows any of its channel.
+        """
         self.published += 1
         event = publication.event
-        if not isinstance(event, Candle | Trade | AggTrade):
+        if not isinstance(event, Sendable):
             self.skipped += 1
             return
-        followers = self._interests.wanting(publication.topic, event.symbol)
+        if event.symbol:
+            followers = self._interests.wanting(publication.topic, event.symbol)
+        else:
+            followers = self._interests.wanting_any(publication.topic)
         if not followers:
             return
         message = prepare(self._encode(publication, event))
@@ -276,11 +296,13 @@ class Broadcaster:
             "skipped": self.skipped,
         }
 
-    def _encode(self, publication: Publication, event: Candle | Trade | AggTrade) -> bytes:
+    def _encode(self, publication: Publication, event: Sendable) -> bytes:
         self.encoded += 1
         if isinstance(event, Candle):
             return self._codec.candle(publication, event)
-        return self._codec.trade(publication, event)
+        if isinstance(event, Trade | AggTrade):
+            return self._codec.trade(publication, event)
+        return self._codec.status(publication, event)
 
     def _deliver(self, follower: Follower, message: PreparedMessage) -> None:
         try:

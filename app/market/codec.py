@@ -1,4 +1,4 @@
-"""How a candle and a trade look as JSON text, byte for byte; nothing about who gets them.
+"""How what is published looks as JSON text, byte for byte; nothing about who gets it.
 
 Numbers are JSON numbers with every digit that the exchange gave: prices with at least the digits of
 the symbol's tick, quantities with at least those of its step, never in exponent form. Text times
@@ -13,8 +13,23 @@ from decimal import Decimal
 
 import msgspec
 
-from app.market.events import SECOND_US, AggTrade, Candle, Publication, Trade
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    Candle,
+    ExchangeRefusal,
+    HoleAbandoned,
+    HoleFound,
+    HoleRepaired,
+    Publication,
+    StatusEvent,
+    StreamLost,
+    StreamRestored,
+    Trade,
+)
+from app.market.ring import CandleSpan
 from app.market.symbols import SymbolInfo
+from app.market.view import ONE_SECOND
 
 # Repairs move through old seconds, so more than the newest text is kept; all go when it is full.
 _KEPT_SECONDS = 4_096
@@ -26,7 +41,7 @@ _WIRE_DIGITS = 8
 class JsonCodec:
     """Writes publications as JSON in the shapes that clients are promised.
 
-    `timezone` is that of the text times. `source` is put on trades; a candle carries its own.
+    `timezone` is that of the text times. `source` is put on everything but candles, which carry it.
     `digits` returns what is known of a symbol, or `None`; it is asked each time, so a tick size
     that becomes known or changes shows at once.
     """
@@ -65,9 +80,42 @@ class JsonCodec:
             f'"sequence":{publication.sequence}}}'
         ).encode()
 
+    def status(self, publication: Publication, event: StatusEvent) -> bytes:
+        """Return an event about the data itself, as the `status` channel sends it.
+
+        `event` is the tag of its kind, `time` when this hub learned of it.
+        """
+        return msgspec.json.encode(
+            {
+                "symbol": event.symbol,
+                "event": type(event).__struct_config__.tag,
+                **_particulars(event),
+                "timestamp": self.timestamp(event.received_us),
+                "time": event.received_us // 1_000,
+                "channel": "status",
+                "source": self._source,
+                "epoch": publication.epoch,
+                "sequence": publication.sequence,
+            }
+        )
+
     def ohlc(self, candle: Candle) -> bytes:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
         return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
+
+    def candles(self, symbol: str, span: CandleSpan) -> bytes:
+        """Return candles as `GET /candles/{symbol}` answers them, each as its channel sent it."""
+        head: dict[str, object] = {
+            "symbol": symbol,
+            "interval": ONE_SECOND,
+            "source": self._source,
+            "start": _milliseconds(span.start_us),
+            "end": _milliseconds(span.end_us),
+            "reach": _milliseconds(span.reach_us),
+        }
+        if span.next_us is not None:
+            head["next"] = _milliseconds(span.next_us)
+        return msgspec.json.encode(head)[:-1] + b',"candles":[' + b",".join(span.texts) + b"]}"
 
     def tick(self, trade: Trade | AggTrade) -> bytes:
         """Return a trade as `GET /tick/{symbol}` answers it."""
@@ -140,6 +188,37 @@ def _trade_range(trade: Trade | AggTrade) -> str:
     if isinstance(trade, Trade):
         return ""
     return f',"first_trade_id":{trade.first_trade_id},"last_trade_id":{trade.last_trade_id}'
+
+
+def _particulars(event: StatusEvent) -> dict[str, object]:
+    """Return the fields that only this kind of event has."""
+    match event:
+        case StreamRestored():
+            return {}
+        case StreamLost():
+            return {"reason": event.reason}
+        case HoleFound():
+            return _span(event)
+        case HoleRepaired():
+            return {**_span(event), "way": event.way}
+        case HoleAbandoned():
+            return {**_span(event), "reason": event.reason}
+        case ExchangeRefusal():
+            return {"reason": event.reason, "until": _milliseconds(event.until_us)}
+
+
+def _milliseconds(time_us: int | None) -> int | None:
+    return None if time_us is None else time_us // 1_000
+
+
+def _span(hole: HoleFound | HoleRepaired | HoleAbandoned) -> dict[str, object]:
+    """Return which trades a hole is made of, and the first and the last second in doubt, in ms."""
+    return {
+        "first_trade_id": hole.first_id,
+        "last_trade_id": hole.last_id,
+        "from": hole.from_us // 1_000,
+        "to": hole.to_us // 1_000,
+    }
 
 
 def plain(number: Decimal) -> str:

@@ -10,8 +10,8 @@ import pytest
 from app.gateways.broadcaster import ANY_SYMBOL, Broadcaster, OutboxLimits
 from app.gateways.live.close_codes import TOO_SLOW
 from app.market.codec import JsonCodec
-from app.market.events import StreamLost
-from app.ports import CANDLES, TRADES
+from app.market.events import ExchangeRefusal, ServerShutdown, StreamLost
+from app.ports import CANDLES, STATUS, TRADES
 from tests.fakes import (
     START_US,
     FakeBus,
@@ -83,6 +83,28 @@ def test_an_aggregate_is_a_trade_to_its_followers():
     room.bus.publish(TRADES, an_aggregate())
     assert peer.messages[0]["last_trade_id"] == an_aggregate().last_trade_id
     assert room.broadcaster.skipped == 0
+
+
+def test_status_is_a_channel_like_the_others():
+    """What happens to a symbol's data reaches those who follow that symbol's status."""
+    room = Room()
+    bitcoin, _ = room.join([(STATUS, "BTCUSDT")])
+    other, _ = room.join([(STATUS, "ETHUSDT"), (CANDLES, ANY_SYMBOL)])
+    room.bus.publish(STATUS, StreamLost("BTCUSDT", "reset", None, START_US))
+    (message,) = bitcoin.messages
+    assert (message["channel"], message["event"]) == ("status", "stream_lost")
+    assert other.messages == []
+
+
+def test_what_concerns_all_symbols_reaches_each_follower_of_the_channel_once():
+    """An event without a symbol goes to everybody who follows any symbol of its channel."""
+    room = Room()
+    named, _ = room.join([(STATUS, "BTCUSDT"), (STATUS, "ETHUSDT")])
+    every, _ = room.join([(STATUS, ANY_SYMBOL), (STATUS, "ETHUSDT")])
+    other, _ = room.join([(CANDLES, ANY_SYMBOL)])
+    room.bus.publish(STATUS, ExchangeRefusal("HTTP 451", None, None, START_US))
+    assert sequences(named) == sequences(every) == [1]
+    assert other.messages == []
 
 
 def test_nobody_gets_a_publication_twice():
@@ -253,7 +275,7 @@ def test_an_event_without_a_text_is_counted():
     """An event that has no text is skipped and seen in the counters."""
     room = Room()
     peer, _ = room.join()
-    room.bus.publish(CANDLES, StreamLost("BTCUSDT", "reset", None, START_US))
+    room.bus.publish(CANDLES, ServerShutdown(START_US, START_US))
     assert peer.written == []
     assert room.broadcaster.skipped == 1
 

@@ -14,11 +14,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.market.codec import JsonCodec, plain, with_digits
-from app.market.events import Publication
+from app.market.events import (
+    ExchangeRefusal,
+    HoleAbandoned,
+    HoleFound,
+    HoleRepaired,
+    Publication,
+    StreamLost,
+    StreamRestored,
+)
+from app.market.ring import CandleSpan
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
 BTC = symbol_info("BTCUSDT")
+CLIENTS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
 
 
 def codec(info=BTC, timezone=INDIA, source="binance"):
@@ -58,15 +68,73 @@ def test_a_trade_has_the_promised_bytes():
     )
 
 
+SPAN = (4_123_456_790, 4_123_456_801, START_US, START_US + 2_000_000)
+SPAN_FIELDS = (
+    '"first_trade_id":4123456790,"last_trade_id":4123456801,"from":1731232845000,"to":1731232847000'
+)
+LEARNED_US = START_US + 3_456_789
+STATUSES = [
+    (
+        StreamLost("BTCUSDT", 'closed "1006"', None, LEARNED_US),
+        '"symbol":"BTCUSDT","event":"stream_lost","reason":"closed \\"1006\\""',
+    ),
+    (
+        StreamRestored("BTCUSDT", START_US, LEARNED_US),
+        '"symbol":"BTCUSDT","event":"stream_restored"',
+    ),
+    (
+        HoleFound("BTCUSDT", *SPAN, None, LEARNED_US),
+        f'"symbol":"BTCUSDT","event":"hole_found",{SPAN_FIELDS}',
+    ),
+    (
+        HoleRepaired("BTCUSDT", *SPAN, "trades", None, LEARNED_US),
+        f'"symbol":"BTCUSDT","event":"hole_repaired",{SPAN_FIELDS},"way":"trades"',
+    ),
+    (
+        HoleAbandoned("BTCUSDT", *SPAN, "HTTP 451", None, LEARNED_US),
+        f'"symbol":"BTCUSDT","event":"hole_abandoned",{SPAN_FIELDS},"reason":"HTTP 451"',
+    ),
+    (
+        ExchangeRefusal("HTTP 418", START_US, None, LEARNED_US),
+        '"symbol":"","event":"exchange_refusal","reason":"HTTP 418","until":1731232845000',
+    ),
+    (
+        ExchangeRefusal("HTTP 451", None, None, LEARNED_US),
+        '"symbol":"","event":"exchange_refusal","reason":"HTTP 451","until":null',
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "fields"), STATUSES)
+def test_each_status_has_the_promised_bytes(event, fields):
+    """An event of the status channel says what, since when we know, and where it stands."""
+    text = codec().status(position(event, "status"), event).decode()
+    assert text == (
+        f'{{{fields},"timestamp":"2024-11-10 15:30:48 IST","time":1731232848456,'
+        '"channel":"status","source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_the_page_for_clients_names_every_status():
+    """Each event, and each field of it, stands on the page that clients read."""
+    page = CLIENTS_PAGE.read_text(encoding="utf-8")
+    for _, fields in STATUSES:
+        message = json.loads(f"{{{fields}}}")
+        assert f"`{message['event']}`" in page
+        assert all(f"`{name}`" in page or f'"{name}"' in page for name in message)
+
+
 def test_the_page_for_clients_shows_these_bytes():
     """The examples that clients are given are what they get, but for the line ends."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
+    page = CLIENTS_PAGE.read_text(encoding="utf-8")
     shown = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
     examples = [text.replace("\n ", "").strip() for text in shown]
     trade = a_trade()
+    hole = HoleFound("BTCUSDT", *SPAN, None, LEARNED_US)
     assert examples == [
         candle_text(a_candle()),
         codec().trade(position(trade, "trades"), trade).decode(),
+        codec().status(position(hole, "status"), hole).decode(),
     ]
 
 
@@ -94,6 +162,20 @@ def test_rest_gets_the_same_candle_without_a_position():
     for name in ("channel", "epoch", "sequence"):
         del streamed[name]
     assert answer == streamed
+
+
+def test_rest_gets_candles_as_their_channel_sent_them():
+    """A span is a head, with where to go on if it was cut, and the texts as they are."""
+    span = CandleSpan([b'{"a":1}', b'{"b":2}'], START_US, START_US + 5_999_999, START_US - 1, None)
+    head = '"symbol":"BTCUSDT","interval":"1s","source":"binance","start":1731232845000'
+    assert codec().candles("BTCUSDT", span).decode() == (
+        f'{{{head},"end":1731232850999,"reach":1731232844999,"candles":[{{"a":1}},{{"b":2}}]}}'
+    )
+    cut = span._replace(next_us=START_US + 2_000_000, end_us=None)
+    assert codec().candles("BTCUSDT", cut).decode() == (
+        f'{{{head},"end":null,"reach":1731232844999,"next":1731232847000,'
+        '"candles":[{"a":1},{"b":2}]}'
+    )
 
 
 def test_rest_gets_a_tick():

@@ -96,6 +96,25 @@ def trade(number, **changes):
     }
 
 
+def hole(**changes):
+    """Return a message of the status channel."""
+    return {
+        "symbol": "BTCUSDT",
+        "event": "hole_found",
+        "first_trade_id": 5,
+        "last_trade_id": 9,
+        "from": START * 1_000,
+        "to": (START + 2) * 1_000,
+        "timestamp": "2024-11-10 15:30:48 IST",
+        "time": (START + 3) * 1_000,
+        "channel": "status",
+        "source": "binance",
+        "epoch": 1,
+        "sequence": 1,
+        **changes,
+    }
+
+
 def text_of(message):
     """Return a message as it is sent."""
     return json.dumps(message, default=float)
@@ -136,7 +155,12 @@ def test_a_revision_replaces_and_is_no_repeat():
     tally.add(5, epoch=1, complete=False)
     assert tally.incomplete == 1
     tally.add(5, epoch=1, revision=1)
-    assert (tally.places, tally.incomplete, tally.twice) == (1, 0, 0)
+    assert (tally.places, tally.incomplete, tally.twice, tally.revised) == (1, 0, 0, 1)
+    tally.add(6, epoch=1)
+    tally.add(7, epoch=1, complete=False)
+    tally.add(7, epoch=1, revision=1, complete=False)
+    tally.add(7, epoch=1, revision=2, complete=False)
+    assert (tally.places, tally.incomplete, tally.twice, tally.revised) == (3, 1, 0, 2)
     tally.add(5, epoch=1, revision=1)
     tally.add(5, epoch=1, revision=0)
     assert tally.twice == 2
@@ -162,9 +186,11 @@ def test_counting_needs_bounded_memory():
     for second in range(50_000):
         if second not in (100, 40_000):
             tally.add(second, complete=second % 1_000 != 0)
+            if second % 10_000 == 9:
+                tally.add(second, revision=1)
     tally.add(5)
     assert (tally.places, tally.missing, tally.twice) == (49_998, 2, 0)
-    assert tally.incomplete == 49
+    assert (tally.incomplete, tally.revised) == (49, 5)
     assert len(tally._open) <= 2 * ws_client.KEPT
 
 
@@ -186,13 +212,34 @@ def test_the_summary_is_the_documented_line():
         watch.add(candle(second))
     watch.add(candle(0, "ADAUSDT", complete=False))
     assert watch.summary() == [
-        "ADAUSDT: 1 candles, 0 missing, 0 twice, 1 incomplete",
-        "BTCUSDT: 300 candles, 0 missing, 0 twice, 0 incomplete",
+        "ADAUSDT: 1 candles, 0 missing, 0 twice, 1 incomplete, 0 revised",
+        "BTCUSDT: 300 candles, 0 missing, 0 twice, 0 incomplete, 0 revised",
     ]
     trades = Watch("trades")
     trades.add(trade(5))
     trades.add(trade(7))
     assert trades.summary() == ["BTCUSDT: 2 trades, 1 missing, 0 twice"]
+
+
+def test_what_happens_to_the_data_is_not_counted():
+    """Messages of the status channel are kept apart, and only the last few."""
+    watch = Watch("candles")
+    for _ in range(9):
+        watch.add(hole())
+    assert (watch.received, watch.tallies, watch.newest) == (0, {}, {})
+    assert len(watch.events) == 5
+
+
+def test_a_later_issue_of_the_newest_second_is_shown():
+    """Replace by key: of one second the larger (epoch, sequence) stays, in any order."""
+    watch = Watch("candles")
+    watch.add(candle(1, sequence=5, revision=1))
+    watch.add(candle(1, sequence=4))
+    assert watch.newest["BTCUSDT"]["revision"] == 1
+    watch.add(candle(0, sequence=9, revision=2))
+    assert watch.newest["BTCUSDT"]["revision"] == 1
+    watch.add(candle(1, epoch=2, sequence=1))
+    assert watch.newest["BTCUSDT"]["epoch"] == 2
 
 
 @pytest.mark.parametrize(
@@ -203,6 +250,12 @@ def test_the_summary_is_the_documented_line():
         pytest.param((), [candle(0, complete=False)], True, id="incomplete and honest"),
         pytest.param((), [candle(0), candle(2)], False, id="a hole"),
         pytest.param((), [candle(0), candle(0)], False, id="twice"),
+        pytest.param(
+            (),
+            [candle(0, complete=False), candle(1), candle(0, revision=1), candle(0, revision=2)],
+            True,
+            id="issued again",
+        ),
         pytest.param(("BTCUSDT", "ETHUSDT"), [candle(0)], False, id="a symbol stayed silent"),
     ],
 )
@@ -237,6 +290,16 @@ def test_a_trade_in_words():
         "2024-11-10 15:30:45 IST  BTCUSDT      sell 0.05234 at 43250.50  id 7  binance"
     )
     assert " buy " in plain_line(trade(7, buyer_is_maker=False))
+
+
+def test_a_status_in_words():
+    """What is missing is told with every field that the kind of event has."""
+    assert plain_line(hole()) == (
+        "2024-11-10 15:30:48 IST  BTCUSDT      hole found  first_trade_id 5  last_trade_id 9  "
+        "from 1731232845000  to 1731232847000  binance"
+    )
+    refusal = hole(symbol="", event="exchange_refusal")
+    assert "  all          exchange refusal  " in plain_line(refusal)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +348,15 @@ def test_the_table_shows_the_newest_of_each_symbol():
     assert "1.00" in picture
     assert "2.00" not in picture
     assert "NOT THE REAL MARKET" not in picture
+
+
+def test_what_is_missing_stands_below_the_table():
+    """The last events are shown under the rows."""
+    watch = Watch("candles")
+    watch.add(candle())
+    watch.add(hole())
+    picture = drawn(watch)
+    assert picture.index("43260.75") < picture.index("hole found  first_trade_id 5")
 
 
 def test_simulated_data_is_never_mistaken():
@@ -404,8 +476,9 @@ class Hub:
 
     async def heard(self, connection):
         """Take one request and answer it."""
-        self.said.append(json.loads(await connection.recv()))
-        await connection.send('{"id":1,"result":{}}')
+        request = json.loads(await connection.recv())
+        self.said.append(request)
+        await connection.send(json.dumps({"id": request["id"], "result": {}}))
 
 
 @asynccontextmanager
@@ -418,12 +491,13 @@ async def hub(*scripts):
         yield one
 
 
-def sends(*messages, close=None):
+def sends(*messages, close=None, requests=1):
     """Return a script that sends messages and closes, or waits for the client to go."""
 
     async def script(hub, connection):
         if "symbols=" in connection.request.path:
-            await hub.heard(connection)
+            for _ in range(requests):
+                await hub.heard(connection)
         for message in messages:
             await connection.send(text_of(message))
         if close is None:
@@ -455,7 +529,7 @@ async def test_raw_lines_are_the_messages_as_they_came():
     async with hub(sends(*messages)) as one:
         code, out, news = await ran(Options(one.url, raw=True, count=3))
     assert out == [text_of(message) for message in messages]
-    assert news == ["connected", "BTCUSDT: 3 candles, 0 missing, 0 twice, 0 incomplete"]
+    assert news == ["connected", "BTCUSDT: 3 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"]
     assert code == 0
     assert one.said == []
     assert one.paths == ["/"]
@@ -469,15 +543,37 @@ async def test_symbols_are_subscribed_to_on_each_connection():
     wish = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["BTCUSDT"]}
     assert one.said == [wish, wish]
     assert one.paths == ["/?symbols="] * 2
-    assert (code, out) == (0, ["BTCUSDT: 2 candles, 0 missing, 0 twice, 0 incomplete"])
+    assert (code, out) == (0, ["BTCUSDT: 2 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"])
     assert news == ["connected", "reconnecting: the hub restarts", "connected"]
+
+
+async def test_status_is_followed_beside_the_candles():
+    """With --status both channels are asked for, and only candles are counted."""
+    messages = [hole(), candle(0), candle(0, revision=1)]
+    async with hub(sends(*messages, requests=2)) as one:
+        code, out, news = await ran(Options(one.url, status=True, raw=True, count=2))
+    assert one.said == [
+        {"op": "subscribe", "id": 1, "channel": "candles"},
+        {"op": "subscribe", "id": 2, "channel": "status"},
+    ]
+    assert out == [text_of(message) for message in messages]
+    assert news[-1] == "BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete, 1 revised"
+    assert code == 0
+
+
+async def test_a_check_allows_what_is_issued_again():
+    """A second that is revised is fine; how many were, and what is still incomplete, is told."""
+    issues = [candle(0, complete=False), candle(1, complete=False), candle(2)]
+    async with hub(sends(*issues, candle(0, revision=1))) as one:
+        code, out, _ = await ran(Options(one.url, check=True, count=4))
+    assert (code, out) == (0, ["BTCUSDT: 3 candles, 0 missing, 0 twice, 1 incomplete, 1 revised"])
 
 
 async def test_a_check_fails_when_a_candle_is_missing():
     """What was lost in between is counted, and the exit code says so."""
     async with hub(sends(candle(0), close=4008), sends(candle(2))) as one:
         code, out, _ = await ran(Options(one.url, check=True, count=2))
-    assert (code, out) == (1, ["BTCUSDT: 2 candles, 1 missing, 0 twice, 0 incomplete"])
+    assert (code, out) == (1, ["BTCUSDT: 2 candles, 1 missing, 0 twice, 0 incomplete, 0 revised"])
 
 
 async def test_trades_in_words_for_so_many_seconds():
@@ -552,7 +648,7 @@ async def test_the_table_follows_a_hub():
     async with hub(sends(candle(0))) as one:
         assert await run(Options(one.url, seconds=0.4), screen, io.StringIO()) == 0
     assert "BTCUSDT" in screen.getvalue()
-    assert screen.getvalue().rstrip().endswith("0 missing, 0 twice, 0 incomplete")
+    assert screen.getvalue().rstrip().endswith("0 missing, 0 twice, 0 incomplete, 0 revised")
 
 
 async def test_data_ends_the_row_of_failures():
@@ -586,7 +682,7 @@ async def test_ctrl_c_is_quiet(way):
         program.send_signal(way)
         out, news = await asyncio.to_thread(program.communicate, None, 10)
     assert "BTCUSDT" in first
-    assert out == "BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete\n"
+    assert out == "BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete, 0 revised\n"
     assert news == "connected\n"
     assert program.returncode == 0
 

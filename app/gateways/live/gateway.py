@@ -19,7 +19,7 @@ _SWEEP_S = 1.0
 
 
 class LiveGateway:
-    """Serves candles and trades to WebSocket clients.
+    """Serves the channels of the hub to WebSocket clients.
 
     `start`, then `run` in the owner's TaskGroup until `stop`. The broadcaster is shared with other
     gateways: whoever made it starts and stops it.

@@ -145,7 +145,7 @@ def check_interval(channel: str, interval: str | None) -> None:
     if interval is None:
         return
     if channel != CANDLES:
-        raise NotSupported(name="interval", value=interval, instead=f"{channel} have none")
+        raise NotSupported(name="interval", value=interval, instead=f"channel {channel} has none")
     if interval not in INTERVALS:
         raise UnsupportedInterval(interval, INTERVALS)
 

@@ -120,7 +120,7 @@ def _where_to_go(path: str) -> str:
         return (
             f"{path[:100]} is kept for the exchange's own protocol, which is not served yet; use /"
         )
-    return f"there is nothing at {path[:100]}: connect to / for candles and trades"
+    return f"there is nothing at {path[:100]}: connect to / for candles, trades and status"
 
 
 def _refused(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Refused:

@@ -21,5 +21,5 @@ def check_symbols(symbols: Sequence[str], registry: SymbolRegistry) -> None:
         return
     available = registry.available()
     if available is None:
-        raise SymbolsNotLoaded(missing)
+        raise SymbolsNotLoaded(missing, registry.list_problem)
     raise SymbolNotActive(missing) if missing in available else UnknownSymbol(missing)

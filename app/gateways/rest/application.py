@@ -28,8 +28,8 @@ from app.gateways.rest.config import RestConfig
 from app.gateways.rest.documentation import (
     Documentation,
     describe_answers,
-    describe_body,
     describe_operation,
+    describe_request,
     describe_service,
 )
 from app.gateways.rest.doorway import Doorway
@@ -38,6 +38,7 @@ from app.gateways.rest.limits import RouteLimits
 from app.gateways.rest.metrics import CallCounter, MetricsPage
 from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
 from app.market.codec import JsonCodec
+from app.market.ring import CandleRing
 from app.market.view import MarketView
 from app.ports import Clock, HubStatus, SymbolRegistry
 
@@ -51,11 +52,13 @@ def create_app(
     view: MarketView,
     codec: JsonCodec,
     *,
+    ring: CandleRing | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
 
-    `clock` leads limits and time-outs; the machine's own unless given.
+    `ring` is what `/candles` answers from; without one it answers that nothing is held. `clock`
+    leads limits and time-outs; the machine's own unless given.
     """
     clock = clock or SystemClock()
     rules = access_rules(config)
@@ -77,6 +80,7 @@ def create_app(
         registry=registry,
         status=status,
         view=view,
+        ring=CandleRing(codec.candle) if ring is None else ring,
         codec=codec,
         metrics=MetricsPage(status, calls),
         clock=clock,
@@ -106,7 +110,7 @@ def _add_operations(app: FastAPI, endpoints: Endpoints, limits: RouteLimits) -> 
             summary=operation.summary,
             description=describe_operation(operation, limits),
             responses=describe_answers(operation, limits),
-            openapi_extra=describe_body(operation),
+            openapi_extra=describe_request(operation),
             response_class=Response,
             response_model=None,
         )
@@ -174,7 +178,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _invalid_parameter(request: Request, error: Exception) -> Response:
-    """Answer a parameter of a wrong type; parameters are all texts today, so this is a guard."""
+    """Answer a parameter that the framework itself refuses: it sees texts alone, so a guard."""
     problems = cast("RequestValidationError", error).errors()
     told = "; ".join(
         f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"

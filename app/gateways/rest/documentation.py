@@ -53,7 +53,11 @@ _ERRORS = {
         "RateLimitExceeded",
         "at most 10 per 1 second for each address and route; try again in 1 s",
     ),
-    503: ("SymbolsNotLoaded", "the exchange's list of symbols is not known yet"),
+    503: (
+        "SymbolsNotLoaded",
+        "the exchange's list of symbols is not known yet: HTTP 451: the exchange does not serve "
+        "this location; use MARKET_SOURCE=binance-us, testnet or simulated, or another address",
+    ),
 }
 _MEANINGS = {
     400: "The call is malformed, or what it asks for cannot be done",
@@ -141,12 +145,18 @@ def describe_answers(operation: Operation, limits: RouteLimits) -> dict[int | st
     return answers
 
 
-def describe_body(operation: Operation) -> dict[str, Any] | None:
-    """Return the body of one operation as an addition to its OpenAPI description."""
-    if operation.body is None:
-        return None
-    schema = operation.body.model_json_schema()
-    return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
+def describe_request(operation: Operation) -> dict[str, Any]:
+    """Return body and query of one operation as an addition to its OpenAPI description."""
+    described: dict[str, Any] = {}
+    if operation.body is not None:
+        schema = operation.body.model_json_schema()
+        described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
+    if operation.query is not None:
+        schema = operation.query.model_json_schema()
+        described["parameters"] = [
+            _describe_parameter(name, field) for name, field in schema["properties"].items()
+        ]
+    return described
 
 
 def describe_service(source: str) -> str:
@@ -162,6 +172,19 @@ def describe_service(source: str) -> str:
         '`{"error":"…","detail":"…"}`. Calls are limited for each address and route: '
         "`X-RateLimit-Remaining` says what is left, `Retry-After` when to come back."
     )
+
+
+def _describe_parameter(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in field.items() if key in {"type", "enum"}}
+    bounds = {key: value for key, value in field.items() if key in {"minimum", "maximum"}}
+    default = {"default": field["default"]} if field["default"] is not None else {}
+    return {
+        "name": name,
+        "in": "query",
+        "required": False,
+        "description": field["description"],
+        "schema": {**told, **bounds, **default},
+    }
 
 
 def _describe_error(status: int) -> dict[str, Any]:

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
-import msgspec
 from fastapi import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.errors import SymbolNotActive
+from app.errors import SymbolNotActive, SymbolsNotLoaded, UnsupportedInterval
 from app.gateways.rest.access import AccessRules
-from app.gateways.rest.answers import Refused, encode, error_answer, json_answer, prepared
+from app.gateways.rest.answers import Refused, error_answer, json_answer, prepared
 from app.gateways.rest.bodies import read_body
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.metrics import MetricsPage
-from app.gateways.rest.schemas import AddSymbol
+from app.gateways.rest.queries import INVALID, read_query
+from app.gateways.rest.report import pretty, readable
+from app.gateways.rest.schemas import AddSymbol, CandlesQuery
 from app.market.codec import JsonCodec
+from app.market.ring import CandleRing
 from app.market.symbols import parse_symbol
-from app.market.view import MarketView
+from app.market.view import ONE_SECOND, MarketView
 from app.ports import Clock, HubStatus, SymbolRegistry
 
 Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
 
 GREETING = "Crypto Price Streaming Platform is active"
-SIMULATED = "simulated"
 
 
 class Endpoints:
@@ -39,6 +39,7 @@ class Endpoints:
         registry: SymbolRegistry,
         status: HubStatus,
         view: MarketView,
+        ring: CandleRing,
         codec: JsonCodec,
         metrics: MetricsPage,
         clock: Clock,
@@ -48,6 +49,7 @@ class Endpoints:
         self._registry = registry
         self._status = status
         self._view = view
+        self._ring = ring
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
@@ -60,12 +62,7 @@ class Endpoints:
         """List what may be added; 503 while the exchange's list is not known."""
         available = self._registry.available()
         if available is None:
-            raise Refused(
-                503,
-                "SymbolsNotLoaded",
-                "the exchange's list of symbols is not known yet",
-                headers={"Retry-After": str(self._config.retry_after_s)},
-            )
+            raise SymbolsNotLoaded(problem=self._registry.list_problem)
         names = sorted(name for name, info in available.items() if info.trading)
         return json_answer({"count": len(names), "symbols": names})
 
@@ -110,9 +107,26 @@ class Endpoints:
             raise Refused(404, "NoDataYet", f"{name} is followed, but had no closed candle yet")
         return prepared(self._codec.ohlc(candle))
 
+    async def candles(self, request: Request, symbol: Symbol) -> Response:
+        """Return the candles of a followed symbol that are held, between two times."""
+        name = self._followed(symbol)
+        asked = read_query(request, CandlesQuery)
+        if asked.interval != ONE_SECOND:
+            raise UnsupportedInterval(asked.interval, (ONE_SECOND,))
+        if asked.start is not None and asked.end is not None and asked.end < asked.start:
+            expected = f"expected a time not before start={asked.start}"
+            raise Refused(400, INVALID, f"end: {expected}, got '{asked.end}'")
+        span = self._ring.between(
+            name,
+            limit=asked.limit,
+            start_us=None if asked.start is None else asked.start * 1_000,
+            end_us=None if asked.end is None else asked.end * 1_000,
+        )
+        return prepared(self._codec.candles(name, span))
+
     async def status(self, request: Request) -> Response:
         """Return the whole report, laid out for people and programs."""
-        return prepared(pretty(loudly(self._status.snapshot())))
+        return prepared(pretty(readable(self._status.snapshot())))
 
     async def health_live(self, request: Request) -> Response:
         """Answer: that is all that is asked."""
@@ -160,14 +174,3 @@ class Endpoints:
                 "changing calls are not accepted from pages of this Origin; "
                 "ALLOWED_ORIGINS names those that may",
             )
-
-
-def loudly(report: Mapping[str, object]) -> Mapping[str, object]:
-    """Return the report with `source` and `simulated` in front, whoever made it."""
-    source = report.get("source", "")
-    return {"source": source, "simulated": source == SIMULATED, **report}
-
-
-def pretty(value: object) -> bytes:
-    """Return `value` as JSON with two spaces per level and a final newline."""
-    return msgspec.json.format(encode(value), indent=2) + b"\n"

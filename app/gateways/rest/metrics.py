@@ -5,18 +5,34 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 import msgspec
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from app.market.ages import BOUNDS_US
 from app.ports import HubStatus, SymbolStatus
 
 _PREFIX = "candlewire"
-_GAUGES = {"connections", "incomplete", "open_holes", "missing_ids", "last_trade_id"}
+_GAUGES = {
+    "connections",
+    "coverage",
+    "incomplete",
+    "last_trade_id",
+    "missing_ids",
+    "open_holes",
+    "unverified",
+}
 _HELP = {
     "connections": "Connections to the exchange that carry the symbol now",
     "reconnects": "Connections made after the first one",
@@ -34,7 +50,29 @@ _HELP = {
     "open_holes": "Ranges of missing trades that wait for repair",
     "missing_ids": "Trades that are missing now",
     "last_trade_id": "The largest trade id seen",
+    "repaired": "Ranges of missing trades that were filled from the exchange",
+    "candles_only": "Seconds filled from the exchange's own candles, without their trades",
+    "kline_wrong": "Candles that differ from the stream of the exchange, yet equal its REST answer",
+    "kline_late": "Candles of the exchange that came after their second was published",
+    "kline_missing": "Candles of the exchange that never came over the stream",
+    "unverified": "Candles that wait to be compared with those of the exchange",
+    "holes_found": "Ranges of missing trades found, repaired since or not",
+    "never_existed": "Trade ids that were missing and that the exchange does not have either",
+    "stalls": "Times that a connection was open and silent, so that another was made",
+    "rotations": "Connections replaced as planned, the new one live before the old one closed",
+    "stale_events": "Events that were old already when they came",
+    "coverage": "Share of the seconds since the first that are complete, from 0 to 1",
+    "since_us": "Since when the symbol is in its state",
+    "last_event_us": "When the exchange made the newest event",
+    "last_received_us": "When the newest event came",
+    "last_candle_us": "The newest second published",
+    "last_trade_us": "When the newest trade was matched",
+    "first_second_us": "The first second that the hub answers for",
+    "complete_until_us": "Up to where every second since the first is complete",
+    "verified_until_us": "Up to where every second since the first equals that of the exchange",
 }
+_EVENT_AGES = "event_ages"
+_BOUNDS = (*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf")
 _OPEN_METRICS = "application/openmetrics-text"
 _MAX_DEPTH = 4
 _MAX_NUMBERS = 500
@@ -122,7 +160,7 @@ def _symbol_metrics(symbols: Sequence[SymbolStatus]) -> Iterator[Metric]:
         state.add_metric([one.symbol, one.state], 1)
     yield state
     for field in msgspec.structs.fields(SymbolStatus):
-        if field.name in {"symbol", "state", "reason"}:
+        if field.name in {"symbol", "state", "reason", _EVENT_AGES}:
             continue
         family, scale = _symbol_family(field.name)
         for one in symbols:
@@ -130,6 +168,21 @@ def _symbol_metrics(symbols: Sequence[SymbolStatus]) -> Iterator[Metric]:
             if isinstance(value, int | float):
                 family.add_metric([one.symbol], value / scale)
         yield family
+    yield _event_ages(symbols)
+
+
+def _event_ages(symbols: Sequence[SymbolStatus]) -> HistogramMetricFamily:
+    """Return a histogram without sums: only the counts are known."""
+    family = HistogramMetricFamily(
+        f"{_PREFIX}_symbol_event_age_seconds",
+        "How old events of the exchange were on arrival, by its clock",
+        labels=["symbol"],
+    )
+    for one in symbols:
+        if one.event_ages:
+            buckets = list(zip(_BOUNDS, accumulate(one.event_ages), strict=True))
+            family.add_metric([one.symbol], buckets, None)
+    return family
 
 
 def _symbol_family(field: str) -> tuple[CounterMetricFamily | GaugeMetricFamily, int]:
@@ -137,7 +190,7 @@ def _symbol_family(field: str) -> tuple[CounterMetricFamily | GaugeMetricFamily,
     words = _HELP.get(field, field.replace("_", " "))
     if field.endswith("_us"):
         name = f"{_PREFIX}_symbol_{field.removesuffix('_us')}_timestamp_seconds"
-        words = f"{field.removesuffix('_us').replace('_', ' ')}: seconds since 1970 UTC"
+        words = f"{words}, in seconds since 1970 UTC"
         return GaugeMetricFamily(name, words, labels=["symbol"]), 1_000_000
     name = f"{_PREFIX}_symbol_{field}"
     if field in _GAUGES:

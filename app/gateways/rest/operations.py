@@ -14,6 +14,8 @@ from app.gateways.rest.schemas import (
     AddedAnswer,
     AddSymbol,
     AvailableAnswer,
+    CandlesAnswer,
+    CandlesQuery,
     LiveAnswer,
     MessageAnswer,
     OhlcAnswer,
@@ -39,6 +41,7 @@ class Operation(NamedTuple):
     example: str
     answer: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
     media_type: str = JSON
 
@@ -140,6 +143,35 @@ OPERATIONS = (
         errors=(400, 404),
     ),
     Operation(
+        name="candles",
+        method="GET",
+        path="/candles/{symbol}",
+        tag=MARKET,
+        summary="The candles of the last hour",
+        text=(
+            "The newest issue of each second that is held in memory (`RING_SECONDS`, "
+            "`RING_MAX_MB`), as the WebSocket channel `candles` sent it, ascending by `open_time`. "
+            "`start` and `end` are open times, both included; without `start` the newest come. "
+            "When `limit` cuts the answer, `next` says with which `start` to go on. A second that "
+            "is held back, missing or older than `reach` is not there: compare the open times, "
+            "which rise by 1000. One that is repaired later comes in its place then."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","interval":"1s","source":"binance","start":1731232845000,'
+            '"end":1731232846000,"reach":1731229247000,"next":1731232846000,"candles":['
+            '{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+            '"high":43275.00,"low":43240.20,"close":43260.75,"open_time":1731232845000,'
+            '"volume":1.25410,"quote_volume":54248.1905825,"trades":42,'
+            '"taker_buy_volume":0.70010,"taker_buy_quote_volume":30284.3515075,'
+            '"first_trade_id":4061234526,"last_trade_id":4061234567,"complete":true,'
+            '"revision":0,"source":"binance","channel":"candles","interval":"1s",'
+            '"epoch":1731232800000,"sequence":42}]}'
+        ),
+        answer=CandlesAnswer,
+        query=CandlesQuery,
+        errors=(400, 404),
+    ),
+    Operation(
         name="status",
         method="GET",
         path="/status",
@@ -147,12 +179,15 @@ OPERATIONS = (
         summary="How the hub is doing",
         text=(
             "Where the data comes from, what is followed and in which state, and how often the hub "
-            "was wrong. `simulated` is true when the market is made up. The report grows with the "
-            "hub: ignore fields that you do not know."
+            "was wrong. `simulated` is true when the market is made up. Names that end in `_us` "
+            "are of times in microseconds since 1970 UTC. `event_ages` says how old events are on "
+            "arrival, each figure at most twice the true one; what the other numbers of a symbol "
+            "count stands at `/metrics`. The report grows: ignore fields that you do not know."
         ),
         example=(
             '{"source":"simulated","simulated":true,"symbols":[{"symbol":"BTCUSDT",'
-            '"state":"live","verified":3600,"mismatched":0,"open_holes":0}]}'
+            '"state":"live","verified":3600,"mismatched":0,"open_holes":0,"coverage":1.0,'
+            '"event_ages":{"count":9164,"p50_ms":32.768,"p99_ms":131.072,"max_ms":262.144}}]}'
         ),
         answer=StatusAnswer,
     ),

@@ -7,12 +7,58 @@ price stays as the exchange gave it; the models say in the documentation what th
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from app.market.view import ONE_SECOND
 
 Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
 """A JSON number with exact digits: read it as a decimal to keep them."""
+
+
+LAST_MS = 9_999_999_999_999
+"""The largest time that is taken as ms: what is larger was meant as microseconds."""
+
+DEFAULT_CANDLES = 1_000
+MOST_CANDLES = 5_000
+
+
+def _whole(least: int, most: int, expected: str, text: str) -> int:
+    """Return the number that digits say; pydantic itself would take `1_000`, ` 1` and `1.0` too."""
+    usable = text.isascii() and text.isdigit() and len(text) <= len(str(most))
+    if not usable or not least <= int(text) <= most:
+        raise ValueError(expected)
+    return int(text)
+
+
+Milliseconds = Annotated[
+    int | None,
+    BeforeValidator(partial(_whole, 0, LAST_MS, "ms since 1970 UTC such as 1731232845000")),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": LAST_MS}),
+]
+"""A time in the query of a URL."""
+
+
+class CandlesQuery(BaseModel):
+    """The parameters of `GET /candles/{symbol}`; a text that is not exactly one is refused."""
+
+    start: Milliseconds = Field(
+        default=None,
+        description="The first open time, in ms since 1970 UTC; without it the newest candles come",
+    )
+    end: Milliseconds = Field(
+        default=None, description="The last open time, in ms since 1970 UTC, itself included"
+    )
+    limit: Annotated[
+        int,
+        BeforeValidator(partial(_whole, 1, MOST_CANDLES, f"a number from 1 to {MOST_CANDLES}")),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_CANDLES}),
+    ] = Field(default=DEFAULT_CANDLES, description="How many candles at most")
+    interval: Annotated[str, WithJsonSchema({"type": "string", "enum": [ONE_SECOND]})] = Field(
+        default=ONE_SECOND, description="There is no other yet"
+    )
 
 
 class AddSymbol(BaseModel):
@@ -100,6 +146,29 @@ class OhlcAnswer(BaseModel):
     revision: int = Field(description="Counts the issues of this candle; the highest one counts")
     source: str = Field(description="Where the data comes from, such as binance or simulated")
     interval: str
+
+
+class CandleAnswer(OhlcAnswer):
+    """One candle as the `candles` channel sent it. The larger (`epoch`, `sequence`) is newer."""
+
+    channel: str
+    epoch: int = Field(description="Larger after each restart of the hub")
+    sequence: int = Field(description="Counts what the hub published")
+
+
+class CandlesAnswer(BaseModel):
+    """The newest issue of each second that is held, ascending by `open_time`."""
+
+    symbol: str
+    interval: str
+    source: str = Field(description="Where the data comes from, such as binance or simulated")
+    start: int | None = Field(description="As asked, else the first candle's `open_time`")
+    end: int | None = Field(description="As asked, else the newest `open_time` held")
+    reach: int | None = Field(description="The oldest `open_time` held, null when there is none")
+    next: int | None = Field(
+        default=None, description="Only when the limit cut the answer: go on with start=next"
+    )
+    candles: list[CandleAnswer]
 
 
 class LiveAnswer(BaseModel):

@@ -13,7 +13,8 @@ from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA
 from app.gateways.live.upgrade import DEFAULT_WISHES, Admitted
 from app.market.codec import JsonCodec
-from app.ports import CANDLES, TRADES
+from app.market.events import StreamRestored
+from app.ports import CANDLES, STATUS, TRADES
 from tests.fakes import (
     START_US,
     FakeBus,
@@ -66,11 +67,12 @@ class Talk:
         return replies[0].get("result") or replies[0].get("error", {}).get("code")
 
     def heard(self):
-        """Publish a candle and a trade of each symbol and return what the client got of them."""
+        """Publish an event of each channel and symbol and return what the client got of them."""
         before = len(self.peer.messages)
         for symbol in HELD:
             self.bus.publish(CANDLES, a_candle(symbol))
             self.bus.publish(TRADES, a_trade(symbol))
+            self.bus.publish(STATUS, StreamRestored(symbol, None, START_US))
         return [(one["channel"], one["symbol"]) for one in self.peer.messages[before:]]
 
 
@@ -79,7 +81,7 @@ ALL_TRADES = [(TRADES, symbol) for symbol in HELD]
 
 
 def test_a_silent_client_gets_all_candles():
-    """Without a word a client hears every symbol's candles and no trades."""
+    """Without a word a client hears every symbol's candles, no trades and no status."""
     assert Talk().heard() == ALL_CANDLES
 
 
@@ -97,6 +99,19 @@ def test_the_first_subscribe_replaces_the_default_and_later_ones_add():
         "symbols": ["ETHUSDT"],
     }
     assert talk.heard() == [(CANDLES, "BTCUSDT"), (TRADES, "ETHUSDT")]
+
+
+def test_status_is_followed_by_symbol_and_as_a_whole():
+    """The channel of the data's own state is subscribed to, listed and left like the others."""
+    talk = Talk()
+    talk.say("subscribe", channel="status", symbols=["BTCUSDT"])
+    assert talk.heard() == [(STATUS, "BTCUSDT")]
+    talk.say("subscribe", channel="status")
+    assert talk.heard() == [(STATUS, symbol) for symbol in HELD]
+    listed = [{"channel": "status", "symbols": ["*", "BTCUSDT"]}]
+    assert talk.say("list") == {"subscriptions": listed, "default": False}
+    talk.say("unsubscribe", channel="status")
+    assert talk.heard() == []
 
 
 def test_subscribing_to_all_is_no_repeat_of_what_is_followed():

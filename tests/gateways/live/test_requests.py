@@ -34,6 +34,11 @@ DEEP = "[" * 30_000 + "]" * 30_000
             '{"op":"subscribe","channel":"trades"}', Subscribe("trades", ("*",)), id="all"
         ),
         pytest.param(
+            '{"op":"subscribe","channel":"status","symbols":["BTCUSDT"]}',
+            Subscribe("status", ("BTCUSDT",)),
+            id="status",
+        ),
+        pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["*"]}',
             Subscribe("candles", ("*",)),
             id="star",
@@ -139,6 +144,11 @@ def test_sound_requests(text, request_):
             '{"op":"subscribe","channel":"trades","interval":"1s"}',
             "NotSupported",
             id="no interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"status","interval":"1s"}',
+            "NotSupported",
+            id="no interval of status",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2}}',

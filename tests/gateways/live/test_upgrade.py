@@ -57,6 +57,7 @@ def test_a_client_that_says_nothing_follows_all_candles(path):
             [("candles", "BTCUSDT"), ("trades", "BTCUSDT")],
             id="both",
         ),
+        pytest.param("channels=status", [("status", "*")], id="status"),
         pytest.param("symbols=*", [("candles", "*")], id="star"),
         pytest.param("symbols=", [], id="empty symbols"),
         pytest.param("channels=", [], id="empty channels"),
@@ -101,9 +102,12 @@ def test_a_url_that_cannot_be_met_is_refused(query, words):
 
 
 def test_symbols_that_cannot_be_checked_yet():
-    """While the exchange's list is unknown a client is asked to come back."""
-    refused = decide(query="symbols=BNBUSDT", registry=FakeRegistry(["BTCUSDT"]))
+    """While the exchange's list is unknown a client is told why, and asked to come back."""
+    registry = FakeRegistry(["BTCUSDT"])
+    registry.list_problem = "HTTP 451: what to do"
+    refused = decide(query="symbols=BNBUSDT", registry=registry)
     assert refused.status == 503
+    assert b"HTTP 451: what to do" in refused.body
     assert int(refused.headers["Retry-After"]) > 0
     assert isinstance(decide(registry=FakeRegistry()), Admitted)
 

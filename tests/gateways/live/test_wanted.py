@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.errors import SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
+from app.errors import AccessDenied, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
 from app.gateways.live.wanted import check_symbols
 from tests.fakes import FakeRegistry
 
@@ -28,3 +28,11 @@ def test_the_reason_is_told(listed, error):
     with pytest.raises(error) as caught:
         check_symbols(["BTCUSDT", "ETHUSDT"], FakeRegistry(["BTCUSDT"], listed))
     assert caught.value.symbol == "ETHUSDT"
+
+
+def test_a_refusal_of_the_exchange_is_told():
+    """While the list is unknown, the reason why it could not be had comes with the error."""
+    registry = FakeRegistry()
+    registry.list_problem = str(AccessDenied(451))
+    with pytest.raises(SymbolsNotLoaded, match=r"HTTP 451: .*use MARKET_SOURCE="):
+        check_symbols(["BTCUSDT"], registry)

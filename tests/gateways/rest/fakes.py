@@ -24,6 +24,7 @@ from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.ring import CandleRing
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
 from app.ports import SymbolStatus
@@ -71,6 +72,7 @@ class FakeRegistry:
             name: info(name) for name in ("ETHUSDT", "BTCUSDT", "BNBUSDT")
         }
         self.listed["OLDUSDT"] = info("OLDUSDT", "BREAK")
+        self.list_problem: str | None = None
         self.failure: Exception | None = None
 
     async def add(self, symbol: str) -> None:
@@ -78,7 +80,7 @@ class FakeRegistry:
         if self.failure is not None:
             raise self.failure
         if self.listed is None:
-            raise SymbolsNotLoaded(symbol)
+            raise SymbolsNotLoaded(symbol, self.list_problem)
         if symbol not in self.listed:
             raise UnknownSymbol(symbol)
         if not self.listed[symbol].trading:
@@ -171,8 +173,15 @@ class Hub:
 
     def __post_init__(self) -> None:
         codec = JsonCodec(IST, "simulated", self.registry.info)
+        self.ring = CandleRing(codec.candle)
         self.app: FastAPI = create_app(
-            self.config, self.registry, self.status, self.view, codec, clock=self.clock
+            self.config,
+            self.registry,
+            self.status,
+            self.view,
+            codec,
+            ring=self.ring,
+            clock=self.clock,
         )
 
     def client(self, *, address: str = "127.0.0.1") -> Caller:
@@ -197,6 +206,15 @@ def trade(number: int = 7, price: str = "53250.50", symbol: str = "BTCUSDT") -> 
         event_us=OPEN_TIME_US + 124_000,
         received_us=OPEN_TIME_US + 130_000,
     )
+
+
+def symbol_status(symbol: str = "BTCUSDT", **changes: object) -> SymbolStatus:
+    """Return the report of one symbol: numbers count up from 1 by field, times are None."""
+    values: dict[str, object] = {}
+    for number, name in enumerate(SymbolStatus.__struct_fields__, 1):
+        values[name] = None if name.endswith("_us") else number
+    values |= {"symbol": symbol, "state": "live", "reason": "", "event_ages": (), **changes}
+    return SymbolStatus(**values)  # type: ignore[arg-type] # each by its field
 
 
 def candle(

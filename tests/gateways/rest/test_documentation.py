@@ -116,6 +116,29 @@ def test_the_body_is_documented_as_strict() -> None:
     assert (schema["required"], schema["additionalProperties"]) == (["symbol"], False)
 
 
+def test_parameters_are_documented_with_their_bounds() -> None:
+    """The document says which parameters a call has, of which kind, and what they default to."""
+    document = UNLIMITED.client().get("/openapi.json").json()
+    parameters = document["paths"]["/candles/{symbol}"]["get"]["parameters"]
+    described = {one["name"]: one for one in parameters}
+    assert list(described) == ["symbol", "start", "end", "limit", "interval"]
+    assert described["symbol"]["in"] == "path"
+    assert described["limit"]["schema"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 5_000,
+        "default": 1_000,
+    }
+    assert described["interval"]["schema"] == {"type": "string", "enum": ["1s"], "default": "1s"}
+    assert described["start"]["schema"] == {
+        "type": "integer",
+        "minimum": 0,
+        "maximum": 9_999_999_999_999,
+    }
+    assert all(one["description"] for one in parameters)
+    assert not any(one["required"] for one in parameters if one["in"] == "query")
+
+
 def test_a_route_without_limit_is_documented_so() -> None:
     """The document tells the limits that hold, not the defaults."""
     config = RestConfig(limits={"tick": "0", "ohlc": "5/minute"})

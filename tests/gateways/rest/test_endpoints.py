@@ -7,10 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.errors import ExchangeUnavailable, StateUnreadable
+from app.errors import AccessDenied, ExchangeUnavailable, StateUnreadable
 from app.gateways.rest.config import RestConfig
-from app.gateways.rest.endpoints import loudly, pretty
-from tests.gateways.rest.fakes import Caller, Hub, candle, publication, trade
+from tests.gateways.rest.fakes import (
+    OPEN_TIME_US,
+    Caller,
+    Hub,
+    candle,
+    publication,
+    symbol_status,
+    trade,
+)
 
 
 @pytest.fixture
@@ -82,6 +89,19 @@ def test_nothing_can_be_checked_before_the_list_is_known(hub: Hub, client: Calle
         assert answer.headers["retry-after"] == "2"
 
 
+def test_a_refusal_of_the_exchange_is_told_with_what_to_do(hub: Hub, client: Caller) -> None:
+    """While the list is unknown because this address is refused, each answer says so."""
+    hub.registry.listed = None
+    hub.registry.list_problem = str(AccessDenied(451))
+    for answer in (
+        client.get("/symbols/available"),
+        client.post("/add_symbol", json={"symbol": "btcusdt"}),
+    ):
+        assert (answer.status_code, answer.json()["error"]) == (503, "SymbolsNotLoaded")
+        assert "HTTP 451" in answer.json()["detail"]
+        assert "use MARKET_SOURCE=binance-us" in answer.json()["detail"]
+
+
 def test_a_failing_exchange_is_503(hub: Hub, client: Caller) -> None:
     """An error that passes by itself says so; its name is that of the error."""
     hub.registry.failure = ExchangeUnavailable("HTTP 500")
@@ -147,6 +167,78 @@ def test_what_was_removed_is_shown_no_more(hub: Hub, client: Caller, call: str) 
     assert client.get(f"/{call}/btcusdt").status_code == 404
 
 
+OPEN_TIME = OPEN_TIME_US // 1_000
+
+
+def test_held_candles_are_what_their_channel_sent(hub: Hub, client: Caller) -> None:
+    """GET /candles answers a head and the very texts of the WebSocket, ascending."""
+    for second, sequence in ((1, 7), (0, 8)):
+        hub.ring.apply(publication(candle(second), sequence=sequence))
+    answer = client.get("/candles/btcusdt")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content.startswith(
+        b'{"symbol":"BTCUSDT","interval":"1s","source":"simulated","start":1731232845000,'
+        b'"end":1731232846000,"reach":1731232845000,"candles":['
+        b'{"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+    )
+    assert answer.content.endswith(
+        b'"source":"simulated","channel":"candles","interval":"1s","epoch":1,"sequence":7}]}'
+    )
+    assert [one["open_time"] for one in answer.json()["candles"]] == [OPEN_TIME, OPEN_TIME + 1_000]
+
+
+def test_only_the_newest_issue_of_a_second_is_there(hub: Hub, client: Caller) -> None:
+    """What was issued again is there once, as it was issued last."""
+    for number in (1, 3, 2):
+        hub.ring.apply(publication(candle(revision=number), sequence=number))
+    (one,) = client.get("/candles/BTCUSDT").json()["candles"]
+    assert (one["revision"], one["epoch"], one["sequence"]) == (3, 1, 3)
+
+
+def test_a_caller_pages_with_next(hub: Hub, client: Caller) -> None:
+    """From a start, each answer says where to go on, until it holds the end."""
+    for second in (0, 1, 2, 5, 6, 7):
+        hub.ring.apply(publication(candle(second)))
+    seen: list[int] = []
+    start: int | None = OPEN_TIME
+    while start is not None:
+        path = f"/candles/btcusdt?start={start}&end={OPEN_TIME + 6_000}&limit=2&interval=1s"
+        page = client.get(path).json()
+        assert (page["start"], page["end"]) == (start, OPEN_TIME + 6_000)
+        seen += [(one["open_time"] - OPEN_TIME) // 1_000 for one in page["candles"]]
+        start = page.get("next")
+    assert seen == [0, 1, 2, 5, 6]
+
+
+def test_a_symbol_without_candles_yet_has_none(client: Caller) -> None:
+    """An empty answer is no error, and says that it reaches back to nothing."""
+    assert client.get("/candles/ethusdt").content == (
+        b'{"symbol":"ETHUSDT","interval":"1s","source":"simulated","start":null,"end":null,'
+        b'"reach":null,"candles":[]}'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("bnbusdt", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btc%20usdt", 400, "InvalidSymbol", "'btc usdt' is not a symbol"),
+        ("btcusdt?start=yesterday", 400, "InvalidParameter", "got 'yesterday'"),
+        ("btcusdt?since=5", 400, "InvalidParameter", "since is no parameter of this call"),
+        ("btcusdt?interval=1m", 400, "UnsupportedInterval", "'1m': available are 1s"),
+        ("btcusdt?start=2&end=1", 400, "InvalidParameter", "a time not before start=2, got '1'"),
+    ],
+)
+def test_candles_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong with the symbol or a parameter."""
+    answer = client.get(f"/candles/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
@@ -182,11 +274,12 @@ def test_the_status_is_the_report(hub: Hub, client: Caller) -> None:
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_a_report_may_say_itself_whether_it_is_simulated() -> None:
-    """`simulated` follows from the source unless the report has a word on it."""
-    assert loudly({"source": "binance"})["simulated"] is False
-    assert loudly({"source": "replay", "simulated": True})["simulated"] is True
-    assert msgspec.json.decode(pretty(loudly({}))) == {"source": "", "simulated": False}
+def test_the_status_of_a_symbol_is_readable(hub: Hub, client: Caller) -> None:
+    """Each symbol is an object with its fields by name; its ages are times."""
+    hub.status.report = {"symbols": [symbol_status(event_ages=(0, 1), coverage=0.75)]}
+    (shown,) = client.get("/status").json()["symbols"]
+    assert (shown["symbol"], shown["coverage"]) == ("BTCUSDT", 0.75)
+    assert shown["event_ages"] == {"count": 1, "p50_ms": 1.024, "p99_ms": 1.024, "max_ms": 1.024}
 
 
 def test_not_ready_says_why(hub: Hub, client: Caller) -> None:
@@ -261,11 +354,20 @@ FUZZ = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 FUZZED = Hub()
+PATHS = [
+    "GET /tick/",
+    "GET /ohlc/",
+    "GET /candles/",
+    "GET /candles/btcusdt?",
+    "GET /candles/btcusdt?start=",
+    "DELETE /remove_symbol/",
+    "GET /",
+]
 SEGMENTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
 @FUZZ
-@given(SEGMENTS, st.sampled_from(["GET /tick/", "GET /ohlc/", "DELETE /remove_symbol/", "GET /"]))
+@given(SEGMENTS, st.sampled_from(PATHS))
 def test_no_path_is_an_error_of_ours(text: str, call: str) -> None:
     """Whatever stands in a path, the answer is below 500 and in one of our shapes."""
     method, _, path = call.partition(" ")

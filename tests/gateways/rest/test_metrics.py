@@ -7,20 +7,13 @@ import prometheus_client
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.gateways.rest.metrics import CallCounter, MetricsPage
+from app.gateways.rest.metrics import _GAUGES, _HELP, CallCounter, MetricsPage
+from app.market.ages import CLASSES
 from app.ports import SymbolStatus
-from tests.gateways.rest.fakes import FakeStatus, Hub
-
-
-def report(symbol: str = "BTCUSDT", **changes: object) -> SymbolStatus:
-    """Return the report of one symbol: numbers count up from 1 by field, times are None."""
-    values: dict[str, object] = {}
-    for number, field in enumerate(msgspec.structs.fields(SymbolStatus), 1):
-        values[field.name] = None if field.name.endswith("_us") else number
-    values |= {"symbol": symbol, "state": "live", "reason": "", **changes}
-    return SymbolStatus(**values)  # type: ignore[arg-type]
+from tests.gateways.rest.fakes import FakeStatus, Hub, symbol_status
 
 
 def samples(status: FakeStatus, calls: CallCounter | None = None) -> dict[str, float]:
@@ -37,7 +30,7 @@ def samples(status: FakeStatus, calls: CallCounter | None = None) -> dict[str, f
 def test_each_number_of_a_symbol_is_there() -> None:
     """Every field of a symbol's report is a metric; counters and gauges are what they are."""
     status = FakeStatus()
-    one = report(last_event_us=1_731_232_845_500_000, trades=183_042, open_holes=2)
+    one = symbol_status(last_event_us=1_731_232_845_500_000, trades=183_042, open_holes=2)
     status.reports = [one]
     found = samples(status)
     assert found["candlewire_symbol_trades_total{symbol=BTCUSDT}"] == 183_042
@@ -52,8 +45,54 @@ def test_each_number_of_a_symbol_is_there() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     """A time that did not come yet has no sample, rather than a false one."""
     status = FakeStatus()
-    status.reports = [report()]
+    status.reports = [symbol_status()]
     assert not any("last_event" in name for name in samples(status))
+
+
+def test_each_field_is_explained_and_of_its_kind() -> None:
+    """No number of a symbol is without words; what may fall is a gauge, what only rises is not."""
+    status = FakeStatus()
+    status.reports = [symbol_status(since_us=1, event_ages=(1,) * CLASSES)]
+    page, _ = MetricsPage(status, CallCounter()).page("")
+    families = {family.name: family for family in text_string_to_metric_families(page.decode())}
+    for field in msgspec.structs.fields(SymbolStatus):
+        if field.name in {"symbol", "state", "reason", "event_ages"}:
+            continue
+        assert field.name in _HELP
+        name = field.name.removesuffix("_us")
+        suffix = "_timestamp_seconds" if name != field.name else ""
+        family = families[f"candlewire_symbol_{name}{suffix}"]
+        assert family.type == ("gauge" if suffix or field.name in _GAUGES else "counter")
+        assert family.documentation.startswith(_HELP[field.name])
+    assert set(_HELP) | _GAUGES <= {field.name for field in msgspec.structs.fields(SymbolStatus)}
+    assert families["candlewire_symbol_coverage"].type == "gauge"
+
+
+def test_ages_of_events_are_a_histogram() -> None:
+    """The classes become buckets that add up, named by their bounds in seconds."""
+    status = FakeStatus()
+    status.reports = [
+        symbol_status(event_ages=(2, 3, *[0] * (CLASSES - 3), 1)),
+        symbol_status("ETHUSDT", event_ages=()),
+    ]
+    found = samples(status)
+    bucket = "candlewire_symbol_event_age_seconds_bucket"
+    assert found[f"{bucket}{{le=0.000512,symbol=BTCUSDT}}"] == 2
+    assert found[f"{bucket}{{le=0.001024,symbol=BTCUSDT}}"] == 5
+    assert found[f"{bucket}{{le=2147.483648,symbol=BTCUSDT}}"] == 5
+    assert found[f"{bucket}{{le=+Inf,symbol=BTCUSDT}}"] == 6
+    assert not any("event_age" in name and "ETHUSDT" in name for name in found)
+    page, _ = MetricsPage(status, CallCounter()).page("application/openmetrics-text")
+    assert list(openmetrics.text_string_to_metric_families(page.decode()))
+
+
+def test_a_share_is_a_number_and_what_is_unknown_is_left_out() -> None:
+    """Coverage is there as a fraction, and absent while nothing can be said."""
+    status = FakeStatus()
+    status.reports = [symbol_status(coverage=0.25), symbol_status("ETHUSDT", coverage=None)]
+    found = samples(status)
+    assert found["candlewire_symbol_coverage{symbol=BTCUSDT}"] == 0.25
+    assert "candlewire_symbol_coverage{symbol=ETHUSDT}" not in found
 
 
 def test_the_numbers_of_the_report_are_there() -> None:
