@@ -6,7 +6,7 @@ import asyncio
 import math
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as replace_config
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
 from app.simulator.waiting import Alarm
 from app.sockets.listener import Listener, SessionLimits
+from app.sockets.session import Session
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 
@@ -52,7 +53,11 @@ FOREVER_US = 1 << 62
 
 
 class Simulator:
-    """A Binance on loopback: `start`, then `run` in the owner's task group, then `stop`."""
+    """A Binance on loopback: `start`, then `run` in the owner's task group, then `stop`.
+
+    Started by `start_without_ports` it listens nowhere, and whoever holds it brings the clients:
+    `new_session` takes a stream connection, `answer` a REST call.
+    """
 
     def __init__(self, config: SimulatorConfig, *, clock: Clock) -> None:
         self.config = config
@@ -82,7 +87,7 @@ class Simulator:
         self._listeners = [self._listen()]
         self._rest = RestListener(
             make_app(
-                answer=self._answer,
+                answer=self.answer,
                 status=self.status,
                 add_faults=self.add_faults,
                 clear_faults=self.clear_faults,
@@ -142,11 +147,7 @@ class Simulator:
         A recording is read once here, in one go: some seconds for some hundred thousand frames.
         """
         config = self.config
-        config.check()
-        script = read_script(config.faults) if config.faults is not None else []
-        self._market = self._open_market()
-        self._served = Served(self._market)
-        self._rest_server = RestServer(self._served, self._budget)
+        script = self._load()
         self._rest_port = self._rest.start(config.host, config.rest_port, setting="--rest-port")
         try:
             self._stream_port = await self._listeners[0].start(
@@ -162,12 +163,31 @@ class Simulator:
             raise
         self.add_faults(script)
 
+    def start_without_ports(self) -> None:
+        """Load the market and listen nowhere; raise `BadCapture`, `InvalidSetting`."""
+        self.add_faults(self._load())
+
+    def _load(self) -> list[Fault]:
+        """Open what is served, and return the fault script."""
+        self.config.check()
+        script = read_script(self.config.faults) if self.config.faults is not None else []
+        self._market = self._open_market()
+        self._served = Served(self._market)
+        self._rest_server = RestServer(self._served, self._budget)
+        return script
+
+    def new_session(self) -> Session:
+        """Return the protocol for one new stream connection, whoever accepted it."""
+        return self._listeners[0].new_session()
+
     def _open_market(self) -> Market:
         if self.config.replay:
             recorded = RecordedMarket(self.config.replay)
             self._starts_us = recorded.starts_us
             return recorded
-        market = SeededMarket(self.config.seed, history_s=self.config.history_s)
+        market = SeededMarket(
+            self.config.seed, history_s=self.config.history_s, listings=self.config.listings
+        )
         self._state = RUNNING
         self._begun = self._clock.monotonic()
         self._starts_us = self._clock.now_us() + int(self.config.clock_offset_s * SECOND_US)
@@ -376,7 +396,7 @@ class Simulator:
 
     # REST
 
-    async def _answer(
+    async def answer(
         self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
     ) -> RestReply:
         """Answer one call, after whatever faults are on."""
@@ -464,6 +484,13 @@ class Simulator:
             self._struck[fault.kind] += self._connections.strike(fault)
 
     # What is seen of it
+
+    def trades_between(self, symbol: str, start_us: int, end_us: int) -> Iterable[Trade]:
+        """Yield every trade that was matched from `start_us` up to `end_us`, and has left by now.
+
+        Without faults, limits or weights: for judging what a client has made of it.
+        """
+        return () if self._served is None else self._served.trades_between(symbol, start_us, end_us)
 
     def truth(self) -> Truth:
         """Return every trade and kline that was published; needs `keep_truth`."""

@@ -87,7 +87,7 @@ class SeededMarket:
         for symbol in [name for name in self._followed if name not in symbols]:
             del self._followed[symbol]
         second = self.shown_us // SECOND_US
-        for symbol in symbols:
+        for symbol in sorted(symbols):  # so that what happens at one moment has one order
             tape = self._tapes.get(symbol)
             if tape is None or symbol in self._followed or not tape.listing.per_minute:
                 continue

@@ -29,7 +29,7 @@ from app.simulator.__main__ import cli
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from tests.binance.client.certificate import server_context, trusting_context
-from tests.simulator.running import running
+from tests.simulator.running import PacedClock, running
 
 ROOT = Path(__file__).resolve().parents[2]
 PACE = 8.0  # where time itself is not what is tested
@@ -647,6 +647,24 @@ async def test_the_streams_are_there_over_tls_as_well(tmp_path):
             assert (await received(over_tls))["s"] == "QTUMETH"
             assert (await received(plain))["s"] == "QTUMETH"
             assert simulator.status()["connections"] == 2
+
+
+async def test_without_ports_whoever_holds_it_brings_the_clients():
+    """It answers calls and takes sessions, listens nowhere, and stops."""
+    simulator = Simulator(SimulatorConfig(history_s=120), clock=PacedClock(PACE))
+    simulator.start_without_ports()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(simulator.run())
+        query = "symbol=BTCUSDT&limit=5"
+        reply = await simulator.answer("GET", "/api/v3/trades", query, {}, "10.0.0.1")
+        rows = msgspec.json.decode(reply.body)
+        assert (reply.status, len(rows)) == (200, 5)
+        between = rows[0]["time"] * 1000, rows[-1]["time"] * 1000 + 1
+        traded = [trade.id for trade in simulator.trades_between("BTCUSDT", *between)]
+        assert traded[-5:] == [row["id"] for row in rows]
+        assert simulator.new_session() is not simulator.new_session()
+        assert simulator.rest_url.endswith(":0")
+        await simulator.stop()
 
 
 async def test_what_cannot_start_says_why(tmp_path):
