@@ -101,16 +101,19 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         self.raise_failure()
         if time.monotonic() > self._really_ends:
             self._allow_cleaning()
-            message = f"{self._now - BEGINS_S:.1f} simulated seconds were not done in time"
+            message = f"after {self._now - BEGINS_S:.1f} simulated seconds: {self._waiting()}"
             raise TookTooLong(message)
         if timeout is None:
-            message = "; ".join(sorted(_where(task) for task in asyncio.all_tasks(self)))
-            raise Deadlock(message)
+            raise Deadlock(self._waiting())
         self._now += timeout
         if self._now > self._ends:
             self._allow_cleaning()
             message = f"over the limit of {self._ends - BEGINS_S:g} simulated seconds"
             raise TookTooLong(message)
+
+    def _waiting(self) -> str:
+        """Say of every task where it is."""
+        return "; ".join(sorted(_where(task) for task in asyncio.all_tasks(self)))
 
     def _allow_cleaning(self) -> None:
         """Let what is cancelled now end in order, but not for ever."""
@@ -159,9 +162,10 @@ class InlineExecutor(ThreadPoolExecutor):
 
 
 def _where(task: asyncio.Task[Any]) -> str:
-    """Say what a task waits for: the innermost place that it has come to."""
-    inner: Any = task.get_coro()
+    """Say what a task does, and the innermost place that it has come to."""
+    outer: Any = task.get_coro()
+    inner = outer
     while getattr(getattr(inner, "cr_await", None), "cr_frame", None) is not None:
         inner = inner.cr_await
-    frame = inner.cr_frame
-    return f"{task.get_name()} in {inner.__qualname__} (line {frame.f_lineno if frame else 0})"
+    line = inner.cr_frame.f_lineno if inner.cr_frame is not None else 0
+    return f"{task.get_name()} ({outer.__qualname__}) in {inner.__qualname__}, line {line}"
