@@ -16,16 +16,18 @@ from msgspec.structs import replace
 from typing_extensions import override
 
 from app.binance.intervals import bar_bounds
-from app.binance.limits import Charge, IpBudget
+from app.binance.limits import Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
-from app.market.events import SECOND_US, AggTrade, Kline, Trade
+from app.market.events import SECOND_US, AggTrade, ExchangeEvent, Kline, Trade
 from app.ports import Clock
+from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
 from app.simulator.connections import Connections
-from app.simulator.faults import Fault, Kind, Lasting, read_script, refusal
+from app.simulator.faults import Fault, Kind, Lasting, Where, read_script, refusal
+from app.simulator.lies import wrong_kline, wrong_trade
 from app.simulator.market import AGG_TRADE, TRADE, Happening, Market
 from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
@@ -48,6 +50,17 @@ WARM_STEPS = 4
 BARS_EVERY_US = 2 * SECOND_US
 BARS_AFTER_US = 30_000
 
+# On which streams the faults of wrong numbers strike.
+WRONG_ON = {
+    Kind.TRADE_WRONG: (f"@{TRADE}", f"@{AGG_TRADE}"),
+    Kind.KLINE_WRONG: ("@kline_1s",),
+}
+
+# What REST tells of the market, which a lag keeps back.
+OF_THE_MARKET = frozenset(
+    f"{API}/{name}" for name in ("trades", "historicalTrades", "aggTrades", "klines", "uiKlines")
+)
+
 LONGEST_SLEEP_S = 60.0
 FOREVER_US = 1 << 62
 
@@ -66,12 +79,14 @@ class Simulator:
         self._served: Served | None = None
         self._rest_server: RestServer | None = None
         self._budget = _ClockedBudget(clock)
+        self._conduct = Conduct()
         self._alarm = Alarm(clock)
         self._fault_alarm = Alarm(clock)
         self._connections = Connections(
             config,
             clock=clock,
             budget=self._budget,
+            conduct=self._conduct,
             exchange_us=self.exchange_us,
             on_names=self._names_changed,
         )
@@ -331,17 +346,41 @@ class Simulator:
         sent = self._served.outgoing(happening) if self._served is not None else None
         if sent is None:
             return
-        self._connections.publish(sent.stream, sent.event)
         event = sent.event
+        told = self._told(sent.stream, event) if self._connections.lasting else event
+        self._connections.publish(sent.stream, told)
         if isinstance(event, Kline) and event.interval == "1s":
             # A second is the same one in every zone.
-            self._connections.publish(f"{sent.stream}@+08:00", event)
+            self._connections.publish(f"{sent.stream}@+08:00", told)
         if isinstance(event, Trade | AggTrade | Kline):
             self._counts[sent.channel] += 1
             if self.config.keep_truth:
                 self._truth.keep(event)
         if isinstance(event, Trade | AggTrade) and self._by_trades:
             self._strike_by_trades()
+
+    def _told(self, stream: str, event: ExchangeEvent) -> ExchangeEvent:
+        """Return what is said of an event: a wrong number, where a fault wants it."""
+        if stream not in self._connections.hub.names:
+            return event
+        now = self._clock.monotonic()
+        for lasting in self._connections.lasting:
+            fault = lasting.fault
+            meant = fault.concerns(stream) and stream.endswith(WRONG_ON.get(fault.kind, ()))
+            if not meant or not lasting.strikes(now):
+                continue
+            self._struck[fault.kind] += 1
+            if isinstance(event, Kline):
+                event = self._wrong_second(event, fault.where)
+            elif isinstance(event, Trade | AggTrade):
+                event = wrong_trade(event)
+        return event
+
+    def _wrong_second(self, kline: Kline, where: Where) -> Kline:
+        """Let a second be told wrong where it is to be; return what its stream says."""
+        if where is not Where.STREAM and self._served is not None:
+            self._served.tell_wrong(kline.symbol, kline.open_time_us)
+        return kline if where is Where.REST else wrong_kline(kline)
 
     def _names_changed(self, name: str, subscribers: int) -> None:
         stream = parse_stream(name)
@@ -400,6 +439,18 @@ class Simulator:
         self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
     ) -> RestReply:
         """Answer one call, after whatever faults are on."""
+        self._conduct.called(ip, weight_of(path, dict(query_pairs(query))), self._clock.now_us())
+        reply = self._refusal(path)
+        if reply is None:
+            self._counts["rest_calls"] += 1
+            reply = await self._answer_of(method, path, query, headers, ip)
+            if reply.status == 418:
+                self._connections.ban(ip)
+        self._conduct.answered(ip, reply.status, reply.headers, self._clock.now_us())
+        return reply
+
+    def _refusal(self, path: str) -> RestReply | None:
+        """Return what a fault answers, if one strikes."""
         now = self._clock.monotonic()
         for lasting in self._connections.lasting:
             fault = lasting.fault
@@ -408,18 +459,33 @@ class Simulator:
                 self._connections.struck[Kind.REST_STATUS] += 1
                 more, body = refusal(fault, self._clock.now_us())
                 return RestReply(fault.status, more, body)
-        self._counts["rest_calls"] += 1
+        return None
+
+    async def _answer_of(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
+    ) -> RestReply:
+        """Return what the market answers, brought up to the present."""
         market, server = self._market, self._rest_server
-        if market is None or server is None:
+        if market is None or server is None or self._served is None:
             return RestReply(503, {}, b"")
         await self._warm(market, path, query)
         if self._state == RUNNING and not math.isinf(self.config.speed):
             while self._advance(market, self.exchange_us()):
                 pass
-        reply = server.handle(method, path, query, headers, ip, self.exchange_us())
-        if reply.status == 418:
-            self._connections.ban(ip)
-        return reply
+        if lag_us := self._lag_us(path):
+            server = RestServer(self._served.as_of(self.exchange_us() - lag_us), self._budget)
+        return server.handle(method, path, query, headers, ip, self.exchange_us())
+
+    def _lag_us(self, path: str) -> int:
+        """Return how far behind the present an answer is to be."""
+        now = self._clock.monotonic()
+        for lasting in self._connections.lasting:
+            fault = lasting.fault
+            meant = fault.kind is Kind.REST_LAG and fault.concerns_path(path)
+            if meant and path in OF_THE_MARKET and lasting.strikes(now):
+                self._struck[fault.kind] += 1
+                return round(fault.delay * SECOND_US)
+        return 0
 
     async def _warm(self, market: Market, path: str, query: str) -> None:
         """Let a market prepare a long answer without holding up the streams."""
@@ -480,6 +546,8 @@ class Simulator:
             self._struck[fault.kind] += self._served.set_status(symbol, fault.symbol_status)
         elif self._served is not None and fault.kind is Kind.ID_RESET:
             self._struck[fault.kind] += self._served.reset_ids(symbol)
+        elif self._served is not None and fault.kind is Kind.ID_JUMP:
+            self._struck[fault.kind] += self._served.skip_ids(symbol, fault.count or 1)
         else:
             self._struck[fault.kind] += self._connections.strike(fault)
 
@@ -515,6 +583,7 @@ class Simulator:
                 "over_budget": self._budget.refused,
                 "bans": self._budget.bans,
             },
+            "conduct": self._conduct.report(),
             **{name: self._connections.counts[name] for name in COUNTS},
             "faults": {
                 "applied": dict(self._applied),

@@ -58,6 +58,9 @@ class Market(MarketHistory, Protocol):
     def take(self, until_us: int, limit: int) -> Sequence[Happening]:
         """Return what happens up to `until_us`, in order, at most `limit` things."""
 
+    def as_of(self, time_us: int) -> Market:
+        """Return the market as it was when time had come to `time_us`: for answers alone."""
+
     def warm(self, symbol: str, budget: int) -> bool:
         """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -239,6 +240,12 @@ class SeededMarket:
             closed = bounds[1] <= self.shown_us
             klines.append(_kline(tape, bar, interval, bounds, closed=closed, event_us=None))
         return klines
+
+    def as_of(self, time_us: int) -> SeededMarket:
+        """Return the market as it was then. It shares what is worked out already."""
+        earlier = copy(self)
+        earlier.shown_us = min(self.shown_us, time_us)
+        return earlier
 
     def warm(self, symbol: str, budget: int) -> bool:
         """Add up whole minutes of the past ahead of a long answer."""

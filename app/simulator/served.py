@@ -1,17 +1,19 @@
 """What the exchange serves of its market: the market itself, as faults have changed it.
 
-Two faults change what is served: a symbol's status, and its ids.
+Faults change a symbol's status, its ids, and the volume of some seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from app.binance.wire import ListedSymbol, listed_symbol
 from app.market.events import NO_TRADE_ID, AggTrade, ExchangeEvent, Kline, Trade
+from app.simulator.lies import wrong_kline
 from app.simulator.market import Happening, Market
 from app.simulator.numbering import Numbering
 
@@ -36,6 +38,7 @@ class Served:
         self._statuses: dict[str, str] = {}
         self._rows: dict[str, ListedSymbol] = {}
         self._ids: dict[str, _Ids] = {}  # of symbols whose ids are told otherwise
+        self._wrong: set[tuple[str, int]] = set()  # symbol and open time of seconds
 
     def set_status(self, symbol: str, status: str) -> bool:
         """Change what `exchangeInfo` says of a symbol; false when it is not listed."""
@@ -64,6 +67,16 @@ class Served:
             return False
         ids.trades.skip(last, count)
         return True
+
+    def tell_wrong(self, symbol: str, open_time_us: int) -> None:
+        """Answer with a wrong volume for this second from now on."""
+        self._wrong.add((symbol, open_time_us))
+
+    def as_of(self, time_us: int) -> Served:
+        """Return what was served at an earlier time, for answers alone."""
+        earlier = copy(self)
+        earlier._market = self._market.as_of(time_us)
+        return earlier
 
     def _renumbered(self, symbol: str) -> _Ids | None:
         if symbol not in self._market.symbols():
@@ -161,7 +174,7 @@ class Served:
         limit: int,
     ) -> Sequence[Kline]:
         """Return klines; a row names no ids, so a reset leaves them as they are."""
-        return self._market.klines(
+        found = self._market.klines(
             symbol,
             interval,
             start_us=start_us,
@@ -169,6 +182,12 @@ class Served:
             offset_us=offset_us,
             limit=limit,
         )
+        if not self._wrong or interval != "1s":
+            return found
+        return [
+            wrong_kline(kline) if (symbol, kline.open_time_us) in self._wrong else kline
+            for kline in found
+        ]
 
 
 def _told(event: ExchangeEvent, ids: _Ids) -> ExchangeEvent:

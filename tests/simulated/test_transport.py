@@ -131,6 +131,24 @@ def test_who_closes_sends_the_rest_and_then_the_end():
     joined(main)
 
 
+def test_who_has_written_all_may_still_read():
+    """Until the other end closes as well."""
+
+    async def main() -> None:
+        pair = Joined()
+        assert pair.near.can_write_eof()
+        pair.far.write(b"question")
+        pair.near.write(b"answer")
+        pair.near.write_eof()
+        pair.near.write(b"unheard")
+        await asyncio.sleep(1)
+        assert pair.near_protocol.data == b"question"
+        assert pair.far_protocol.data == b"answer"
+        assert pair.far_protocol.told == pair.near_protocol.told == ["eof", "lost"]
+
+    joined(main)
+
+
 def test_an_abort_is_a_reset_where_the_socket_says_so():
     """SO_LINGER of no time makes it one."""
 

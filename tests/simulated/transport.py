@@ -51,6 +51,7 @@ class MemoryTransport(asyncio.Transport):
         self._timer: asyncio.TimerHandle | None = None
         self._reading = True
         self._closing = False
+        self._wrote_eof = False
         self._lost = False
         self._unread = 0  # bytes written here that the other end has not read
         self._high = HIGH_WATER
@@ -67,7 +68,7 @@ class MemoryTransport(asyncio.Transport):
     @override
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send; what is written to a connection that is closing is lost."""
-        if self._closing or not data:
+        if self._closing or self._wrote_eof or not data:
             return
         self._unread += len(data)
         self.other.arrive(bytes(data), self._arrival())
@@ -81,6 +82,18 @@ class MemoryTransport(asyncio.Transport):
         if self._paused and self._unread <= KERNEL_BYTES + self._high // 4:
             self._paused = False
             self.get_protocol().resume_writing()
+
+    @override
+    def can_write_eof(self) -> bool:
+        """Return true: the end of what is written can be told alone."""
+        return True
+
+    @override
+    def write_eof(self) -> None:
+        """Tell the other end that nothing more will be written; go on reading."""
+        if not self._wrote_eof and not self._closing:
+            self._wrote_eof = True
+            self.other.arrive(End.CLOSED, self._arrival())
 
     @override
     def close(self) -> None:

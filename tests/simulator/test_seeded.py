@@ -298,3 +298,24 @@ def test_warming_changes_no_answer():
     assert steps == 4
     ask: Any = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 20}
     assert cold.klines("BNBUSDT", "1m", **ask) == warm.klines("BNBUSDT", "1m", **ask)
+
+
+def test_an_earlier_market_is_as_it_was():
+    """Trades, aggregates and klines hold what had left by then, and time goes on without it."""
+    made = market()
+    played(made, 7, frozenset({"BTCUSDT"}))
+    then_us = made.shown_us
+    asked: dict[str, Any] = {"start_us": None, "end_us": None, "limit": 20}
+    before = (
+        made.trades("BTCUSDT", from_id=None, limit=20),
+        made.agg_trades("BTCUSDT", from_id=None, **asked),
+        made.klines("BTCUSDT", "1s", offset_us=0, **asked),
+    )
+    played(made, 7, frozenset({"BTCUSDT"}))
+    earlier = made.as_of(then_us)
+    assert before == (
+        earlier.trades("BTCUSDT", from_id=None, limit=20),
+        earlier.agg_trades("BTCUSDT", from_id=None, **asked),
+        earlier.klines("BTCUSDT", "1s", offset_us=0, **asked),
+    )
+    assert made.shown_us == then_us + 7 * SECOND_US

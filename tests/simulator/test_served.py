@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.market.events import SECOND_US, AggTrade, Kline, Trade
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
@@ -92,6 +94,37 @@ def test_the_truth_is_every_trade_as_it_was_numbered_then():
     exchange.set_status("BTCUSDT", "BREAK")
     assert sent_until(NOW_US + 6 * SECOND_US) == []
     assert list(exchange.trades_between("BTCUSDT", NOW_US + 5 * SECOND_US, NOW_US + 6 * SECOND_US))
+
+
+def test_a_second_is_told_wrong_for_good():
+    """The same wrong volume each time, of that second alone, and not of longer bars."""
+    market, exchange = served()
+    second_us = NOW_US - 5 * SECOND_US
+    exchange.tell_wrong("BTCUSDT", second_us)
+    asked: dict[str, Any] = {
+        "start_us": second_us - 2 * SECOND_US,
+        "end_us": None,
+        "offset_us": 0,
+        "limit": 5,
+    }
+    right = market.klines("BTCUSDT", "1s", **asked)
+    told = exchange.klines("BTCUSDT", "1s", **asked)
+    assert told == exchange.klines("BTCUSDT", "1s", **asked)
+    differ = [one.open_time_us for one, other in zip(right, told, strict=True) if one != other]
+    assert differ == [second_us]
+    assert exchange.klines("BTCUSDT", "1m", **asked) == market.klines("BTCUSDT", "1m", **asked)
+
+
+def test_answers_may_be_as_of_earlier():
+    """Nothing newer is in them; what is served now stays as it is."""
+    market, exchange = served()
+    market.take(NOW_US + 10 * SECOND_US, 10_000)
+    newest = exchange.trades("BTCUSDT", from_id=None, limit=1)[-1]
+    earlier = exchange.as_of(NOW_US + 4 * SECOND_US)
+    trades = earlier.trades("BTCUSDT", from_id=None, limit=10)
+    assert trades[-1].event_us <= NOW_US + 4 * SECOND_US < newest.event_us
+    assert earlier.trades("BTCUSDT", from_id=trades[-1].id + 1, limit=10) == []
+    assert exchange.trades("BTCUSDT", from_id=None, limit=1)[-1] == newest
 
 
 def test_a_status_is_shown_and_stops_data():
