@@ -331,7 +331,11 @@ class Simulator:
             for name, stream in named
             if stream is not None and stream.symbol in listed
         ]
-        market.follow(frozenset(stream.symbol for _, stream in streams))
+        wanted: dict[str, frozenset[str]] = {}
+        for name, stream in streams:
+            channels = wanted.get(stream.symbol, frozenset())
+            wanted[stream.symbol] = channels | {name.partition("@")[2]}
+        market.follow(wanted)
         self._bars = [
             (name, stream)
             for name, stream in streams

@@ -49,8 +49,8 @@ class Market(MarketHistory, Protocol):
     def begin(self, now_us: int) -> None:
         """Let nothing happen before `now_us`."""
 
-    def follow(self, symbols: frozenset[str]) -> None:
-        """Make only what happens to these symbols, from now on; it may make more."""
+    def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
+        """Make only what is sent on these channels of these symbols, from now on, if not more."""
 
     def next_us(self) -> int | None:
         """Return when the next thing happens; `None` when nothing ever does again."""

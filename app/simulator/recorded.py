@@ -274,7 +274,7 @@ class RecordedMarket:
     def begin(self, now_us: int) -> None:
         """Nothing to do: a recording has times of its own."""
 
-    def follow(self, symbols: frozenset[str]) -> None:
+    def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
         """Nothing to do: a recording is played whole."""
 
     def next_us(self) -> int | None:

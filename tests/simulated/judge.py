@@ -35,7 +35,7 @@ SETTLED_S = 3.0  # how long after its end a second is judged
 NEAR_US, FAR_US = 60 * SECOND_US, 24 * 3_600 * SECOND_US
 SHOWN = 5
 
-Key = tuple[int, str, int, int]
+Key = tuple[int, int, int]  # epoch, open time, revision
 E = TypeVar("E", bound=StatusEvent)
 
 
@@ -66,8 +66,8 @@ class SimulatedHub:
     """An exchange and the core of a hub, each with a clock of its own, joined in memory.
 
     `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
-    `network` between them. `candles` and `events` are everything that the hub has published on
-    those topics, over all its lives.
+    `network` between them and the `rest` calls over it. `candles` and `events` are everything that
+    the hub has published on those topics, over all its lives.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class SimulatedHub:
         self.exchange_clock = SimulatedClock(start_us)
         self.exchange = Simulator(config, clock=self.exchange_clock)
         self.network = Network(self.clock, seed=config.seed, latency_s=latency_s)
+        self.rest = MemoryRest(self.network, self.exchange.answer)
         self.candles: dict[str, list[Publication]] = {}
         self.events: list[Publication] = []
         self.crashes = 0  # of lives that have ended
@@ -95,7 +96,7 @@ class SimulatedHub:
         self._random = Random(config.seed)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
-        self._issues: Counter[Key] = Counter()
+        self._issues: dict[str, Counter[Key]] = {}
 
     # Its life
 
@@ -116,7 +117,7 @@ class SimulatedHub:
             symbols=self._symbols,
             data_dir=self._data_dir,
             clock=self.clock,
-            rest=MemoryRest(self.network, self.exchange.answer),
+            rest=self.rest,
             streams_of=self._streams_of,
             ended=lambda: self.exchange.ended,
             random=self._random,
@@ -151,8 +152,8 @@ class SimulatedHub:
         candle = publication.event
         assert isinstance(candle, Candle)
         self.candles.setdefault(candle.symbol, []).append(publication)
-        key = (publication.epoch, candle.symbol, candle.open_time_us, candle.revision)
-        self._issues[key] += 1
+        issues = self._issues.setdefault(candle.symbol, Counter())
+        issues[publication.epoch, candle.open_time_us, candle.revision] += 1
 
     # What a test does
 
@@ -224,9 +225,7 @@ class SimulatedHub:
                 shown.append(f"{(second - since_us) // SECOND_US} s after: {kind} {reason}".strip())
         return Verdict(
             seconds=len(truth),
-            duplicates=sum(
-                count - 1 for (_, of, *_), count in self._issues.items() if of == symbol
-            ),
+            duplicates=sum(count - 1 for count in self._issues.get(symbol, Counter()).values()),
             shown=shown,
             **counts,
         )

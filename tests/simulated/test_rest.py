@@ -40,3 +40,20 @@ def test_a_call_reaches_the_exchange_as_it_was_made():
 
     run_simulated(main)
     assert asked == [("GET", "/api/v3/depth", "symbols=%5B%22A%22%5D&x=+1", "me", "10.0.0.9")]
+
+
+def test_a_silent_exchange_never_answers():
+    """The caller's own limit ends the call."""
+
+    async def never(*_: object) -> RestReply:
+        raise AssertionError
+
+    async def main() -> None:
+        transport = MemoryRest(Network(SimulatedClock(START_US)), never)
+        transport.silent = True
+        async with httpx.AsyncClient(transport=transport, base_url="http://exchange.test") as rest:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(10):
+                    await rest.get("/")
+
+    run_simulated(main)

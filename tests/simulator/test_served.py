@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.market.events import SECOND_US, AggTrade, Kline, Trade
-from app.simulator.seeded import SeededMarket
+from app.simulator.seeded import CHANNELS, SeededMarket
 from app.simulator.served import Served
 
 NOW_US = 1_795_225_200 * SECOND_US
@@ -15,7 +15,7 @@ def served() -> tuple[SeededMarket, Served]:
     """Return a market that runs, and what is served of it."""
     market = SeededMarket(7, history_s=60)
     market.begin(NOW_US)
-    market.follow(frozenset({"BTCUSDT"}))
+    market.follow({"BTCUSDT": CHANNELS})
     return market, Served(market)
 
 
