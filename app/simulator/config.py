@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import InvalidSetting
+from app.simulator.listing import LISTINGS, Listing
 
 DAY_S = 86_400.0
 
@@ -27,6 +28,8 @@ class SimulatorConfig:
     tls_certificate: Path | None = None
 
     seed: int = 7
+    # What a seeded market lists.
+    listings: tuple[Listing, ...] = LISTINGS
     # How far before its start a seeded market answers REST calls.
     history_s: int = 2 * 3_600
     # Added to the clock, so that the exchange's time differs from the machine's.

@@ -13,15 +13,25 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
-from app.binance.limits import IpBudget
+from app.binance.limits import MESSAGE_LIMIT, MESSAGE_WINDOW_US, IpBudget, RollingWindow
 from app.binance.server.streams import Outcome, StreamClient, StreamHub, Target, parse_target
 from app.errors import BadRequest
 from app.market.events import ExchangeEvent
 from app.ports import Clock
+from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
-from app.simulator.faults import INVALID_FRAME, Fault, Form, Kind, Lasting, garbage, refusal
+from app.simulator.faults import (
+    INVALID_FRAME,
+    Fault,
+    Form,
+    Kind,
+    Lasting,
+    garbage,
+    refusal,
+    unreadable,
+)
 from app.simulator.waiting import Alarm
-from app.sockets.frames import PreparedMessage, prepare
+from app.sockets.frames import PreparedMessage, data_frame, prepare
 from app.sockets.listener import Accepted, Refused, Upgrade
 from app.sockets.session import Session
 
@@ -44,7 +54,10 @@ class Connection:
         self.ends = now + owner.config.life_s
         self.next_ping = now + owner.config.ping_interval_s
         self._unanswered: dict[bytes, float] = {}  # when the pong to each ping is due
+        self.messages = RollingWindow(MESSAGE_LIMIT, MESSAGE_WINDOW_US)
         self.silent: set[str] = set()  # streams that were acknowledged and never deliver
+        self.held: dict[str, Sequence[bytes]] = {}  # frames that follow the next one, by stream
+        self.cut: Fault | None = None  # what ends it within its next frame
 
     @property
     def names(self) -> Collection[str]:
@@ -80,6 +93,7 @@ class Connection:
         """Carry out a control request."""
         if self.client is None:
             return
+        self._owner.heard(self)
         before = set(self.client.names)
         outcome = self._owner.hub.message_received(self.client, message, self._owner.now_us())
         self.silent &= self.client.names.keys()
@@ -91,6 +105,7 @@ class Connection:
         if opcode == PONG:
             self._answered(session.last_pong)
         if self.client is not None:
+            self._owner.heard(self)
             outcome = self._owner.hub.control_received(self.client, self._owner.now_us())
             self._settle(session, outcome)
 
@@ -125,6 +140,7 @@ class Connections:
         *,
         clock: Clock,
         budget: IpBudget,
+        conduct: Conduct,
         exchange_us: Callable[[], int],
         on_names: Callable[[str, int], None],
     ) -> None:
@@ -135,11 +151,13 @@ class Connections:
         self.lasting: list[Lasting] = []
         self._clock = clock
         self._budget = budget
+        self._conduct = conduct
         self._exchange_us = exchange_us
         self._connections: dict[StreamClient, Connection] = {}
         self._alarm = Alarm(clock)
         self._drained = Alarm(clock)
         self._delayed: list[tuple[float, int, Connection, bytes]] = []
+        self._delays = 0
         self._to_close: list[tuple[float, Fault, Sequence[Connection]]] = []
         self._stopped = False
 
@@ -157,29 +175,33 @@ class Connections:
     def decide(self, upgrade: Upgrade) -> Accepted | Refused:
         """Judge a handshake: faults, the budget of the address, the path."""
         self.counts["dials"] += 1
+        self._conduct.dialled(upgrade.remote_ip, self._clock.now_us())
         now = self._clock.monotonic()
         for lasting in self.lasting:
             if lasting.fault.kind is Kind.DIAL_STATUS and lasting.strikes(now):
                 self.struck[Kind.DIAL_STATUS] += 1
                 headers, body = refusal(lasting.fault, self._clock.now_us())
-                return self._refused(lasting.fault.status, body, headers)
+                return self._refused(upgrade, lasting.fault.status, body, headers)
         charge = self._budget.dial(upgrade.remote_ip, self._clock.now_us())
         if charge.status != 200:
             wait = {"Retry-After": str(charge.retry_after_s)}
             if charge.status == 418:
                 self.ban(upgrade.remote_ip)
-                return self._refused(418, b"This address is banned.\n", wait)
-            return self._refused(charge.status, b"Too many connections.\n", wait)
+                return self._refused(upgrade, 418, b"This address is banned.\n", wait)
+            return self._refused(upgrade, charge.status, b"Too many connections.\n", wait)
         try:
             target = parse_target(upgrade.path, upgrade.query)
         except BadRequest as error:
-            return self._refused(400, f"{error}\n".encode(), {})
+            return self._refused(upgrade, 400, f"{error}\n".encode(), {})
         if target is None:
-            return self._refused(404, b"Expected a path with /ws or /stream in it.\n", {})
+            return self._refused(upgrade, 404, b"Expected a path with /ws or /stream in it.\n", {})
         return Accepted(handler=Connection(self, target, now))
 
-    def _refused(self, status: int, body: bytes, headers: dict[str, str]) -> Refused:
+    def _refused(
+        self, upgrade: Upgrade, status: int, body: bytes, headers: dict[str, str]
+    ) -> Refused:
         self.counts["refused_dials"] += 1
+        self._conduct.answered(upgrade.remote_ip, status, headers, self._clock.now_us())
         return Refused(status, body, headers)
 
     def opened(self, connection: Connection, target: Target) -> StreamClient:
@@ -201,6 +223,10 @@ class Connections:
         for connection in tuple(self._connections.values()):
             if connection.session is not None and connection.session.remote_ip == ip:
                 connection.session.close(*BANNED)
+
+    def heard(self, connection: Connection) -> None:
+        """Count a message, ping or pong, taken or not."""
+        self._conduct.heard(connection.messages, self.now_us())
 
     def silenced(self, names: Collection[str]) -> set[str]:
         """Return those of newly subscribed streams that an `ack_silent` fault strikes."""
@@ -224,9 +250,8 @@ class Connections:
             connection = self._connections.get(client)
             if connection is None or connection.session is None or not connection.session.is_open:
                 continue
-            if self.lasting or connection.silent:
-                for _ in range(self._copies(connection, name, frame)):
-                    self._send(connection.session, frame)
+            if self.lasting or connection.silent or connection.held or connection.cut:
+                self._send_through_faults(connection, name, frame)
             elif len(deliveries) == 1:
                 self._send(connection.session, frame)
             else:
@@ -240,28 +265,55 @@ class Connections:
         session.send(frame)
         self.counts["frames"] += 1
 
-    def _copies(self, connection: Connection, name: str, frame: bytes) -> int:
-        """Return how often a frame is sent now, after the faults that last."""
-        if name in connection.silent:
-            return 0
+    def _send_through_faults(self, connection: Connection, name: str, frame: bytes) -> None:
+        """Send what the faults make of a frame."""
+        session = connection.session
+        if session is None or name in connection.silent:
+            return
+        if connection.cut is not None and connection.cut.concerns(name):
+            whole = data_frame(frame)
+            session.write_raw(whole[: len(whole) // 2])
+            session.abort()
+            return
+        for sent in self._after_faults(connection, name, frame):
+            self._send(session, sent)
+
+    def _after_faults(self, connection: Connection, name: str, frame: bytes) -> Sequence[bytes]:
+        """Return what is sent now instead of a frame, after the faults that last."""
         now = self._clock.monotonic()
-        copies = 1
+        frames: Sequence[bytes] = (frame,)
         for lasting in self.lasting:
-            fault = lasting.fault
-            if fault.kind not in _OF_FRAMES or not fault.concerns(name):
+            kind = lasting.fault.kind
+            if kind not in _OF_FRAMES or not lasting.fault.concerns(name):
                 continue
+            if kind is Kind.BAD_TRADE and not name.endswith(_TRADES):
+                continue
+            if kind is Kind.REORDER and name in connection.held:
+                continue  # it is what the one before changes places with
             if not lasting.strikes(now):
                 continue
-            self.struck[fault.kind] += 1
-            if fault.kind is Kind.DUPLICATE:
-                copies = 2
-                continue
-            if fault.kind is Kind.DELAY:
-                entry = (now + fault.delay, self.struck[Kind.DELAY], connection, frame)
-                heapq.heappush(self._delayed, entry)
-                self._alarm.ring()
-            return 0
-        return copies
+            self.struck[kind] += 1
+            if kind is Kind.DUPLICATE:
+                frames = (*frames, *frames)
+            elif kind is Kind.BAD_TRADE:
+                frames = [unreadable(each) for each in frames]
+            else:
+                self._keep_back(lasting.fault, connection, name, frames)
+                return ()
+        return (*frames, *connection.held.pop(name, ()))
+
+    def _keep_back(
+        self, fault: Fault, connection: Connection, name: str, frames: Sequence[bytes]
+    ) -> None:
+        """Send frames later, or behind the next one, or never."""
+        if fault.kind is Kind.REORDER:
+            connection.held[name] = frames
+        elif fault.kind is Kind.DELAY:
+            due = self._clock.monotonic() + fault.delay
+            for frame in frames:
+                self._delays += 1
+                heapq.heappush(self._delayed, (due, self._delays, connection, frame))
+            self._alarm.ring()
 
     def on_writable(self) -> None:
         """Wake a replay that waits for the slowest."""
@@ -300,6 +352,8 @@ class Connections:
             session.close(fault.code, fault.reason)
         elif fault.kind is Kind.RESET:
             session.abort(reset=True)
+        elif fault.kind is Kind.CUT:
+            connection.cut = fault
         elif fault.kind is Kind.HALF_OPEN:
             session.freeze()
             self.closed(connection)  # it learns nothing of that, and its socket stays
@@ -373,4 +427,7 @@ class Connections:
         return min(connection.ends, connection.pong_due, connection.next_ping)
 
 
-_OF_FRAMES = frozenset({Kind.STALL, Kind.DROP, Kind.DUPLICATE, Kind.DELAY})
+_OF_FRAMES = frozenset(
+    {Kind.STALL, Kind.DROP, Kind.DUPLICATE, Kind.DELAY, Kind.REORDER, Kind.BAD_TRADE}
+)
+_TRADES = ("@trade", "@aggTrade")

@@ -6,7 +6,7 @@ import asyncio
 import math
 import ssl
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace as replace_config
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,18 @@ from msgspec.structs import replace
 from typing_extensions import override
 
 from app.binance.intervals import bar_bounds
-from app.binance.limits import Charge, IpBudget
+from app.binance.limits import Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
-from app.market.events import SECOND_US, AggTrade, Kline, Trade
+from app.market.events import SECOND_US, AggTrade, ExchangeEvent, Kline, Trade
 from app.ports import Clock
+from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
 from app.simulator.connections import Connections
-from app.simulator.faults import Fault, Kind, Lasting, read_script, refusal
+from app.simulator.faults import Fault, Kind, Lasting, Where, read_script, refusal
+from app.simulator.lies import wrong_kline, wrong_trade
 from app.simulator.market import AGG_TRADE, TRADE, Happening, Market
 from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
@@ -33,6 +35,7 @@ from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
 from app.simulator.waiting import Alarm
 from app.sockets.listener import Listener, SessionLimits
+from app.sockets.session import Session
 
 WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 
@@ -47,12 +50,27 @@ WARM_STEPS = 4
 BARS_EVERY_US = 2 * SECOND_US
 BARS_AFTER_US = 30_000
 
+# On which streams the faults of wrong numbers strike.
+WRONG_ON = {
+    Kind.TRADE_WRONG: (f"@{TRADE}", f"@{AGG_TRADE}"),
+    Kind.KLINE_WRONG: ("@kline_1s",),
+}
+
+# What REST tells of the market, which a lag keeps back.
+OF_THE_MARKET = frozenset(
+    f"{API}/{name}" for name in ("trades", "historicalTrades", "aggTrades", "klines", "uiKlines")
+)
+
 LONGEST_SLEEP_S = 60.0
 FOREVER_US = 1 << 62
 
 
 class Simulator:
-    """A Binance on loopback: `start`, then `run` in the owner's task group, then `stop`."""
+    """A Binance on loopback: `start`, then `run` in the owner's task group, then `stop`.
+
+    Started by `start_without_ports` it listens nowhere, and whoever holds it brings the clients:
+    `new_session` takes a stream connection, `answer` a REST call.
+    """
 
     def __init__(self, config: SimulatorConfig, *, clock: Clock) -> None:
         self.config = config
@@ -61,12 +79,14 @@ class Simulator:
         self._served: Served | None = None
         self._rest_server: RestServer | None = None
         self._budget = _ClockedBudget(clock)
+        self._conduct = Conduct()
         self._alarm = Alarm(clock)
         self._fault_alarm = Alarm(clock)
         self._connections = Connections(
             config,
             clock=clock,
             budget=self._budget,
+            conduct=self._conduct,
             exchange_us=self.exchange_us,
             on_names=self._names_changed,
         )
@@ -82,7 +102,7 @@ class Simulator:
         self._listeners = [self._listen()]
         self._rest = RestListener(
             make_app(
-                answer=self._answer,
+                answer=self.answer,
                 status=self.status,
                 add_faults=self.add_faults,
                 clear_faults=self.clear_faults,
@@ -142,11 +162,7 @@ class Simulator:
         A recording is read once here, in one go: some seconds for some hundred thousand frames.
         """
         config = self.config
-        config.check()
-        script = read_script(config.faults) if config.faults is not None else []
-        self._market = self._open_market()
-        self._served = Served(self._market)
-        self._rest_server = RestServer(self._served, self._budget)
+        script = self._load()
         self._rest_port = self._rest.start(config.host, config.rest_port, setting="--rest-port")
         try:
             self._stream_port = await self._listeners[0].start(
@@ -162,12 +178,31 @@ class Simulator:
             raise
         self.add_faults(script)
 
+    def start_without_ports(self) -> None:
+        """Load the market and listen nowhere; raise `BadCapture`, `InvalidSetting`."""
+        self.add_faults(self._load())
+
+    def _load(self) -> list[Fault]:
+        """Open what is served, and return the fault script."""
+        self.config.check()
+        script = read_script(self.config.faults) if self.config.faults is not None else []
+        self._market = self._open_market()
+        self._served = Served(self._market)
+        self._rest_server = RestServer(self._served, self._budget)
+        return script
+
+    def new_session(self) -> Session:
+        """Return the protocol for one new stream connection, whoever accepted it."""
+        return self._listeners[0].new_session()
+
     def _open_market(self) -> Market:
         if self.config.replay:
             recorded = RecordedMarket(self.config.replay)
             self._starts_us = recorded.starts_us
             return recorded
-        market = SeededMarket(self.config.seed, history_s=self.config.history_s)
+        market = SeededMarket(
+            self.config.seed, history_s=self.config.history_s, listings=self.config.listings
+        )
         self._state = RUNNING
         self._begun = self._clock.monotonic()
         self._starts_us = self._clock.now_us() + int(self.config.clock_offset_s * SECOND_US)
@@ -296,7 +331,11 @@ class Simulator:
             for name, stream in named
             if stream is not None and stream.symbol in listed
         ]
-        market.follow(frozenset(stream.symbol for _, stream in streams))
+        wanted: dict[str, frozenset[str]] = {}
+        for name, stream in streams:
+            channels = wanted.get(stream.symbol, frozenset())
+            wanted[stream.symbol] = channels | {name.partition("@")[2]}
+        market.follow(wanted)
         self._bars = [
             (name, stream)
             for name, stream in streams
@@ -311,17 +350,41 @@ class Simulator:
         sent = self._served.outgoing(happening) if self._served is not None else None
         if sent is None:
             return
-        self._connections.publish(sent.stream, sent.event)
         event = sent.event
+        told = self._told(sent.stream, event) if self._connections.lasting else event
+        self._connections.publish(sent.stream, told)
         if isinstance(event, Kline) and event.interval == "1s":
             # A second is the same one in every zone.
-            self._connections.publish(f"{sent.stream}@+08:00", event)
+            self._connections.publish(f"{sent.stream}@+08:00", told)
         if isinstance(event, Trade | AggTrade | Kline):
             self._counts[sent.channel] += 1
             if self.config.keep_truth:
                 self._truth.keep(event)
         if isinstance(event, Trade | AggTrade) and self._by_trades:
             self._strike_by_trades()
+
+    def _told(self, stream: str, event: ExchangeEvent) -> ExchangeEvent:
+        """Return what is said of an event: a wrong number, where a fault wants it."""
+        if stream not in self._connections.hub.names:
+            return event
+        now = self._clock.monotonic()
+        for lasting in self._connections.lasting:
+            fault = lasting.fault
+            meant = fault.concerns(stream) and stream.endswith(WRONG_ON.get(fault.kind, ()))
+            if not meant or not lasting.strikes(now):
+                continue
+            self._struck[fault.kind] += 1
+            if isinstance(event, Kline):
+                event = self._wrong_second(event, fault.where)
+            elif isinstance(event, Trade | AggTrade):
+                event = wrong_trade(event)
+        return event
+
+    def _wrong_second(self, kline: Kline, where: Where) -> Kline:
+        """Let a second be told wrong where it is to be; return what its stream says."""
+        if where is not Where.STREAM and self._served is not None:
+            self._served.tell_wrong(kline.symbol, kline.open_time_us)
+        return kline if where is Where.REST else wrong_kline(kline)
 
     def _names_changed(self, name: str, subscribers: int) -> None:
         stream = parse_stream(name)
@@ -376,10 +439,22 @@ class Simulator:
 
     # REST
 
-    async def _answer(
+    async def answer(
         self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
     ) -> RestReply:
         """Answer one call, after whatever faults are on."""
+        self._conduct.called(ip, weight_of(path, dict(query_pairs(query))), self._clock.now_us())
+        reply = self._refusal(path)
+        if reply is None:
+            self._counts["rest_calls"] += 1
+            reply = await self._answer_of(method, path, query, headers, ip)
+            if reply.status == 418:
+                self._connections.ban(ip)
+        self._conduct.answered(ip, reply.status, reply.headers, self._clock.now_us())
+        return reply
+
+    def _refusal(self, path: str) -> RestReply | None:
+        """Return what a fault answers, if one strikes."""
         now = self._clock.monotonic()
         for lasting in self._connections.lasting:
             fault = lasting.fault
@@ -388,18 +463,33 @@ class Simulator:
                 self._connections.struck[Kind.REST_STATUS] += 1
                 more, body = refusal(fault, self._clock.now_us())
                 return RestReply(fault.status, more, body)
-        self._counts["rest_calls"] += 1
+        return None
+
+    async def _answer_of(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
+    ) -> RestReply:
+        """Return what the market answers, brought up to the present."""
         market, server = self._market, self._rest_server
-        if market is None or server is None:
+        if market is None or server is None or self._served is None:
             return RestReply(503, {}, b"")
         await self._warm(market, path, query)
         if self._state == RUNNING and not math.isinf(self.config.speed):
             while self._advance(market, self.exchange_us()):
                 pass
-        reply = server.handle(method, path, query, headers, ip, self.exchange_us())
-        if reply.status == 418:
-            self._connections.ban(ip)
-        return reply
+        if lag_us := self._lag_us(path):
+            server = RestServer(self._served.as_of(self.exchange_us() - lag_us), self._budget)
+        return server.handle(method, path, query, headers, ip, self.exchange_us())
+
+    def _lag_us(self, path: str) -> int:
+        """Return how far behind the present an answer is to be."""
+        now = self._clock.monotonic()
+        for lasting in self._connections.lasting:
+            fault = lasting.fault
+            meant = fault.kind is Kind.REST_LAG and fault.concerns_path(path)
+            if meant and path in OF_THE_MARKET and lasting.strikes(now):
+                self._struck[fault.kind] += 1
+                return round(fault.delay * SECOND_US)
+        return 0
 
     async def _warm(self, market: Market, path: str, query: str) -> None:
         """Let a market prepare a long answer without holding up the streams."""
@@ -460,10 +550,19 @@ class Simulator:
             self._struck[fault.kind] += self._served.set_status(symbol, fault.symbol_status)
         elif self._served is not None and fault.kind is Kind.ID_RESET:
             self._struck[fault.kind] += self._served.reset_ids(symbol)
+        elif self._served is not None and fault.kind is Kind.ID_JUMP:
+            self._struck[fault.kind] += self._served.skip_ids(symbol, fault.count or 1)
         else:
             self._struck[fault.kind] += self._connections.strike(fault)
 
     # What is seen of it
+
+    def trades_between(self, symbol: str, start_us: int, end_us: int) -> Iterable[Trade]:
+        """Yield every trade that was matched from `start_us` up to `end_us`, and has left by now.
+
+        Without faults, limits or weights: for judging what a client has made of it.
+        """
+        return () if self._served is None else self._served.trades_between(symbol, start_us, end_us)
 
     def truth(self) -> Truth:
         """Return every trade and kline that was published; needs `keep_truth`."""
@@ -488,6 +587,7 @@ class Simulator:
                 "over_budget": self._budget.refused,
                 "bans": self._budget.bans,
             },
+            "conduct": self._conduct.report(),
             **{name: self._connections.counts[name] for name in COUNTS},
             "faults": {
                 "applied": dict(self._applied),

@@ -7,7 +7,9 @@ or `stream`, else everybody) and how. `config/faults.example.yaml` shows every k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from email.utils import formatdate
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Annotated
 import msgspec
 
 from app.errors import InvalidSetting
+from app.market.events import SECOND_US
 from app.simulator.chance import Draws, key_of
 from app.sockets.frames import close_frame
 
@@ -26,11 +29,13 @@ class Kind(StrEnum):
     # Once, to every connection that matches:
     CLOSE = "close"  # a close frame with `code` and `reason`
     RESET = "reset"  # TCP is reset
+    CUT = "cut"  # TCP ends in the middle of the next frame that is meant, without a close frame
     HALF_OPEN = "half_open"  # the socket stays open, but nothing is read, answered or sent any more
     SERVER_SHUTDOWN = "server_shutdown"  # the notice, and after `lead` seconds the close
     GARBAGE = "garbage"  # `count` broken messages of one `form`
     # Once, to a symbol:
     ID_RESET = "id_reset"  # trade ids begin anew at 1, as when the testnet is wiped
+    ID_JUMP = "id_jump"  # the next trade's id is `count` higher; those between never exist
     SYMBOL_STATUS = (
         "symbol_status"  # exchangeInfo says `symbol_status`; BREAK stops all its streams
     )
@@ -39,8 +44,13 @@ class Kind(StrEnum):
     DROP = "drop"  # frames are lost
     DUPLICATE = "duplicate"  # frames come twice
     DELAY = "delay"  # frames come `delay` seconds late, so others overtake them
+    REORDER = "reorder"  # a frame changes places with the next one of its stream
+    BAD_TRADE = "bad_trade"  # a trade's frame cannot be read: its price is no number
+    TRADE_WRONG = "trade_wrong"  # a trade's price and quantity are wrong; REST has the right ones
+    KLINE_WRONG = "kline_wrong"  # a second's volume is wrong, on the stream, over REST or on both
     ACK_SILENT = "ack_silent"  # who subscribes meanwhile gets the reply and never any data
     REST_STATUS = "rest_status"  # REST answers `status`
+    REST_LAG = "rest_lag"  # REST's market data is as of `delay` seconds ago
     DIAL_STATUS = "dial_status"  # a new stream connection is answered `status` instead of 101
 
 
@@ -50,12 +60,17 @@ LASTING = frozenset(
         Kind.DROP,
         Kind.DUPLICATE,
         Kind.DELAY,
+        Kind.REORDER,
+        Kind.BAD_TRADE,
+        Kind.TRADE_WRONG,
+        Kind.KLINE_WRONG,
         Kind.ACK_SILENT,
         Kind.REST_STATUS,
+        Kind.REST_LAG,
         Kind.DIAL_STATUS,
     }
 )
-OF_A_SYMBOL = frozenset({Kind.ID_RESET, Kind.SYMBOL_STATUS})
+OF_A_SYMBOL = frozenset({Kind.ID_RESET, Kind.ID_JUMP, Kind.SYMBOL_STATUS})
 
 
 class Form(StrEnum):
@@ -69,6 +84,21 @@ class Form(StrEnum):
     WRONG_TYPES = "wrong_types"  # a trade whose fields are of other types
     NOT_A_NUMBER = "not_a_number"  # a trade whose price is NaN
     INVALID_FRAME = "invalid_frame"  # bytes that are no WebSocket frame
+
+
+class Where(StrEnum):
+    """Who tells a wrong number."""
+
+    STREAM = "stream"
+    REST = "rest"
+    BOTH = "both"  # the same one
+
+
+class RetryAs(StrEnum):
+    """In which of its two forms `Retry-After` is sent."""
+
+    SECONDS = "seconds"
+    DATE = "date"
 
 
 class SymbolStatus(StrEnum):
@@ -106,7 +136,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     form: Form = Form.TRUNCATED
     size: Annotated[int, msgspec.Meta(ge=1, le=64 * 1024 * 1024)] = 100_000
     status: Annotated[int, msgspec.Meta(ge=400, le=599)] = 429
-    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    retry_after: Annotated[int, msgspec.Meta(ge=0)] | None = None  # `None`: without the header
+    retry_as: RetryAs = RetryAs.SECONDS
+    where: Where = Where.STREAM
     symbol_status: SymbolStatus = SymbolStatus.BREAK
 
     @property
@@ -219,6 +251,13 @@ def garbage(fault: Fault) -> tuple[bytes, bool]:
     return payloads[fault.form].encode(), False
 
 
+def unreadable(frame: bytes) -> bytes:
+    """Return a trade's frame with a price that is no number."""
+    return _PRICE.sub(b'"p":"?"', frame, count=1)
+
+
+_PRICE = re.compile(rb'"p":"[^"]*"')
+
 INVALID_FRAME = b"\x93\x7e\xff"  # a reserved opcode with a reserved bit, cut off in its length
 
 _NOT_HERE = (
@@ -238,10 +277,16 @@ _BROKEN = '{"code":-1001,"msg":"Internal error; unable to process your request. 
 
 
 def refusal(fault: Fault, now_us: int) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the body with which the exchange answers the fault's status."""
+    """Return the headers and the body with which the exchange answers the fault's status.
+
+    A date in `Retry-After` has whole seconds, so it is up to a second later than asked for.
+    """
     headers = {"Content-Type": "application/json;charset=UTF-8"}
     if fault.retry_after is not None:
         headers["Retry-After"] = str(fault.retry_after)
+        if fault.retry_as is RetryAs.DATE:
+            until_s = -(-now_us // SECOND_US) + fault.retry_after
+            headers["Retry-After"] = formatdate(until_s, usegmt=True)
     if fault.status == 403:
         headers["Content-Type"] = "text/html"
         return headers, _FIREWALL.encode()

@@ -49,14 +49,17 @@ class Market(MarketHistory, Protocol):
     def begin(self, now_us: int) -> None:
         """Let nothing happen before `now_us`."""
 
-    def follow(self, symbols: frozenset[str]) -> None:
-        """Make only what happens to these symbols, from now on; it may make more."""
+    def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
+        """Make only what is sent on these channels of these symbols, from now on, if not more."""
 
     def next_us(self) -> int | None:
         """Return when the next thing happens; `None` when nothing ever does again."""
 
     def take(self, until_us: int, limit: int) -> Sequence[Happening]:
         """Return what happens up to `until_us`, in order, at most `limit` things."""
+
+    def as_of(self, time_us: int) -> Market:
+        """Return the market as it was when time had come to `time_us`: for answers alone."""
 
     def warm(self, symbol: str, budget: int) -> bool:
         """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.

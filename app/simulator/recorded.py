@@ -20,9 +20,10 @@ from __future__ import annotations
 
 import heapq
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
 from itertools import islice
@@ -273,7 +274,7 @@ class RecordedMarket:
     def begin(self, now_us: int) -> None:
         """Nothing to do: a recording has times of its own."""
 
-    def follow(self, symbols: frozenset[str]) -> None:
+    def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
         """Nothing to do: a recording is played whole."""
 
     def next_us(self) -> int | None:
@@ -461,6 +462,26 @@ class RecordedMarket:
         held: Sequence[Event] = self._trades.get(symbol) or self._agg_trades.get(symbol, [])
         low = bisect_left(held, begin * SECOND_US, key=time)
         return held[low : bisect_left(held, end * SECOND_US, lo=low, key=time)]
+
+    def as_of(self, time_us: int) -> RecordedMarket:
+        """Return the market as it was then, by the times that the exchange gave its events."""
+        earlier = copy(self)
+        earlier.shown_us = min(self.shown_us, time_us)
+        sent = attrgetter("event_us")
+        earlier._trades = {
+            symbol: held[: bisect_right(held, time_us, key=sent)]
+            for symbol, held in self._trades.items()
+        }
+        earlier._agg_trades = {
+            symbol: held[: bisect_right(held, time_us, key=sent)]
+            for symbol, held in self._agg_trades.items()
+        }
+        ended = time_us // SECOND_US  # seconds before this one are over
+        earlier._seconds = {
+            symbol: closed[: bisect_left(closed, ended, key=itemgetter(0))]
+            for symbol, closed in self._seconds.items()
+        }
+        return earlier
 
     def warm(self, symbol: str, budget: int) -> bool:
         """Nothing to do: every sum is made already."""

@@ -8,8 +8,9 @@ begins `history_s` before the start, and what the streams send joins it without 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from itertools import islice
 from typing import Any, NamedTuple
 
 from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
@@ -22,7 +23,10 @@ from app.simulator.tape import Price, Print, Quote, Tape, total
 
 MS = 1_000
 BOTH = frozenset({TRADE, AGG_TRADE})
-CHANNELS = BOTH | {"bookTicker", "kline_1s"}
+# What happens at one moment is sent in this order.
+IN_ORDER = (TRADE, AGG_TRADE, "bookTicker", "kline_1s")
+CHANNELS = frozenset(IN_ORDER)
+ALWAYS = frozenset({TRADE, "kline_1s"})
 
 # The longest that an event is held back (`Tape._stall`), in seconds, rounded up.
 LONGEST_LAG_S = 1
@@ -54,7 +58,14 @@ class SeededMarket:
         self._infos = {listing.symbol: listing.info for listing in listings}
         self._tapes = make_tapes(seed, listings)
         self._followed: dict[str, int] = {}  # symbol: the next second to make
-        self._made: dict[str, int] = {}  # symbol: the same, of those no longer followed too
+        self._channels: dict[str, frozenset[str]] = {}  # symbol: what is made of it
+        self._made: dict[tuple[str, str], int] = {}  # of both: the next second to make
+        self._makers: dict[str, Callable[[Tape, int], Iterator[Happening]]] = {
+            TRADE: self._trades_of,
+            AGG_TRADE: self._agg_trades_of,
+            "bookTicker": self._quotes_of,
+            "kline_1s": self._kline_of,
+        }
         self._heap: list[tuple[int, int, Happening | _ToMake]] = []
         self._pushed = 0
         self._warmed: dict[str, int] = {}
@@ -82,20 +93,26 @@ class SeededMarket:
         self.shown_us = now_us
         self.first_second = (now_us // SECOND_US - self._history_s) // 60 * 60
 
-    def follow(self, symbols: frozenset[str]) -> None:
-        """Make what happens to these symbols; the others' past goes on without events."""
-        for symbol in [name for name in self._followed if name not in symbols]:
+    def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
+        """Make what is sent of these symbols; the others' past goes on without events.
+
+        Trades and klines are made of each, which the count of what was sent rests on; quotes and
+        aggregate trades, which are many, where they are wanted.
+        """
+        for symbol in [name for name in self._followed if name not in wanted]:
             del self._followed[symbol]
         second = self.shown_us // SECOND_US
-        for symbol in symbols:
+        for symbol in sorted(wanted):  # so that what happens at one moment has one order
             tape = self._tapes.get(symbol)
-            if tape is None or symbol in self._followed or not tape.listing.per_minute:
+            if tape is None or not tape.listing.per_minute:
                 continue
+            self._channels[symbol] = ALWAYS | (wanted[symbol] & CHANNELS)
             # What was traded a moment ago, but is still held back, and the kline under way too.
-            begin = max(second - LONGEST_LAG_S, self._made.get(symbol, 0))
-            for earlier in range(begin, second + 1):
+            end = max(second, self._followed.get(symbol, 0) - 1)
+            for earlier in range(second - LONGEST_LAG_S, end + 1):
                 self._make(tape, earlier)
-            self._plan(tape, self._made[symbol])
+            if symbol not in self._followed:
+                self._plan(tape, end + 1)
 
     def next_us(self) -> int | None:
         """Return when the next event leaves, or when the next second has to be made."""
@@ -125,29 +142,28 @@ class SeededMarket:
         self._push(at_us, _ToMake(symbol, second))
 
     def _make(self, tape: Tape, second: int) -> None:
-        """Put everything that happens to a symbol in one second where `take` finds it."""
-        self._made[tape.listing.symbol] = second + 1
-        happenings = chain(
-            self._trades_of(tape, second),
-            self._quotes_of(tape, second),
-            self._kline_of(tape, second),
-        )
-        for happening in happenings:
-            if happening.at_us > self.shown_us:
-                self._push(happening.at_us, happening)
+        """Put what is sent of a symbol's second where `take` finds it, each channel once."""
+        symbol = tape.listing.symbol
+        for channel in IN_ORDER:
+            if channel in self._channels[symbol] and self._made.get((symbol, channel), 0) <= second:
+                self._made[symbol, channel] = second + 1
+                for happening in self._makers[channel](tape, second):
+                    if happening.at_us > self.shown_us:
+                        self._push(happening.at_us, happening)
 
     def _push(self, at_us: int, item: Happening | _ToMake) -> None:
         self._pushed += 1
         heapq.heappush(self._heap, (at_us, self._pushed, item))
 
     def _trades_of(self, tape: Tape, second: int) -> Iterator[Happening]:
-        symbol, prints = tape.listing.symbol, tape.prints(second)
-        for trade in prints:
-            made = self._trade(tape, trade)
-            yield Happening(_leaves_us(trade.event_ms), symbol, TRADE, made)
-        for group in _groups(prints):
-            made_agg = self._agg_trade(tape, group)
-            yield Happening(_leaves_us(group[-1].event_ms), symbol, AGG_TRADE, made_agg)
+        for trade in tape.prints(second):
+            at_us = _leaves_us(trade.event_ms)
+            yield Happening(at_us, tape.listing.symbol, TRADE, self._trade(tape, trade))
+
+    def _agg_trades_of(self, tape: Tape, second: int) -> Iterator[Happening]:
+        for group in _groups(tape.prints(second)):
+            at_us = _leaves_us(group[-1].event_ms)
+            yield Happening(at_us, tape.listing.symbol, AGG_TRADE, self._agg_trade(tape, group))
 
     def _quotes_of(self, tape: Tape, second: int) -> Iterator[Happening]:
         for quote in tape.quotes(second):
@@ -239,6 +255,12 @@ class SeededMarket:
             closed = bounds[1] <= self.shown_us
             klines.append(_kline(tape, bar, interval, bounds, closed=closed, event_us=None))
         return klines
+
+    def as_of(self, time_us: int) -> SeededMarket:
+        """Return the market as it was then. It shares what is worked out already."""
+        earlier = copy(self)
+        earlier.shown_us = min(self.shown_us, time_us)
+        return earlier
 
     def warm(self, symbol: str, budget: int) -> bool:
         """Add up whole minutes of the past ahead of a long answer."""

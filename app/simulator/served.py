@@ -1,20 +1,33 @@
 """What the exchange serves of its market: the market itself, as faults have changed it.
 
-Two faults change what is served: a symbol's status, and a reset of its trade ids.
+Faults change a symbol's status, its ids, and the volume of some seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from app.binance.wire import ListedSymbol, listed_symbol
 from app.market.events import NO_TRADE_ID, AggTrade, ExchangeEvent, Kline, Trade
+from app.simulator.lies import wrong_kline
 from app.simulator.market import Happening, Market
+from app.simulator.numbering import Numbering
 
 NO_DATA = "BREAK"  # no market data at all
 NO_KLINES = "CANCEL_ONLY"  # market data except klines
+
+CHUNK = 10_000
+
+
+class _Ids(NamedTuple):
+    """How the ids of one symbol are told."""
+
+    trades: Numbering
+    aggs: Numbering
 
 
 class Served:
@@ -24,7 +37,8 @@ class Served:
         self._market = market
         self._statuses: dict[str, str] = {}
         self._rows: dict[str, ListedSymbol] = {}
-        self._shifts: dict[str, tuple[int, int]] = {}  # what is taken off trade and aggregate ids
+        self._ids: dict[str, _Ids] = {}  # of symbols whose ids are told otherwise
+        self._wrong: set[tuple[str, int]] = set()  # symbol and open time of seconds
 
     def set_status(self, symbol: str, status: str) -> bool:
         """Change what `exchangeInfo` says of a symbol; false when it is not listed."""
@@ -36,27 +50,79 @@ class Served:
 
     def reset_ids(self, symbol: str) -> bool:
         """Let the next trade be number 1, and forget those before; false when not listed."""
-        if symbol not in self._market.symbols():
+        last, last_agg = self._newest(symbol)
+        if (ids := self._renumbered(symbol)) is None:
             return False
+        ids.trades.restart(last)
+        ids.aggs.restart(last_agg)
+        return True
+
+    def skip_ids(self, symbol: str, count: int) -> bool:
+        """Let the next trade's id be `count` higher, and all after it; false when not listed.
+
+        The ids between never exist. Aggregate trades count on, and name the new ids.
+        """
+        last, _ = self._newest(symbol)
+        if (ids := self._renumbered(symbol)) is None:
+            return False
+        ids.trades.skip(last, count)
+        return True
+
+    def tell_wrong(self, symbol: str, open_time_us: int) -> None:
+        """Answer with a wrong volume for this second from now on."""
+        self._wrong.add((symbol, open_time_us))
+
+    def as_of(self, time_us: int) -> Served:
+        """Return what was served at an earlier time, for answers alone."""
+        earlier = copy(self)
+        earlier._market = self._market.as_of(time_us)
+        return earlier
+
+    def _renumbered(self, symbol: str) -> _Ids | None:
+        if symbol not in self._market.symbols():
+            return None
+        return self._ids.setdefault(symbol, _Ids(Numbering(), Numbering()))
+
+    def _newest(self, symbol: str) -> tuple[int, int]:
+        """Return the market's own newest ids, of a trade and an aggregate trade; 0 for none."""
+        if symbol not in self._market.symbols():
+            return 0, 0
         trades = self._market.trades(symbol, from_id=None, limit=1)
         aggs = self._market.agg_trades(symbol, from_id=None, start_us=None, end_us=None, limit=1)
-        self._shifts[symbol] = (
-            trades[-1].id if trades else aggs[-1].last_trade_id if aggs else 0,
-            aggs[-1].id if aggs else 0,
-        )
-        return True
+        newest_agg = aggs[-1] if aggs else None
+        last = trades[-1].id if trades else newest_agg.last_trade_id if newest_agg else 0
+        return last, newest_agg.id if newest_agg else 0
 
     def outgoing(self, happening: Happening) -> Happening | None:
         """Return what is sent for a happening of the market; `None` for nothing."""
-        if not self._statuses and not self._shifts:
+        if not self._statuses and not self._ids:
             return happening
         status = self._statuses.get(happening.symbol)
         if status == NO_DATA or (status == NO_KLINES and isinstance(happening.event, Kline)):
             return None
-        shift = self._shifts.get(happening.symbol)
-        if shift is None:
+        ids = self._ids.get(happening.symbol)
+        if ids is None:
             return happening
-        return happening._replace(event=_shifted(happening.event, *shift))
+        return happening._replace(event=_told(happening.event, ids))
+
+    def trades_between(self, symbol: str, start_us: int, end_us: int) -> Iterator[Trade]:
+        """Yield every trade matched from `start_us` up to `end_us`, as it was numbered then.
+
+        Whatever was sent of it, and however it is told now: for judging what a client has made of
+        it. Only trades that have left the exchange are known.
+        """
+        ids = self._ids.get(symbol)
+        first = self._market.agg_trades(
+            symbol, from_id=None, start_us=start_us, end_us=None, limit=1
+        )
+        next_id = first[0].first_trade_id if first else 0
+        while found := self._market.trades(symbol, from_id=next_id, limit=CHUNK):
+            for trade in found:
+                if trade.time_us >= end_us:
+                    return
+                if trade.time_us >= start_us:
+                    yield trade if ids is None else _told_trade(trade, ids)
+            next_id = found[-1].id + 1
 
     # ExchangeData
 
@@ -71,12 +137,12 @@ class Served:
 
     def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
         """Return trades by id, or the newest."""
-        shift = self._shifts.get(symbol)
-        if shift is None:
+        ids = self._ids.get(symbol)
+        if ids is None:
             return self._market.trades(symbol, from_id=from_id, limit=limit)
-        begin = None if from_id is None else max(1, from_id) + shift[0]
+        begin = None if from_id is None else ids.trades.own(from_id)
         found = self._market.trades(symbol, from_id=begin, limit=limit)
-        return [replace(t, id=t.id - shift[0]) for t in found if t.id > shift[0]]
+        return [_told_trade(trade, ids) for trade in found if trade.id >= ids.trades.begins]
 
     def agg_trades(
         self,
@@ -88,14 +154,14 @@ class Served:
         limit: int,
     ) -> Sequence[AggTrade]:
         """Return aggregate trades by id or match time, or the newest."""
-        shift = self._shifts.get(symbol, (0, 0))
-        begin = None if from_id is None else max(1, from_id) + shift[1]
+        ids = self._ids.get(symbol)
+        begin = from_id if from_id is None or ids is None else ids.aggs.own(from_id)
         found = self._market.agg_trades(
             symbol, from_id=begin, start_us=start_us, end_us=end_us, limit=limit
         )
-        if shift == (0, 0):
+        if ids is None:
             return found
-        return [_shifted_agg(agg, *shift) for agg in found if agg.id > shift[1]]
+        return [_told_agg(agg, ids) for agg in found if agg.id >= ids.aggs.begins]
 
     def klines(
         self,
@@ -108,7 +174,7 @@ class Served:
         limit: int,
     ) -> Sequence[Kline]:
         """Return klines; a row names no ids, so a reset leaves them as they are."""
-        return self._market.klines(
+        found = self._market.klines(
             symbol,
             interval,
             start_us=start_us,
@@ -116,26 +182,38 @@ class Served:
             offset_us=offset_us,
             limit=limit,
         )
+        if not self._wrong or interval != "1s":
+            return found
+        return [
+            wrong_kline(kline) if (symbol, kline.open_time_us) in self._wrong else kline
+            for kline in found
+        ]
 
 
-def _shifted(event: ExchangeEvent, trades: int, aggs: int) -> ExchangeEvent:
+def _told(event: ExchangeEvent, ids: _Ids) -> ExchangeEvent:
     if isinstance(event, Trade):
-        return replace(event, id=event.id - trades)
+        return _told_trade(event, ids)
     if isinstance(event, AggTrade):
-        return _shifted_agg(event, trades, aggs)
+        return _told_agg(event, ids)
     if isinstance(event, Kline) and event.first_trade_id != NO_TRADE_ID:
-        # A bar that was open at the reset keeps its numbers, and names the new ids alone.
-        first, last = max(1, event.first_trade_id - trades), event.last_trade_id - trades
-        if last < 1:
-            first = last = NO_TRADE_ID
-        return replace(event, first_trade_id=first, last_trade_id=last)
+        # A bar that was open when ids began anew keeps its numbers, and names the new ids alone.
+        first, last = event.first_trade_id, event.last_trade_id
+        return replace(
+            event,
+            first_trade_id=1 if ids.trades.began_anew(first, last) else ids.trades.told(first),
+            last_trade_id=ids.trades.told(last),
+        )
     return event
 
 
-def _shifted_agg(event: AggTrade, trades: int, aggs: int) -> AggTrade:
+def _told_trade(trade: Trade, ids: _Ids) -> Trade:
+    return replace(trade, id=ids.trades.told(trade.id))
+
+
+def _told_agg(agg: AggTrade, ids: _Ids) -> AggTrade:
     return replace(
-        event,
-        id=event.id - aggs,
-        first_trade_id=event.first_trade_id - trades,
-        last_trade_id=event.last_trade_id - trades,
+        agg,
+        id=ids.aggs.told(agg.id),
+        first_trade_id=ids.trades.told(agg.first_trade_id),
+        last_trade_id=ids.trades.told(agg.last_trade_id),
     )

@@ -70,6 +70,7 @@ class Tape:
         self._group_key = key_of(seed, listing.symbol, "groups")
         self._stall_key = key_of(seed, listing.symbol, "stalls")
         self._notional = listing.order * 10 ** (listing.price_digits + listing.quantity_digits)
+        self.minute_id = lru_cache(maxsize=1_024)(self._minute_id)
         self.boundaries = lru_cache(maxsize=512)(self._boundaries)
         self.prints = lru_cache(maxsize=1_024)(self._prints)
         self.second_bar = lru_cache(maxsize=2_048)(self._second_bar)
@@ -84,11 +85,11 @@ class Tape:
     def second_of(self, trade_id: int) -> int:
         """Return the second in which the trade with this id is made."""
         low, high = ORIGIN_MINUTE, ORIGIN_MINUTE + 1
-        while self._minute_id(high) <= trade_id:
+        while self.minute_id(high) <= trade_id:
             low, high = high, ORIGIN_MINUTE + 2 * (high - ORIGIN_MINUTE)
         while high - low > 1:
             middle = (low + high) // 2
-            if self._minute_id(middle) <= trade_id:
+            if self.minute_id(middle) <= trade_id:
                 low = middle
             else:
                 high = middle

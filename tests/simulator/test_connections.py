@@ -11,10 +11,12 @@ import pytest
 
 from app.binance.limits import IpBudget
 from app.market.events import BookTicker, ServerShutdown
+from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
 from app.simulator.connections import Connection, Connections
 from app.simulator.faults import Fault, Kind, Lasting
 from app.sockets.listener import Accepted, Refused, Upgrade
+from tests.fakes import a_trade
 
 EVENT = ServerShutdown(event_us=1_000, received_us=0)
 
@@ -48,6 +50,7 @@ class NotedSession:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.raw = b""
         self.pings: list[bytes] = []
         self.last_pong = b""
         self.remote_ip = "127.0.0.1"
@@ -56,6 +59,12 @@ class NotedSession:
 
     def send(self, payload: bytes, *, binary: bool = False) -> None:
         self.sent.append(payload)
+
+    def write_raw(self, data: bytes) -> None:
+        self.raw += data
+
+    def abort(self, *, reset: bool = False) -> None:
+        self.is_open = False
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(payload)
@@ -75,17 +84,20 @@ def upgrade(
     return Upgrade(path=path, query=query, headers={}, remote_ip=ip)
 
 
-def opened(**options: Any) -> tuple[LedClock, Connections, Connection, Any]:
+def opened(
+    path: str = "/ws/btcusdt@bookTicker", **options: Any
+) -> tuple[LedClock, Connections, Connection, Any]:
     """Return a clock, the connections, and one of them with its session."""
     clock = LedClock()
     connections = Connections(
         SimulatorConfig(**options),
         clock=clock,
         budget=IpBudget(),
+        conduct=Conduct(),
         exchange_us=clock.now_us,
         on_names=lambda name, count: None,
     )
-    verdict = connections.decide(upgrade())
+    verdict = connections.decide(upgrade(path))
     assert isinstance(verdict, Accepted)
     connection: Any = verdict.handler
     session: Any = NotedSession()
@@ -224,6 +236,85 @@ def test_frames_go_through_the_faults_that_last():
     pass_time(clock, connections, 0.2)
     assert b'"u":6' in session.sent[-1]
     assert connections.struck == {"stall": 1, "drop": 1, "duplicate": 1, "delay": 1}
+
+
+def numbers(session: Any) -> list[int]:
+    """Return the numbers of the events that were sent."""
+    return [int(frame.partition(b'"u":')[2].partition(b",")[0]) for frame in session.sent]
+
+
+def test_neighbours_change_places():
+    """Two by two, each stream in itself; what is held back follows also when the fault is over."""
+    clock, connections, _, session = opened()
+    connections.lasting = [Lasting(Fault(kind=Kind.REORDER), now=clock.time, seed=1)]
+    for number in (1, 2, 3, 4, 5):
+        connections.publish("btcusdt@bookTicker", book_ticker(number))
+    assert numbers(session) == [2, 1, 4, 3]
+    connections.lasting = []
+    for number in (6, 7):
+        connections.publish("btcusdt@bookTicker", book_ticker(number))
+    assert numbers(session) == [2, 1, 4, 3, 6, 5, 7]
+    assert connections.struck == {"reorder": 3}
+
+
+def test_frames_come_ten_minutes_late_to_who_is_still_there():
+    """Each in its turn; a connection that has gone gets nothing."""
+    clock, connections, _, session = opened()
+    late = Fault(kind=Kind.DELAY, delay=600.0, count=2)
+    connections.lasting = [Lasting(late, now=clock.time, seed=1)]
+    for number in (1, 2, 3):
+        connections.publish("btcusdt@bookTicker", book_ticker(number))
+    for _ in range(20):  # pongs keep it alive
+        pass_time(clock, connections, 30)
+        session.last_pong = session.pings[-1]
+        connections._connections[next(iter(connections.hub.clients))].control_received(session, 10)
+    pass_time(clock, connections, 1)
+    assert numbers(session) == [3, 1, 2]
+
+
+def test_a_trade_that_cannot_be_read_is_one_of_the_trades():
+    """Other frames are not touched, nor counted."""
+    clock, connections, _, session = opened(path="/ws/btcusdt@bookTicker/btcusdt@trade")
+    fault = Fault(kind=Kind.BAD_TRADE, count=1)
+    connections.lasting = [Lasting(fault, now=clock.time, seed=1)]
+    connections.publish("btcusdt@bookTicker", book_ticker(1))
+    for number in (7, 8):
+        connections.publish("btcusdt@trade", a_trade(id=number))
+    assert [b'"p":"?"' in frame for frame in session.sent] == [False, True, False]
+    assert b'"t":7,' in session.sent[1]
+
+
+def test_a_connection_is_cut_within_a_frame():
+    """The next one that is meant: half of it is sent, and no close frame."""
+    _, connections, _, session = opened(path="/ws/btcusdt@bookTicker/btcusdt@trade")
+    assert connections.strike(Fault(kind=Kind.CUT, stream="*@trade")) == 1
+    connections.publish("btcusdt@bookTicker", book_ticker(1))
+    assert session.is_open
+    connections.publish("btcusdt@trade", a_trade(id=7))
+    assert not session.is_open
+    assert len(session.sent) == 1
+    assert session.raw[0] == 0x81
+    assert b'"e":"trade"' in session.raw
+    assert not session.raw.endswith(b"}")
+    assert session.closed is None
+
+
+def test_messages_and_refused_dials_tell_of_a_client_s_conduct():
+    """Pongs and requests count by connection; who dials before the time is early."""
+    clock, connections, connection, session = opened()
+    connection.message_received(session, "{}")
+    for _ in range(2):
+        session.last_pong = b""
+        connection.control_received(session, 10)
+    busy = Fault(kind=Kind.DIAL_STATUS, status=429, retry_after=30, count=1)
+    connections.lasting = [Lasting(busy, now=clock.time, seed=1)]
+    assert isinstance(connections.decide(upgrade()), Refused)
+    clock.time += 29
+    connections.decide(upgrade())
+    clock.time += 2
+    connections.decide(upgrade())
+    conduct = connections._conduct
+    assert (conduct.messages_1s, conduct.dials_5m, conduct.early_dials) == (3, 4, 1)
 
 
 def test_what_is_acknowledged_and_silent_is_only_what_is_new():

@@ -12,6 +12,9 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from app.simulator.__main__ import cli
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from tests.binance.client.certificate import server_context, trusting_context
-from tests.simulator.running import running
+from tests.simulator.running import PacedClock, running
 
 ROOT = Path(__file__).resolve().parents[2]
 PACE = 8.0  # where time itself is not what is tested
@@ -490,6 +493,125 @@ async def test_ids_begin_anew_and_statuses_change():
             await silence(socket)
 
 
+async def test_ids_jump_on_both_sides():
+    """The ids between never exist."""
+    async with running(pace=PACE) as simulator, client(simulator) as http:
+        async with dial(simulator, "/ws/btcusdt@trade") as socket:
+            ids = [(await received(socket))["t"]]
+            await inject(http, {"kind": "id_jump", "symbol": "BTCUSDT", "count": 500})
+            while ids[-1] < ids[0] + 500:
+                ids.append((await received(socket))["t"])
+        gap = next(after - before for before, after in pairwise(ids) if after != before + 1)
+        assert gap == 501
+        asked = {"symbol": "BTCUSDT", "fromId": ids[-2], "limit": 2}
+        rows = (await http.get("/api/v3/historicalTrades", params=asked)).json()
+        assert [row["id"] for row in rows] == ids[-2:]
+
+
+async def test_a_cut_ends_tcp_within_a_frame():
+    """Half a frame, the end, and no close frame."""
+    async with running(pace=PACE) as simulator, client(simulator) as http:
+        reader, writer = await raw_client(simulator, "/ws/btcusdt@trade")
+        await inject(http, {"kind": "cut"})
+        async with asyncio.timeout(5):
+            sent = await reader.read()
+        writer.close()
+        while sent and len(sent) >= 4 + int.from_bytes(sent[2:4], "big"):  # whole frames before it
+            sent = sent[4 + int.from_bytes(sent[2:4], "big") :]
+        assert sent[:2] == b"\x81\x7e"
+        assert len(sent) > 4
+        assert struck(simulator) == {"cut": 1}
+
+
+async def test_a_trade_may_be_told_wrong_or_unreadable():
+    """On the stream alone: REST has the right numbers."""
+    async with (
+        running(pace=PACE) as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws/btcusdt@trade") as wrong,
+        dial(simulator, "/ws/ethusdt@trade") as unreadable,
+    ):
+        await inject(
+            http,
+            {"kind": "trade_wrong", "symbol": "BTCUSDT", "count": 1},
+            {"kind": "bad_trade", "symbol": "ETHUSDT", "count": 1},
+        )
+        for socket, is_struck, differ in (
+            (wrong, lambda row, frame: row["price"] != frame["p"], {"price", "qty"}),
+            (unreadable, lambda row, frame: frame["p"] == "?", {"price"}),
+        ):
+            while True:
+                frame = await received(socket)
+                asked = {"symbol": frame["s"], "fromId": frame["t"], "limit": 1}
+                row = (await http.get("/api/v3/historicalTrades", params=asked)).json()[0]
+                if is_struck(row, frame):
+                    break
+            told = {"price": frame["p"], "qty": frame["q"], "id": frame["t"], "time": frame["T"]}
+            assert {name for name, value in told.items() if row[name] != value} == differ
+        assert struck(simulator) == {"trade_wrong": 1, "bad_trade": 1}
+
+
+@pytest.mark.parametrize("where", ["stream", "rest", "both"])
+async def test_a_second_may_be_told_wrong(where: str):
+    """By the stream, by REST, or by both alike; `@+08:00` says the same as the plain stream."""
+    names = "/ws/qtumeth@kline_1s/qtumeth@kline_1s@+08:00"
+    async with (
+        running(pace=PACE) as simulator,
+        client(simulator) as http,
+        dial(simulator, names) as socket,
+    ):
+        await received(socket)
+        await inject(http, {"kind": "kline_wrong", "where": where, "count": 1})
+        await until(lambda: struck(simulator) == {"kline_wrong": 1})
+        bars = [(await received(socket))["k"] for _ in range(8)]
+        asked = {"symbol": "QTUMETH", "interval": "1s", "startTime": bars[0]["t"], "limit": 10}
+        rows = {row[0]: row for row in (await http.get("/api/v3/klines", params=asked)).json()}
+        said = {bar["t"]: Decimal(bar["v"]) for bar in bars}
+        answered = {time: Decimal(rows[time][5]) for time in said}
+        assert sum(map(bool, said.values())) == (0 if where == "rest" else 1)
+        assert sum(map(bool, answered.values())) == (0 if where == "stream" else 1)
+        assert (said == answered) == (where == "both")
+
+
+async def test_rest_may_lag():
+    """The newest ids are not in an answer yet; the clock and the streams go on."""
+    async with running(pace=PACE) as simulator, client(simulator) as http:
+        path = "/api/v3/historicalTrades"
+        await inject(http, {"kind": "rest_lag", "delay": 30, "duration": 600, "path": path})
+        asked: dict[str, str | int] = {"symbol": "BTCUSDT", "limit": 1}
+        lagging = (await http.get(path, params=asked)).json()[0]
+        newest = (await http.get("/api/v3/trades", params=asked)).json()[0]
+        now_ms = (await http.get("/api/v3/time")).json()["serverTime"]
+        assert 30_000 <= now_ms - lagging["time"] < 50_000
+        assert now_ms - newest["time"] < 20_000
+        beyond = {**asked, "fromId": newest["id"]}
+        assert (await http.get(path, params=beyond)).json() == []
+        assert struck(simulator) == {"rest_lag": 2}
+
+
+async def test_retry_after_comes_in_every_form():
+    """As seconds, as a date, or not at all; for calls and for dials. Who comes early is counted."""
+    async with running() as simulator, client(simulator) as http:
+        for form in ({}, {"retry_after": 7}, {"retry_after": 7, "retry_as": "date"}):
+            fault = {"status": 429, "count": 1, **form}
+            await inject(http, {"kind": "rest_status", **fault}, {"kind": "dial_status", **fault})
+            told = [(await http.get("/api/v3/ping")).headers.get("retry-after")]
+            with pytest.raises(InvalidStatus) as caught:
+                await dial(simulator, "/ws").__aenter__()
+            told.append(caught.value.response.headers.get("retry-after"))
+            if "retry_as" in form:
+                now_s = simulator.exchange_us() / 1e6
+                for text in told:
+                    assert text is not None
+                    assert 1 < parsedate_to_datetime(text).timestamp() - now_s <= 8
+            else:
+                assert told == ["7" if form else None] * 2
+        conduct = simulator.status()["conduct"]
+        early = conduct["early_calls"] + conduct["early_dials"] + conduct["crossed"]
+        assert early == 3, "all but those of the first form, and the call of the second"
+        assert (conduct["weight_1m"], conduct["dials_5m"]) == (3, 3)
+
+
 async def test_faults_of_a_file_happen_by_time_and_by_trades(tmp_path):
     """`at` counts from the start, `after_trades` counts trades, `every` repeats."""
     path = tmp_path / "faults.yaml"
@@ -647,6 +769,24 @@ async def test_the_streams_are_there_over_tls_as_well(tmp_path):
             assert (await received(over_tls))["s"] == "QTUMETH"
             assert (await received(plain))["s"] == "QTUMETH"
             assert simulator.status()["connections"] == 2
+
+
+async def test_without_ports_whoever_holds_it_brings_the_clients():
+    """It answers calls and takes sessions, listens nowhere, and stops."""
+    simulator = Simulator(SimulatorConfig(history_s=120), clock=PacedClock(PACE))
+    simulator.start_without_ports()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(simulator.run())
+        query = "symbol=BTCUSDT&limit=5"
+        reply = await simulator.answer("GET", "/api/v3/trades", query, {}, "10.0.0.1")
+        rows = msgspec.json.decode(reply.body)
+        assert (reply.status, len(rows)) == (200, 5)
+        between = rows[0]["time"] * 1000, rows[-1]["time"] * 1000 + 1
+        traded = [trade.id for trade in simulator.trades_between("BTCUSDT", *between)]
+        assert traded[-5:] == [row["id"] for row in rows]
+        assert simulator.new_session() is not simulator.new_session()
+        assert simulator.rest_url.endswith(":0")
+        await simulator.stop()
 
 
 async def test_what_cannot_start_says_why(tmp_path):

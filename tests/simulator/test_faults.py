@@ -15,10 +15,12 @@ from app.simulator.faults import (
     Form,
     Kind,
     Lasting,
+    RetryAs,
     garbage,
     parse_script,
     read_script,
     refusal,
+    unreadable,
 )
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config" / "faults.example.yaml"
@@ -46,6 +48,9 @@ def test_a_script_may_be_one_fault_a_list_or_a_mapping():
         "{kind: drop, probability: 2}",
         "{kind: close, at: -1}",
         "{kind: id_reset}",
+        "{kind: id_jump, count: 3}",
+        "{kind: kline_wrong, where: nowhere}",
+        "{kind: rest_status, retry_as: words}",
         "{kind: close, code: 1006}",
         "{kind: symbol_status, symbol: BTCUSDT, symbol_status: CLOSED}",
         "[[]]",
@@ -138,12 +143,24 @@ def test_garbage_is_broken(form):
             msgspec.json.decode(payload)
 
 
+@pytest.mark.parametrize("combined", [False, True], ids=["raw", "combined"])
+def test_a_spoilt_trade_has_no_price(combined):
+    """It stays JSON, and everything else in it stays."""
+    trade = b'{"e":"trade","t":7,"p":"1.00000000","q":"2.00000000"}'
+    frame = b'{"stream":"x@trade","data":%b}' % trade if combined else trade
+    assert unreadable(frame) == frame.replace(b'"1.00000000"', b'"?"')
+
+
 @pytest.mark.parametrize("status", [429, 418, 451, 403, 500])
 def test_refusals_look_like_the_exchange_s(status):
     """Retry-After is sent where asked for; a firewall answers HTML, the rest JSON with a code."""
     fault = Fault(kind=Kind.REST_STATUS, status=status, retry_after=9)
     headers, body = refusal(fault, 1_000_000)
     assert headers["Retry-After"] == "9"
+    dated = msgspec.structs.replace(fault, retry_as=RetryAs.DATE)
+    assert refusal(dated, 1_000_000)[0]["Retry-After"] == "Thu, 01 Jan 1970 00:00:10 GMT"
+    assert refusal(dated, 1_000_001)[0]["Retry-After"] == "Thu, 01 Jan 1970 00:00:11 GMT"
+    assert "Retry-After" not in refusal(Fault(kind=Kind.REST_STATUS, status=status), 0)[0]
     if status == 403:
         assert b"<html>" in body
     else:

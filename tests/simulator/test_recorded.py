@@ -184,6 +184,25 @@ def test_answers_hold_what_was_played_and_nothing_before(tmp_path):
     assert market.agg_trades("BTCUSDT", from_id=None, start_us=None, end_us=None, limit=10) == []
 
 
+def test_an_earlier_recording_is_as_it_was(tmp_path):
+    """Trades and bars hold what the exchange had sent by then."""
+    lines = [trade(100 * number, number) for number in range(1, 50)]
+    market = RecordedMarket([recorded(tmp_path, *lines)])
+    asked: dict[str, Any] = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 9}
+    until_us = BEGIN_MS * 1000 + 3_550_000
+    market.take(until_us, 1000)
+    before = (
+        market.trades("BTCUSDT", from_id=None, limit=9),
+        market.klines("BTCUSDT", "1s", **asked),
+    )
+    play(market)
+    earlier = market.as_of(until_us)
+    assert earlier.trades("BTCUSDT", from_id=None, limit=9) == before[0]
+    assert earlier.klines("BTCUSDT", "1s", **asked) == before[1]
+    assert earlier.trades("BTCUSDT", from_id=36, limit=9) == []
+    assert market.trades("BTCUSDT", from_id=None, limit=1)[-1].id == 49
+
+
 def test_only_wholly_known_bars_are_answered(tmp_path):
     """Neither the first, partial second nor a minute that begins before the file has a row."""
     path = recorded(tmp_path, *(trade(500 + 400 * n, 50 + n) for n in range(10)))

@@ -11,7 +11,7 @@ import pytest
 
 from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
 from app.simulator.listing import LISTINGS, PAIR, QUIET
-from app.simulator.seeded import SeededMarket
+from app.simulator.seeded import CHANNELS, SeededMarket
 
 NOW_S = 1_795_225_200
 NOW_US = NOW_S * SECOND_US + 345_678
@@ -29,7 +29,7 @@ def played(
     made: SeededMarket, seconds: int, symbols: frozenset[str], limit: int = 10**6
 ) -> list[Any]:
     """Return everything that happens to `symbols` in so many seconds."""
-    made.follow(symbols)
+    made.follow(dict.fromkeys(symbols, CHANNELS))
     end_us = made.shown_us + seconds * SECOND_US
     happenings: list[Any] = []
     while taken := made.take(end_us, limit):
@@ -267,11 +267,33 @@ def test_following_anew_repeats_and_loses_nothing():
     made = market()
     one = frozenset({"BTCUSDT"})
     found = played(made, 2, one)
-    made.follow(frozenset())
-    made.follow(one)
+    made.follow({})
+    made.follow({"BTCUSDT": frozenset({"trade"})})
     found += played(made, 2, one)
     ids = [trade.id for trade in events(found, Trade, "BTCUSDT")]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
+    aggs = [agg.id for agg in events(found, AggTrade, "BTCUSDT")]
+    assert aggs == list(range(aggs[0], aggs[0] + len(aggs)))
+
+
+def test_only_what_is_wanted_is_made_but_trades_and_klines():
+    """Quotes and aggregates are many; they begin at once when somebody wants them."""
+    made = market()
+    few = {"BTCUSDT": frozenset({"kline_1s"})}
+    made.follow(few)
+    found = list(made.take(made.shown_us + 3 * SECOND_US, 10**6))
+    assert {happening.channel for happening in found} == {"trade", "kline_1s"}
+    asked_us = made.shown_us
+    more = played(made, 3, frozenset({"BTCUSDT"}))
+    trades, aggs = (events(more, kind, "BTCUSDT") for kind in (Trade, AggTrade))
+    assert [trade.id for trade in trades] == list(range(trades[0].id, trades[-1].id + 1))
+    assert trades[0].id == events(found, Trade, "BTCUSDT")[-1].id + 1
+    assert aggs[0].first_trade_id <= trades[0].id
+    assert min(happening.at_us for happening in more) > asked_us
+    made.follow(few)
+    made.take(made.shown_us + 2 * SECOND_US, 10**6)  # what was made already
+    last = made.take(made.shown_us + 3 * SECOND_US, 10**6)
+    assert {happening.channel for happening in last} == {"trade", "kline_1s"}
 
 
 def test_time_passes_while_nobody_follows_anything():
@@ -285,7 +307,7 @@ def test_time_passes_while_nobody_follows_anything():
         later = played(made, 3, frozenset({"BTCUSDT"}))
         assert min(happening.at_us for happening in later) > due_us + 3_600 * SECOND_US
         assert len(events(later, Kline, "BTCUSDT")) == 3
-        made.follow(frozenset())
+        made.follow({})
         made.take(made.shown_us + 3 * SECOND_US, 10**6)  # what was made already
 
 
@@ -298,3 +320,24 @@ def test_warming_changes_no_answer():
     assert steps == 4
     ask: Any = {"start_us": None, "end_us": None, "offset_us": 0, "limit": 20}
     assert cold.klines("BNBUSDT", "1m", **ask) == warm.klines("BNBUSDT", "1m", **ask)
+
+
+def test_an_earlier_market_is_as_it_was():
+    """Trades, aggregates and klines hold what had left by then, and time goes on without it."""
+    made = market()
+    played(made, 7, frozenset({"BTCUSDT"}))
+    then_us = made.shown_us
+    asked: dict[str, Any] = {"start_us": None, "end_us": None, "limit": 20}
+    before = (
+        made.trades("BTCUSDT", from_id=None, limit=20),
+        made.agg_trades("BTCUSDT", from_id=None, **asked),
+        made.klines("BTCUSDT", "1s", offset_us=0, **asked),
+    )
+    played(made, 7, frozenset({"BTCUSDT"}))
+    earlier = made.as_of(then_us)
+    assert before == (
+        earlier.trades("BTCUSDT", from_id=None, limit=20),
+        earlier.agg_trades("BTCUSDT", from_id=None, **asked),
+        earlier.klines("BTCUSDT", "1s", offset_us=0, **asked),
+    )
+    assert made.shown_us == then_us + 7 * SECOND_US

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.market.events import SECOND_US, AggTrade, Kline, Trade
-from app.simulator.seeded import SeededMarket
+from app.simulator.seeded import CHANNELS, SeededMarket
 from app.simulator.served import Served
 
 NOW_US = 1_795_225_200 * SECOND_US
@@ -13,7 +15,7 @@ def served() -> tuple[SeededMarket, Served]:
     """Return a market that runs, and what is served of it."""
     market = SeededMarket(7, history_s=60)
     market.begin(NOW_US)
-    market.follow(frozenset({"BTCUSDT"}))
+    market.follow({"BTCUSDT": CHANNELS})
     return market, Served(market)
 
 
@@ -50,6 +52,81 @@ def test_ids_begin_at_1_after_a_reset():
     )
 
 
+def test_skipped_ids_never_exist():
+    """The next trade's number is higher on both sides, and nothing is between."""
+    market, exchange = served()
+    last = market.trades("BTCUSDT", from_id=None, limit=1)[-1].id
+    assert exchange.skip_ids("BTCUSDT", 50)
+    sent = [exchange.outgoing(h) for h in market.take(NOW_US + 5 * SECOND_US, 10_000)]
+    events = [h.event for h in sent if h is not None]
+    trades = [event for event in events if isinstance(event, Trade)]
+    assert [t.id for t in trades] == list(range(last + 51, last + 51 + len(trades)))
+    assert exchange.trades("BTCUSDT", from_id=last + 1, limit=3) == trades[:3]
+    assert exchange.trades("BTCUSDT", from_id=last, limit=2)[0].id == last
+    aggs = [event for event in events if isinstance(event, AggTrade)]
+    assert aggs[0].first_trade_id == last + 51
+    assert [a.id - aggs[0].id for a in aggs] == list(range(len(aggs)))
+    assert exchange.agg_trades(
+        "BTCUSDT", from_id=aggs[1].id, start_us=None, end_us=None, limit=2
+    ) == [aggs[1], aggs[2]]
+    klines = [event for event in events if isinstance(event, Kline) and event.trades]
+    for kline in (each for each in klines if each.open_time_us >= NOW_US):
+        assert kline.last_trade_id - kline.first_trade_id + 1 == kline.trades
+
+
+def test_the_truth_is_every_trade_as_it_was_numbered_then():
+    """Across a jump, a reset and an outage; what lies outside of the times is left out."""
+    market, exchange = served()
+    begin_us, end_us = NOW_US + SECOND_US, NOW_US + 4 * SECOND_US
+
+    def sent_until(time_us: int) -> list[Trade]:
+        sent = [exchange.outgoing(h) for h in market.take(time_us, 10_000)]
+        return [h.event for h in sent if h is not None and isinstance(h.event, Trade)]
+
+    trades = sent_until(NOW_US + 2 * SECOND_US)
+    exchange.skip_ids("BTCUSDT", 7)
+    trades += sent_until(NOW_US + 3 * SECOND_US)
+    exchange.reset_ids("BTCUSDT")
+    trades += sent_until(NOW_US + 5 * SECOND_US)
+    inside = [trade for trade in trades if begin_us <= trade.time_us < end_us]
+    assert list(exchange.trades_between("BTCUSDT", begin_us, end_us)) == inside
+    assert inside[0].id > inside[-1].id
+    exchange.set_status("BTCUSDT", "BREAK")
+    assert sent_until(NOW_US + 6 * SECOND_US) == []
+    assert list(exchange.trades_between("BTCUSDT", NOW_US + 5 * SECOND_US, NOW_US + 6 * SECOND_US))
+
+
+def test_a_second_is_told_wrong_for_good():
+    """The same wrong volume each time, of that second alone, and not of longer bars."""
+    market, exchange = served()
+    second_us = NOW_US - 5 * SECOND_US
+    exchange.tell_wrong("BTCUSDT", second_us)
+    asked: dict[str, Any] = {
+        "start_us": second_us - 2 * SECOND_US,
+        "end_us": None,
+        "offset_us": 0,
+        "limit": 5,
+    }
+    right = market.klines("BTCUSDT", "1s", **asked)
+    told = exchange.klines("BTCUSDT", "1s", **asked)
+    assert told == exchange.klines("BTCUSDT", "1s", **asked)
+    differ = [one.open_time_us for one, other in zip(right, told, strict=True) if one != other]
+    assert differ == [second_us]
+    assert exchange.klines("BTCUSDT", "1m", **asked) == market.klines("BTCUSDT", "1m", **asked)
+
+
+def test_answers_may_be_as_of_earlier():
+    """Nothing newer is in them; what is served now stays as it is."""
+    market, exchange = served()
+    market.take(NOW_US + 10 * SECOND_US, 10_000)
+    newest = exchange.trades("BTCUSDT", from_id=None, limit=1)[-1]
+    earlier = exchange.as_of(NOW_US + 4 * SECOND_US)
+    trades = earlier.trades("BTCUSDT", from_id=None, limit=10)
+    assert trades[-1].event_us <= NOW_US + 4 * SECOND_US < newest.event_us
+    assert earlier.trades("BTCUSDT", from_id=trades[-1].id + 1, limit=10) == []
+    assert exchange.trades("BTCUSDT", from_id=None, limit=1)[-1] == newest
+
+
 def test_a_status_is_shown_and_stops_data():
     """BREAK stops everything, CANCEL_ONLY the klines, HALT nothing."""
     market, exchange = served()
@@ -69,4 +146,5 @@ def test_unlisted_symbols_are_refused():
     """A fault that names no listed symbol does nothing."""
     _, exchange = served()
     assert not exchange.reset_ids("NOTHING")
+    assert not exchange.skip_ids("NOTHING", 1)
     assert not exchange.set_status("NOTHING", "BREAK")

@@ -1,0 +1,300 @@
+"""A hub that follows a simulated exchange in simulated time, and the judge of its candles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import TypeVar, cast
+
+from app.feed.source import Source
+from app.market.events import SECOND_US, Candle, Publication, StatusEvent
+from app.ports import CANDLES, STATUS, SymbolStatus
+from app.simulator.config import SimulatorConfig
+from app.simulator.exchange import Simulator
+from app.simulator.faults import Fault
+from tests.simulated.clock import SimulatedClock
+from tests.simulated.core import HubCore
+from tests.simulated.loop import SimulatedLoop
+from tests.simulated.network import LATENCY_S, Network
+from tests.simulated.rest import MemoryRest
+from tests.simulated.truth import NUMBERS, Numbers, candles_of
+
+HOST, PORT = "exchange.test", 80
+SOURCE = Source("simulated", f"http://{HOST}", f"ws://{HOST}", simulated=True)
+
+# In the middle of a second, as nobody starts on one.
+START_US = 1_731_298_500_345_678
+SETTLED_S = 3.0  # how long after its end a second is judged
+# How far back the price before a stretch is looked for, at first and at most.
+NEAR_US, FAR_US = 60 * SECOND_US, 24 * 3_600 * SECOND_US
+SHOWN = 5
+
+Key = tuple[int, int, int]  # epoch, open time, revision
+E = TypeVar("E", bound=StatusEvent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What became of every second of a stretch of one symbol, by its newest issue.
+
+    `wrong` are complete ones that differ from the truth, `missing` have no issue at all.
+    `duplicates` counts issues with the same epoch, open time and revision as another. `shown` says
+    of the first wrong, incomplete and missing ones what is the matter.
+    """
+
+    seconds: int = 0
+    complete: int = 0
+    incomplete: int = 0
+    missing: int = 0
+    wrong: int = 0
+    duplicates: int = 0
+    shown: Sequence[str] = field(default=(), compare=False)
+
+    @property
+    def flawless(self) -> bool:
+        """Whether there are seconds, every one is complete and right, and none came twice."""
+        return self.complete > 0 and self == Verdict(seconds=self.complete, complete=self.complete)
+
+
+class SimulatedHub:
+    """An exchange and the core of a hub, each with a clock of its own, joined in memory.
+
+    `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
+    `network` between them and the `rest` calls over it. `candles` and `events` are everything that
+    the hub has published on those topics, over all its lives.
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        data_dir: Path,
+        *,
+        config: SimulatorConfig,
+        start_us: int = START_US,
+        latency_s: tuple[float, float] = LATENCY_S,
+        grace_ms: int = 300,
+        carry_empty: bool = True,
+    ) -> None:
+        self.clock = SimulatedClock(start_us)
+        self.exchange_clock = SimulatedClock(start_us)
+        self.exchange = Simulator(config, clock=self.exchange_clock)
+        self.network = Network(self.clock, seed=config.seed, latency_s=latency_s)
+        self.rest = MemoryRest(self.network, self.exchange.answer)
+        self.candles: dict[str, list[Publication]] = {}
+        self.events: list[Publication] = []
+        self.crashes = 0  # of lives that have ended
+        self._symbols = symbols
+        self._data_dir = data_dir
+        self._grace_ms = grace_ms
+        self._carry_empty = carry_empty
+        self._random = Random(config.seed)
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._issues: dict[str, Counter[Key]] = {}
+
+    # Its life
+
+    def begin(self, tasks: asyncio.TaskGroup) -> None:
+        """Start the exchange; `start_hub` starts the hub."""
+        self._tasks = tasks
+        self.exchange.start_without_ports()
+        self.exchange.expect(frozenset(self._symbols))
+        self.network.serve(HOST, PORT, self.exchange.new_session)
+        self.network.join(cast("SimulatedLoop", asyncio.get_running_loop()))
+        tasks.create_task(self.exchange.run(), name="exchange")
+
+    async def start_hub(self) -> None:
+        """Begin a life of the hub, with what the one before has kept."""
+        assert self._tasks is not None
+        self.core = HubCore(
+            SOURCE,
+            symbols=self._symbols,
+            data_dir=self._data_dir,
+            clock=self.clock,
+            rest=self.rest,
+            streams_of=self._streams_of,
+            ended=lambda: self.exchange.ended,
+            random=self._random,
+            grace_ms=self._grace_ms,
+            carry_empty=self._carry_empty,
+        )
+        await self.core.start()
+        self.core.bus.subscribe(CANDLES, self._take_candle)
+        self.core.bus.subscribe(STATUS, self.events.append)
+        self._running = self._tasks.create_task(self.core.run(), name="hub")
+
+    async def stop_hub(self) -> None:
+        """End this life of the hub, as a stop of its process does."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait({self._running})
+            self._running = None
+            self.crashes += self.core.manager.crashes
+            self.core.manager.crashes = 0
+            await self.core.close()
+
+    async def end(self) -> None:
+        """Stop both."""
+        await self.stop_hub()
+        await self.exchange.stop()
+
+    def _streams_of(self, symbol: str) -> Sequence[str]:
+        kinds = self.exchange.trade_streams.get(symbol, frozenset({"trade"}))
+        return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
+
+    def _take_candle(self, publication: Publication) -> None:
+        candle = publication.event
+        assert isinstance(candle, Candle)
+        self.candles.setdefault(candle.symbol, []).append(publication)
+        issues = self._issues.setdefault(candle.symbol, Counter())
+        issues[publication.epoch, candle.open_time_us, candle.revision] += 1
+
+    # What a test does
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so many true seconds pass."""
+        await asyncio.sleep(seconds)
+
+    async def until(self, reached: Callable[[], bool], *, within_s: float) -> None:
+        """Wait until something is true; raise `TimeoutError`."""
+        async with asyncio.timeout(within_s):
+            while not reached():
+                await asyncio.sleep(0.05)
+
+    async def until_live(self, *, within_s: float = 30.0) -> None:
+        """Wait until every symbol is live."""
+        await self.until(
+            lambda: all(status.state == "live" for status in self.core.manager.statuses()),
+            within_s=within_s,
+        )
+
+    def strike(self, *faults: Fault) -> None:
+        """Let faults happen when they say, counted from now."""
+        self.exchange.add_faults(faults)
+
+    # What it sees
+
+    def status(self, symbol: str) -> SymbolStatus:
+        """Return what the hub says of a symbol."""
+        return next(each for each in self.core.manager.statuses() if each.symbol == symbol)
+
+    def events_of(self, kind: type[E], symbol: str | None = None) -> list[E]:
+        """Return the status events of one kind, of one symbol or of all."""
+        found = [each.event for each in self.events if isinstance(each.event, kind)]
+        return [event for event in found if symbol in (None, event.symbol)]
+
+    def newest(self, symbol: str) -> dict[int, Candle]:
+        """Return the newest issue of each second, by (epoch, sequence)."""
+        published = sorted(
+            self.candles.get(symbol, []), key=lambda each: (each.epoch, each.sequence)
+        )
+        candles = (cast("Candle", each.event) for each in published)
+        return {candle.open_time_us: candle for candle in candles}
+
+    def judge(
+        self,
+        symbol: str,
+        *,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        settled_s: float = SETTLED_S,
+    ) -> Verdict:
+        """Compare the newest issue of each second with what was traded in it.
+
+        Seconds from `since_us` (the first one published) up to `until_us` (what ended `settled_s`
+        ago by the exchange's clock) are judged.
+        """
+        newest = self.newest(symbol)
+        if since_us is None:
+            since_us = min(newest, default=0)
+        settled_us = self.exchange.exchange_us() - round(settled_s * SECOND_US)
+        end_us = (settled_us if until_us is None else until_us) // SECOND_US * SECOND_US
+        truth = self._truth(symbol, since_us, end_us)
+        counts: Counter[str] = Counter()
+        shown: list[str] = []
+        for second, numbers in truth.items():
+            kind, reason = _judged(newest.get(second), numbers)
+            counts[kind] += 1
+            if kind != "complete" and len(shown) < SHOWN:
+                shown.append(f"{(second - since_us) // SECOND_US} s after: {kind} {reason}".strip())
+        return Verdict(
+            seconds=len(truth),
+            duplicates=sum(count - 1 for count in self._issues.get(symbol, Counter()).values()),
+            shown=shown,
+            **counts,
+        )
+
+    def _truth(self, symbol: str, begin_us: int, end_us: int) -> dict[int, Numbers]:
+        trades = self.exchange.trades_between(symbol, begin_us, end_us)
+        close = self._price_before(symbol, begin_us)
+        return candles_of(trades, close=close, begin_us=begin_us, end_us=end_us)
+
+    def _price_before(self, symbol: str, time_us: int) -> Decimal | None:
+        back_us = NEAR_US
+        while back_us <= FAR_US:
+            price = None
+            for trade in self.exchange.trades_between(symbol, time_us - back_us, time_us):
+                price = trade.price
+            if price is not None:
+                return price
+            back_us *= 8
+        return None
+
+
+def _judged(candle: Candle | None, numbers: Numbers) -> tuple[str, str]:
+    if candle is None:
+        return "missing", ""
+    if not candle.complete:
+        return "incomplete", f"revision {candle.revision}"
+    said = tuple(getattr(candle, name) for name in NUMBERS)
+    if said == numbers:
+        return "complete", ""
+    differ = [
+        f"{name} {ours} instead of {right}"
+        for name, ours, right in zip(NUMBERS, said, numbers, strict=True)
+        if ours != right
+    ]
+    return "wrong", ", ".join(differ)
+
+
+@asynccontextmanager
+async def simulated_hub(
+    symbols: Sequence[str],
+    data_dir: Path,
+    *,
+    config: SimulatorConfig | None = None,
+    faults_first: Sequence[Fault] = (),
+    start_us: int = START_US,
+    latency_s: tuple[float, float] = LATENCY_S,
+    grace_ms: int = 300,
+    carry_empty: bool = True,
+) -> AsyncIterator[SimulatedHub]:
+    """Run an exchange and a hub that follows `symbols`, inside `run_simulated`.
+
+    `faults_first` are on before the hub says its first word. An error in either fails the test, and
+    so does a crash that the hub's own supervisor has caught.
+    """
+    hub = SimulatedHub(
+        symbols,
+        data_dir,
+        config=config or SimulatorConfig(seed=11, history_s=3_600),
+        start_us=start_us,
+        latency_s=latency_s,
+        grace_ms=grace_ms,
+        carry_empty=carry_empty,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        hub.begin(tasks)
+        hub.exchange.add_faults(faults_first)
+        try:
+            await hub.start_hub()
+            yield hub
+        finally:
+            await hub.end()
+    assert hub.crashes == 0

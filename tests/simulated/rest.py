@@ -1,0 +1,39 @@
+"""HTTP calls in memory: a function answers what `httpx` asks, after the way there and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import httpx
+from typing_extensions import override
+
+from app.binance.server.rest import RestReply
+from tests.simulated.network import Network
+
+Answer = Callable[[str, str, str, Mapping[str, str], str], Awaitable[RestReply]]
+
+
+class MemoryRest(httpx.AsyncBaseTransport):
+    """Asks `answer(method, path, query, headers, ip)`, as the simulator's REST port does.
+
+    While it is `silent`, calls are taken and never answered.
+    """
+
+    def __init__(self, network: Network, answer: Answer) -> None:
+        self.silent = False
+        self._network = network
+        self._answer = answer
+
+    @override
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Make one call."""
+        await self._network.travel()
+        if self.silent:
+            await asyncio.get_running_loop().create_future()
+        url = request.url
+        reply = await self._answer(
+            request.method, url.path, url.query.decode("latin-1"), request.headers, self._network.ip
+        )
+        await self._network.travel_home()
+        return httpx.Response(reply.status, headers=dict(reply.headers), content=reply.body)

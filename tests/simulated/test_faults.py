@@ -1,0 +1,105 @@
+"""The exchange's faults as the core of a hub meets them, in simulated time.
+
+That each reaches the hub is what is proved here, and that no candle is called complete for it that
+is not right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.market.events import SECOND_US
+from app.simulator.faults import Fault, Kind, RetryAs
+from tests.simulated.judge import simulated_hub
+from tests.simulated.loop import run_simulated
+
+SYMBOL = "BTCUSDT"
+TRADES = "*@trade"
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        pytest.param(
+            Fault(kind=Kind.BAD_TRADE, symbol=SYMBOL, count=2),
+            {"bad_frames": 2, "missing_ids": 2},
+            id="unreadable trades",
+        ),
+        pytest.param(
+            Fault(kind=Kind.TRADE_WRONG, symbol=SYMBOL, count=1),
+            {"mismatched": 1},
+            id="a wrong trade",
+        ),
+        pytest.param(
+            Fault(kind=Kind.KLINE_WRONG, symbol=SYMBOL, count=1),
+            {"mismatched": 1},
+            id="a wrong kline",
+        ),
+        pytest.param(
+            Fault(kind=Kind.ID_JUMP, symbol=SYMBOL, count=500),
+            {"missing_ids": 500},
+            id="ids that never existed",
+        ),
+        pytest.param(
+            Fault(kind=Kind.REORDER, symbol=SYMBOL, stream=TRADES, duration=20),
+            {"missing_ids": 0, "reconnects": 0},
+            id="trades that changed places",
+        ),
+        pytest.param(
+            Fault(kind=Kind.DELAY, symbol=SYMBOL, stream=TRADES, delay=600, count=3),
+            {"missing_ids": 0, "reconnects": 0},
+            id="trades that come ten minutes late",
+        ),
+        pytest.param(
+            Fault(kind=Kind.CUT, symbol=SYMBOL, stream=TRADES),
+            {"reconnects": 1},
+            id="a connection that ends within a frame",
+        ),
+    ],
+)
+def test_a_fault_is_seen_by_the_hub(tmp_path: Path, fault: Fault, seen: dict[str, int]):
+    """In the counts of its symbol; the other symbol is not touched."""
+
+    async def main() -> None:
+        async with simulated_hub([SYMBOL, "ETHUSDT"], tmp_path) as hub:
+            await hub.until_live()
+            await hub.pass_time(10)
+            hub.strike(fault)
+            await hub.pass_time(660 if fault.kind is Kind.DELAY else 60)
+            assert hub.exchange.status()["faults"]["struck"][fault.kind] >= 1
+            status = hub.status(SYMBOL)
+            assert {name: getattr(status, name) for name in seen} == seen
+            if fault.kind is not Kind.TRADE_WRONG:  # which nothing but a repair can tell
+                assert hub.judge(SYMBOL).wrong == 0
+            first = min(hub.newest("ETHUSDT"))
+            assert hub.judge("ETHUSDT", since_us=first + SECOND_US).flawless
+
+    run_simulated(main)
+
+
+@pytest.mark.parametrize(
+    "refusing",
+    [
+        pytest.param({"status": 429}, id="429 without Retry-After"),
+        pytest.param({"status": 429, "retry_after": 20}, id="429 with seconds"),
+        pytest.param({"status": 429, "retry_after": 20, "retry_as": RetryAs.DATE}, id="429, date"),
+        pytest.param({"status": 418, "retry_after": 90}, id="418 with seconds"),
+    ],
+)
+def test_a_refused_hub_waits_as_it_is_told(tmp_path: Path, refusing: dict[str, object]):
+    """Neither calls nor dials come before the time that a refusal named."""
+    kinds = (Kind.REST_STATUS, Kind.DIAL_STATUS)
+    faults = [Fault(kind=kind, count=1, **refusing) for kind in kinds]  # type: ignore[arg-type] # a table
+
+    async def main() -> None:
+        async with simulated_hub([SYMBOL, "ETHUSDT"], tmp_path, faults_first=faults) as hub:
+            await hub.until_live(within_s=300)
+            status = hub.exchange.status()
+            assert status["faults"]["struck"] == {"rest_status": 1, "dial_status": 1}
+            conduct = status["conduct"]
+            assert (conduct["early_calls"], conduct["early_dials"]) == (0, 0)
+            assert conduct["messages_1s"] <= 1
+
+    run_simulated(main)
