@@ -15,22 +15,19 @@ from zoneinfo import ZoneInfo
 from app import __version__
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
-from app.feed.feed_clock import FeedClock
-from app.feed.governor import Governor
+from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.symbol_feed import SymbolFeed
-from app.feed.symbol_manager import SymbolManager
-from app.feed.upstream_binance import DEFAULT_STREAMS, UpstreamBinance
+from app.feed.upstream_binance import DEFAULT_STREAMS
 from app.gateways.broadcaster import Broadcaster, OutboxLimits
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.server import RestServer
-from app.market.candles import CandleAggregator
 from app.market.codec import JsonCodec
+from app.market.ring import CandleRing
 from app.market.view import MarketView
 from app.ports import CANDLES, TRADES, Clock, SymbolStatus
 from app.settings import Settings
@@ -79,51 +76,29 @@ class Hub:
         epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
 
         self.bus = MemoryBus(epoch=epoch)
-        slowness = min(1.0, _speed(settings)) if self._plan.replay else 1.0
-        self.feed_clock = FeedClock(clock, rate=slowness)
-        self.governor = Governor(clock)
-        rest_client = RestClient(
-            self.source.rest_url, clock=clock, on_reply=self.governor.reply_received
-        )
-        self._closing.push_async_callback(rest_client.aclose)
-        exchange = UpstreamBinance(
+        self.inbound = Inbound(
             self.source,
-            rest=rest_client,
-            governor=self.governor,
-            feed_clock=self.feed_clock,
-            clock=clock,
-            streams_of=self._streams_of(),
-        )
-        random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
-        view = MarketView()
-
-        def make_feed(symbol: str) -> SymbolFeed:
-            return SymbolFeed(
-                symbol,
-                exchange=exchange,
-                bus=self.bus,
-                clock=clock,
-                feed_clock=self.feed_clock,
-                aggregator=CandleAggregator(
-                    symbol,
-                    source=self.source.name,
-                    carry_empty=settings.empty_seconds == "carry",
-                ),
-                random=random,
-                ended=self._ended,
-            )
-
-        self.manager = SymbolManager(
-            exchange=exchange,
+            InboundConfig(
+                first_symbols=settings.symbols or self._first_symbols(),
+                grace_ms=settings.late_trade_grace_ms,
+                repair_deadline_ms=settings.repair_deadline_ms,
+                backfill_s=settings.backfill_max,
+                stale_after_ms=settings.stale_after_ms,
+                carry_empty=settings.empty_seconds == "carry",
+                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
+            ),
+            bus=self.bus,
             state=state,
             clock=clock,
-            feed_clock=self.feed_clock,
-            random=random,
-            make_feed=make_feed,
-            removed=view.forget,
-            first_symbols=settings.symbols or self._first_symbols(),
-            grace_ms=settings.late_trade_grace_ms,
+            random=Random(),  # noqa: S311 - spreads reconnects in time, guards nothing
+            rest=lambda on_reply: RestClient(self.source.rest_url, clock=clock, on_reply=on_reply),
+            streams_of=self._streams_of(),
+            ended=self._ended,
+            removed=self._forget,
+            trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
         )
+        self._closing.push_async_callback(self.inbound.close)
+        self.manager = self.inbound.manager
         await self.manager.load()
         if self.simulator is not None:
             self.simulator.expect(frozenset(self.manager.active()))
@@ -140,8 +115,15 @@ class Hub:
             ),
         )
         self.broadcaster.start()
+        view = self.view = MarketView()
         for topic in (CANDLES, TRADES):
             self.bus.subscribe(topic, view.apply)
+        self.ring = CandleRing(
+            codec.candle,
+            seconds=settings.ring_seconds,
+            max_bytes=settings.ring_max_mb * 1_000_000,
+        )
+        self.bus.subscribe(CANDLES, self.ring.apply)
         self.live = LiveGateway(
             config=_live_config(settings),
             broadcaster=self.broadcaster,
@@ -150,7 +132,8 @@ class Hub:
         )
         rest_config = _rest_config(settings, self.source.name)
         self.rest = RestServer(
-            create_app(rest_config, self.manager, self, view, codec, clock=clock), rest_config
+            create_app(rest_config, self.manager, self, view, codec, ring=self.ring, clock=clock),
+            rest_config,
         )
         self.rest_port = await self.rest.start()
         self._closing.push_async_callback(self.rest.stop)
@@ -164,7 +147,7 @@ class Hub:
             simulated = None
             if self.simulator is not None:
                 simulated = tasks.create_task(self.simulator.run(), name="simulator")
-            feeds = tasks.create_task(self.manager.run(), name="symbol manager")
+            feeds = tasks.create_task(self.inbound.run(), name="inbound")
             tasks.create_task(self.live.run(), name="live gateway")
             tasks.create_task(self.rest.run(), name="rest")
             await self._stopping.wait()
@@ -211,6 +194,11 @@ class Hub:
             simulated=not plan.replay,
         )
 
+    def _forget(self, symbol: str) -> None:
+        """Hold nothing of a symbol that is wanted no longer."""
+        self.view.forget(symbol)
+        self.ring.forget(symbol)
+
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
         """Return which streams each symbol has: a recording may lack single trades."""
         simulator = self.simulator
@@ -245,7 +233,6 @@ class Hub:
         """Return the whole report as plain JSON-able values."""
         now_us = self._clock.now_us()
         statuses = self.symbols()
-        offset_us = self.feed_clock.offset_us
         reasons = self.not_ready()
         report: dict[str, object] = {
             "service": "candlewire",
@@ -262,17 +249,8 @@ class Hub:
             "sequence": self.bus.sequence,
             "totals": _totals(statuses),
             "symbols": statuses,
-            "exchange": {
-                "rest_url": self.source.rest_url,
-                "stream_url": self.source.stream_url,
-                "symbols_listed_us": self.manager.listed_at_us,
-                "symbols_problem": self.manager.list_problem,
-                "clock_offset_ms": None if offset_us is None else round(offset_us / 1_000, 3),
-                "blocked_s": round(self.governor.blocked_s, 1),
-                "blocked_reason": self.governor.blocked_reason,
-                "used_weight_1m": self.governor.used_weight,
-                **self.governor.spent(),
-            },
+            **self.inbound.report(),
+            "ring": self.ring.counters(),
             "clients": self.live.counters(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
@@ -301,6 +279,17 @@ _SUMMED = (
     "verified",
     "rounding",
     "mismatched",
+    "kline_wrong",
+    "kline_late",
+    "kline_missing",
+    "repaired",
+    "candles_only",
+    "unverified",
+    "holes_found",
+    "never_existed",
+    "stalls",
+    "rotations",
+    "stale_events",
     "open_holes",
     "missing_ids",
     "bad_frames",

@@ -81,6 +81,21 @@ class StreamConnection(Protocol):
     def unknown_frames(self) -> int:
         """Well-formed frames of a kind that we do not know, each skipped."""
 
+    @property
+    def heartbeats(self) -> int:
+        """Candles that came over it: one a second while all is well, trades or none."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the exchange has said that it is about to close it."""
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last `ping` was answered."""
+
+    def ping(self) -> None:
+        """Ask whether anybody is there still."""
+
     def close(self) -> None:
         """Close it now, without waiting. The receiver hears nothing more."""
 

@@ -78,6 +78,9 @@ class Settings(BaseSettings):
     # Symbols and candles
     symbols: TextList = ()
     late_trade_grace_ms: Annotated[int, Field(ge=0, le=10_000)] = 300
+    repair_deadline_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
+    backfill_max: Annotated[int, Field(ge=60, le=604_800)] = 86_400
+    stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 5_000
     empty_seconds: Literal["carry", "skip"] = "carry"
     display_timezone: str = "Asia/Kolkata"
 

@@ -150,7 +150,10 @@ class ReportedWindow:
     def report(self, used: int, now_us: int, *, wall_us: int) -> None:
         """Learn what the exchange had counted; `wall_us` is the time of day now."""
         self._used = used
-        self._ends_us = now_us + self.span_us - wall_us % self.span_us + _CLOCKS_DIFFER_US
+        left_us = self.span_us - wall_us % self.span_us
+        if left_us <= _CLOCKS_DIFFER_US:
+            left_us += self.span_us  # by the exchange's clock the next window may have begun
+        self._ends_us = now_us + left_us + _CLOCKS_DIFFER_US
 
     def add(self, amount: int) -> None:
         """Count `amount` as spent after the last report."""

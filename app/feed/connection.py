@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from app.binance.decode import Decoder
 from app.binance.wire import ControlReply
-from app.errors import BadFrame
-from app.market.events import Trade
+from app.errors import BadFrame, ConnectionFailed
+from app.market.events import Kline, ServerShutdown, Trade
 from app.ports import EventReceiver
 
 log = logging.getLogger(__name__)
+
+
+class OpenSocket(Protocol):
+    """An open WebSocket, as far as it is needed here: `binance.client.streams` has it."""
+
+    @property
+    def pong_pending(self) -> bool:
+        """Whether a ping of ours is not answered yet."""
+
+    def ping(self) -> None:
+        """Send a ping of our own, unless one is unanswered; raise `ConnectionFailed`."""
+
+    def close(self) -> None:
+        """Close it, without waiting; nothing is called back any more."""
 
 
 class FeedConnection:
     """Decodes what a socket receives and hands it to one receiver; implements `StreamConnection`.
 
     `received_us` gives the local time of day; `arrived` must be called before the frames that came.
+    `heartbeats` counts the exchange's candles, one a second while all is well; `leaving` is true
+    once the exchange has said that it will close.
     """
 
     def __init__(
@@ -32,16 +50,18 @@ class FeedConnection:
         self.bad_frames = 0
         self.unknown_frames = 0
         self.refusals = 0
+        self.heartbeats = 0
+        self.leaving = False
         self._receiver = receiver
         self._deliver = receiver.event_received
         self._decode = decoder.decode
         self._received_us = received_us
         self._now_us = 0
-        self._close: Callable[[], None] | None = None
+        self._socket: OpenSocket | None = None
 
-    def opened(self, close: Callable[[], None]) -> None:
-        """Learn how to close the socket, once it is open."""
-        self._close = close
+    def opened(self, socket: OpenSocket) -> None:
+        """Learn of the socket, once it is open."""
+        self._socket = socket
 
     def arrived(self) -> None:
         """Look at the clock, once for all frames that arrived together."""
@@ -63,18 +83,33 @@ class FeedConnection:
         elif isinstance(event, ControlReply):
             self._control_reply(event)
         else:
+            if isinstance(event, Kline):
+                self.heartbeats += 1
+            elif isinstance(event, ServerShutdown):
+                self.leaving = True
             self._deliver(event)
+
+    def ping(self) -> None:
+        """Ask whether anybody is there still: `answered` tells later."""
+        if self._socket is not None:
+            with contextlib.suppress(ConnectionFailed):  # then it is about to be lost anyway
+                self._socket.ping()
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last `ping` was answered."""
+        return self._socket is not None and not self._socket.pong_pending
 
     def connection_lost(self, reason: str) -> None:
         """Pass on that the socket has ended."""
-        self._close = None
+        self._socket = None
         self._receiver.connection_lost(reason)
 
     def close(self) -> None:
         """Close it now; the receiver hears nothing more."""
-        close, self._close = self._close, None
-        if close is not None:
-            close()
+        socket, self._socket = self._socket, None
+        if socket is not None:
+            socket.close()
 
     def _control_reply(self, reply: ControlReply) -> None:
         if reply.error is not None:

@@ -19,6 +19,7 @@ import msgspec
 from app.errors import StateUnreadable
 from app.market.events import NO_TRADE_ID, SECOND_US
 from app.market.ledger import Hole
+from app.market.position import Position
 
 _IN_USE_AFTER_S = 1.0  # another hub that has just been stopped may need as long to let go
 
@@ -48,20 +49,6 @@ VERSION = len(_STEPS)
 _TradeId = Annotated[int, msgspec.Meta(ge=0)]
 _Second = Annotated[int, msgspec.Meta(ge=0, multiple_of=SECOND_US)]
 _Time = Annotated[int, msgspec.Meta(ge=0)]
-
-
-class Kept(msgspec.Struct, frozen=True, gc=False):
-    """How far the candles of one symbol had come.
-
-    `second_us` is the last second that was complete, `close` the price after it, `last_id` the last
-    trade id up to then, -1 if there was none. `holes` are the ids before and after it that are
-    missing, ascending.
-    """
-
-    second_us: int
-    last_id: int
-    close: Decimal
-    holes: tuple[Hole, ...] = ()
 
 
 class Ban(NamedTuple):
@@ -196,7 +183,7 @@ class KeptState:
             for table in ("wanted", "positions", "holes"):
                 database.execute(f"DELETE FROM {table} WHERE symbol = ?", (symbol,))  # noqa: S608 - one of these three
 
-    def keep_positions(self, rows: Mapping[str, Kept], *, now_us: int) -> None:
+    def keep_positions(self, rows: Mapping[str, Position], *, now_us: int) -> None:
         """Keep how far each of these symbols has come, all of them or none; others stay.
 
         A symbol that is not wanted (any more) is passed over. Called once a second, so it does not
@@ -224,7 +211,7 @@ class KeptState:
                 ],
             )
 
-    def positions(self) -> dict[str, Kept]:
+    def positions(self) -> dict[str, Position]:
         """Return how far each symbol had come, as far as that was kept."""
         with self._transaction() as database:
             return self._read_positions(database)
@@ -252,7 +239,7 @@ class KeptState:
         with self._lock:
             self._database.close()
 
-    def _read_positions(self, database: sqlite3.Connection) -> dict[str, Kept]:
+    def _read_positions(self, database: sqlite3.Connection) -> dict[str, Position]:
         """Read both tables; refuse what we cannot have written."""
         holes: dict[str, list[Hole]] = {}
         for row in database.execute(
@@ -265,7 +252,7 @@ class KeptState:
                     raise ValueError(message)
                 found = Hole(hole.first_id, hole.last_id, hole.from_us, hole.to_us)
                 holes.setdefault(hole.symbol, []).append(found)
-        positions: dict[str, Kept] = {}
+        positions: dict[str, Position] = {}
         for row in database.execute(
             "SELECT symbol, second_us, last_id, close, kept_us FROM positions ORDER BY symbol"
         ):
@@ -273,7 +260,7 @@ class KeptState:
                 at = msgspec.convert(row, _Position)
                 close = _price(at.close)
                 missing = tuple(holes.pop(at.symbol, ()))
-                positions[at.symbol] = Kept(at.second_us, at.last_id, close, missing)
+                positions[at.symbol] = Position(at.second_us, at.last_id, close, missing)
         for symbol, orphans in holes.items():
             with self._refusing("holes", (symbol, *msgspec.structs.astuple(orphans[0]))):
                 message = "its symbol has no position"

@@ -1,8 +1,9 @@
-"""One symbol, end to end: its connection, its candles, and what both have seen so far."""
+"""One symbol, end to end: its connections, its candles, and what both have seen so far."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,18 +13,26 @@ from random import Random
 from app.errors import FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
-from app.market.candles import CandleAggregator
+from app.feed.line import Line
+from app.market.ages import CLASSES
+from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
     BookTicker,
     Candle,
     ExchangeEvent,
+    HoleAbandoned,
+    HoleFound,
+    HoleRepaired,
     Kline,
     ServerShutdown,
     StreamLost,
     StreamRestored,
     Trade,
 )
+from app.market.holes import HoleWatch
+from app.market.ledger import Hole
+from app.market.position import Position
 from app.ports import (
     CANDLES,
     STATUS,
@@ -31,17 +40,23 @@ from app.ports import (
     Bus,
     Clock,
     Exchange,
-    StreamConnection,
     SymbolStatus,
 )
 
 log = logging.getLogger(__name__)
 
-FIRST_DATA_WITHIN_S = 10.0  # subscribed means first data seen
+FIRST_DATA_WITHIN_S = 5.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
+SILENT_TRADES = 5  # candles in a row that name trades, while none comes
+QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
-DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait for what comes next
+OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
+DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait until it is known why
+DOUBTED_FOR_S = 10.0
 ENDED_REASON = "the source has no more data"
+
+# The exchange ends a connection after 24 hours: each is replaced before, at a moment of its own.
+RETIRE_AFTER_S = (20 * 3_600.0, 23 * 3_600.0)
 
 
 class FeedState(StrEnum):
@@ -50,22 +65,26 @@ class FeedState(StrEnum):
     CONNECTING = "connecting"
     SUBSCRIBED = "subscribed"  # connected, no data yet
     LIVE = "live"
+    QUIET = "quiet"  # live, and nothing trades
+    STALLED = "stalled"  # no data although there should be: being replaced
     WAITING = "waiting"  # for the next try
     CRASHED = "crashed"  # an error of ours; about to be restarted
-    UNKNOWN = "unknown"  # the exchange does not list it
-    NOT_TRADING = "not_trading"  # it lists it, and does not trade it now
+    DELISTED = "delisted"  # the exchange does not list it
+    HALTED = "halted"  # it lists it, and does not trade it now
     ENDED = "ended"  # the source has no more data: a replay came to its end
     STOPPED = "stopped"
 
 
-HALTED = (FeedState.UNKNOWN, FeedState.NOT_TRADING, FeedState.STOPPED)
+HALTED = (FeedState.DELISTED, FeedState.HALTED, FeedState.STOPPED)
 
 
 class SymbolFeed:
     """Keeps one symbol's connection open for ever and turns what comes into candles on the bus.
 
-    `run` is its life; `event_received` and `connection_lost` are called by the connection (it is an
-    `EventReceiver`). `ended` says whether the source has no more data.
+    `run` is its life. A connection that is to go (planned, announced by the exchange, or suspected
+    to be dead) is replaced before it is closed: for a moment there are two, never more. `wake` is
+    called when something is missing that could be fetched; `stalled` when no data comes, so that
+    somebody looks whether the symbol trades at all. `ended` says whether the source has no more.
     """
 
     def __init__(
@@ -78,89 +97,202 @@ class SymbolFeed:
         feed_clock: FeedClock,
         aggregator: CandleAggregator,
         random: Random,
+        grace_s: float = 0.3,
+        deadline_s: float = 3.0,
+        stale_after_us: int = 5_000_000,
         ended: Callable[[], bool] = lambda: False,
+        wake: Callable[[], None] = lambda: None,
+        stalled: Callable[[], None] = lambda: None,
     ) -> None:
         self.symbol = symbol
         self.aggregator = aggregator
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()
+        self.backoff = Backoff(random)
         self.connections = 0
+        self.losses = 0
+        self.stalls = 0
+        self.rotations = 0
         self.crashes = 0
         self.ahead = 0
         self.foreign = 0
-        self._last: ExchangeEvent | None = None
+        self.ages = [0] * 64
+        self.newest_is_due = False  # the exchange's newest id is to be asked
         self.last_candle_us: int | None = None
+        self._last: ExchangeEvent | None = None
         self._exchange = exchange
         self._bus = bus
         self._clock = clock
         self._feed_clock = feed_clock
-        self.backoff = Backoff(random)
+        self._random = random
+        self._deadline_s = deadline_s
+        self._stale_class = (stale_after_us >> 9).bit_length()
         self._ended = ended
-        self._connection: StreamConnection | None = None
-        self._lost = asyncio.Event()
-        self._lost_reason = ""
+        self._wake = wake
+        self._stalled = stalled
+        self._watch = HoleWatch(grace_s=grace_s)
+        self._repaired_by = ""
+        self._line: Line | None = None
+        self._next: Line | None = None
+        self._changed = asyncio.Event()  # the line is lost, or is to be replaced
+        self._leave: str | None = None  # why the line is to be replaced
+        self._suspected = False  # the line is to be replaced because it seems dead
+        self._setback: str | None = None  # why there is to be a pause before the next try
         self._failure: Exception | None = None
         self._doubted: deque[Trade | AggTrade | Kline] = deque()
+        self._doubted_s = 0.0
+        self._answers_then = 0
         self._has_data = False
         self._live_since_s = 0.0
-        self._last_data_s = 0.0  # when the connection opened, its first data or its last kline came
+        self._trade_at_kline: ExchangeEvent | None = None
+        self._last_trade: Trade | AggTrade | None = None
+        self._silent_klines = 0
         self._bad_frames_before = 0
         self._unknown_frames_before = 0
 
     # -- its life ----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Connect, and again after every loss, until cancelled. Only a bug of ours ends it."""
+        """Connect, replace and connect again, until cancelled. Only a bug of ours ends it."""
         if self.state is not FeedState.CRASHED:
             self.reason = ""  # why it was halted is over
         try:
             while True:
-                reason = await self._one_connection()
-                if self._ended():
-                    self._enter(FeedState.ENDED, ENDED_REASON)
-                    await asyncio.Event().wait()  # until cancelled
-                self._enter(FeedState.WAITING, reason)
-                await self._clock.sleep(self.backoff.next_wait_s())
+                if self._line is not None and self._leave is None:
+                    await self._changed.wait()
+                    self._changed.clear()
+                else:
+                    if self._setback is not None:
+                        await self._rest_if_ended()
+                        await self._pause(self._setback)
+                    await self._open()
+                self._raise_failure()
         finally:
-            self._disconnect()
+            self._close_lines()
 
-    async def _one_connection(self) -> str:
-        """Open a connection, live through it, and return why it ended or could not be opened."""
-        self._enter(FeedState.CONNECTING, self.reason)
-        self._lost.clear()
-        self._has_data = False
+    async def _rest_if_ended(self) -> None:
+        """Rest until cancelled, once the source has no more data."""
+        if self._line is None and self._ended():
+            self._enter(FeedState.ENDED, ENDED_REASON)
+            await asyncio.Event().wait()
+
+    async def _open(self) -> None:
+        """Open a connection, in the place of one that is lost or beside one that is to go."""
+        replaced = self._line
+        if replaced is None:
+            self._enter(FeedState.CONNECTING, self.reason)
+        now_s = self._clock.monotonic()
+        line = self._next = Line(
+            self.event_received,
+            self._line_lost,
+            now_s=now_s,
+            retire_s=now_s + self._random.uniform(*RETIRE_AFTER_S),
+        )
         try:
-            connection = await self._exchange.connect((self.symbol,), self)
+            connection = await self._exchange.connect((self.symbol,), line)
         except FeedError as error:
-            return self._concluded(str(error))
-        self._connection = connection
+            self._next = None
+            self._setback = str(error)
+            if self._line is None:
+                self._stream_lost(str(error))  # something may have come before it failed
+            return
         self.connections += 1
-        self._last_data_s = self._clock.monotonic()
-        if not self._has_data:
+        line.opened(connection, now_s=self._clock.monotonic())
+        if self._line is None and not self._has_data:
             self._enter(FeedState.SUBSCRIBED, "")
-        if self._failure is None:
-            await self._lost.wait()
-        self._disconnect()
-        return self._concluded(self._lost_reason)
+        if self._line is None or await self._has_taken_over(line):
+            self._use(line, instead_of=replaced)
+        else:
+            self._setback = line.reason
+            self._next = None
+            self._retire(line)
 
-    def _concluded(self, reason: str) -> str:
-        """Tell that the stream is lost, if it was there; raise what a bug of ours has left."""
-        failure, self._failure = self._failure, None
+    async def _has_taken_over(self, line: Line) -> bool:
+        """Wait until a new connection has run beside the old one for long enough, with data."""
+        since_s: float | None = None
+        while not line.ended.is_set():
+            if self._line is None:
+                return True  # the old one is lost: there is nothing to wait for
+            now_s = self._clock.monotonic()
+            if since_s is None and line.heartbeats:
+                since_s = now_s
+            if since_s is not None and now_s - since_s >= OVERLAP_S:
+                return True
+            if since_s is None and now_s - line.opened_s > self._seconds(FIRST_DATA_WITHIN_S):
+                line.end("the new connection was acknowledged, but brings no data")
+                return False
+            await self._clock.sleep(0.1)
+        return False
+
+    async def _pause(self, reason: str) -> None:
+        """Wait before the next try, and say why; not when there is nothing left to lean on."""
+        wait_s = self.backoff.next_wait_s()
+        line = self._line
+        if line is None:
+            self._enter(FeedState.WAITING, reason)
+            await self._clock.sleep(wait_s)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(wait_s):
+                await line.ended.wait()
+
+    def _use(self, line: Line, *, instead_of: Line | None) -> None:
+        """Let a line be the one, and close the one that it replaces."""
+        self._line, self._next = line, None
+        if instead_of is not None:
+            log.info("replaced its connection symbol=%s reason=%s", self.symbol, self._leave)
+            self.rotations += not self._suspected
+            self._retire(instead_of)
+            self.backoff.reset()
+        self._leave = self._setback = None
+        self._suspected = False
+        self._silent_klines = 0
+        if line.ended.is_set():
+            self._line_lost(line)
+
+    def _retire(self, line: Line) -> None:
+        """Close a line of which nobody is to hear any more."""
+        if not line.ended.is_set():
+            self._count_frames(line)
+            line.ended.set()
+        line.end("replaced")
+
+    def _close_lines(self) -> None:
+        for line in (self._line, self._next):
+            if line is not None:
+                self._retire(line)
+        self._line = self._next = self._leave = self._setback = None
+
+    def _line_lost(self, line: Line) -> None:
+        """Learn that a line has ended; whatever it was, `run` looks again."""
+        if line is self._line:
+            self._count_frames(line)
+            self._line = None
+            self._setback = line.reason
+            self.losses += 1
+            if self._next is None or not self._next.heartbeats:
+                self._stream_lost(line.reason)
+            self._leave = None
+        self._changed.set()
+
+    def _count_frames(self, line: Line) -> None:
+        if line.connection is not None:
+            self._bad_frames_before += line.connection.bad_frames
+            self._unknown_frames_before += line.connection.unknown_frames
+
+    def _stream_lost(self, reason: str) -> None:
+        """Tell that no data comes, if it came before; what is missed is asked for later."""
         if self._has_data:
             if self._clock.monotonic() - self._live_since_s >= STEADY_S:
                 self.backoff.reset()
             self._publish_lost(reason)
+            self.newest_is_due = True
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-        return reason
-
-    def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._bad_frames_before += connection.bad_frames
-            self._unknown_frames_before += connection.unknown_frames
-            connection.close()
 
     def _enter(self, state: FeedState, reason: str) -> None:
         if state is not self.state:
@@ -181,8 +313,7 @@ class SymbolFeed:
 
     def halt(self, state: FeedState, reason: str) -> None:
         """Show why it does not run; after `run` was cancelled."""
-        if self._has_data:
-            self._publish_lost(reason)
+        self._stream_lost(reason)
         self._enter(state, reason)
 
     # -- what comes --------------------------------------------------------------------------
@@ -197,45 +328,40 @@ class SymbolFeed:
                 self.foreign += 1
                 return
             feed_clock = self._feed_clock
-            if event.received_us - event.event_us < feed_clock.floor_us:
+            delay_us = event.received_us - event.event_us
+            if delay_us < feed_clock.floor_us:
                 feed_clock.observe(event.event_us, event.received_us)
             if event.time_us > feed_clock.trusted_until_us and self._is_ahead(event):
                 self._doubt(event)
                 return
             if self._doubted:
                 self._settle_doubts()
-            self._last = event
+            self.ages[(delay_us - feed_clock.wall_offset_us >> 9).bit_length()] += 1
+            self._last_trade = event
             if not self._has_data:
                 self._first_data(event)
             candles = self.aggregator.add(event)
             if candles is None:
                 return
             self._bus.publish(TRADES, event)
-            if candles:
+            if candles is not NOTHING:
                 self._publish(candles)
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self._fail(error)
 
-    def connection_lost(self, reason: str) -> None:
-        """Learn that the connection ended."""
-        self._end(reason)
-
     def _fail(self, error: Exception) -> None:
-        """Let `run` raise `error`: now, or once it is connected."""
+        """Let `run` raise `error`; nothing more comes over the connections of this symbol."""
         self._failure = error
-        self._end("our own error")
-
-    def _end(self, reason: str) -> None:
-        """Close the connection at once, so that nothing more comes over it, and wake `run`."""
-        self._disconnect()
-        if not self._lost.is_set():
-            self._lost_reason = reason
-            self._lost.set()
+        for line in (self._line, self._next):
+            if line is not None:
+                line.end("our own error")
+        self._changed.set()
 
     def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
             log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
+            self._replace("the exchange is about to close it")
             return
         if event.symbol != self.symbol:
             self.foreign += 1
@@ -247,17 +373,28 @@ class SymbolFeed:
             return
         if self._doubted:
             self._settle_doubts()
+        if event.event_us is not None:
+            age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
+            self.ages[(age_us >> 9).bit_length()] += 1
         self._last = event
         if not self._has_data:
             self._first_data(event)
         if isinstance(event, Kline):
-            self._last_data_s = self._clock.monotonic()
             self._publish(self.aggregator.add_kline(event))
+            self._note_silence(event)
         elif isinstance(event, AggTrade):
+            self._last_trade = event
             candles = self.aggregator.add_aggregate(event)
             if candles is not None:
                 self._bus.publish(TRADES, event)
                 self._publish(candles)
+
+    def _note_silence(self, kline: Kline) -> None:
+        """Count candles that name trades while none comes: a stream can fall silent alone."""
+        if kline.trades and kline.closed:
+            silent = self._last_trade is self._trade_at_kline
+            self._silent_klines = self._silent_klines + 1 if silent else 0
+            self._trade_at_kline = self._last_trade
 
     def _is_ahead(self, event: Trade | AggTrade | Kline) -> bool:
         """Whether an event lies so far in the future that it would push out the seconds of now."""
@@ -265,40 +402,156 @@ class SymbolFeed:
         return self._feed_clock.is_ahead(time_us)
 
     def _doubt(self, event: Trade | AggTrade | Kline) -> None:
-        """Keep an event that is too far ahead until the next one that is not tells why.
+        """Keep an event that is too far ahead until it is known why.
 
-        Either the exchange's clock was behind and has moved by then: after a gap in a recording,
-        or after this machine has slept. Or the event was bad.
+        Either the exchange's clock was behind: other events or its own answer move it, as after a
+        gap in a recording, or after this machine has slept. Or the event was bad.
         """
+        if not self._doubted:
+            self._doubted_s = self._clock.monotonic()
+            self._answers_then = self._feed_clock.answers
         self._doubted.append(event)
         if len(self._doubted) > DOUBTED_MOST:
             self._doubted.popleft()
             self.ahead += 1
 
     def _settle_doubts(self) -> None:
-        """Take what is not ahead any more; drop the rest: holes are left where ids are missing."""
+        """Take what is not ahead any more; drop the rest once the exchange's clock is known."""
+        known = self._feed_clock.answers > self._answers_then
+        known |= self._clock.monotonic() - self._doubted_s >= DOUBTED_FOR_S
         doubted, self._doubted = self._doubted, deque()
         for event in doubted:
-            if self._is_ahead(event):
-                self.ahead += 1
-            else:
+            if not self._is_ahead(event):
                 self.event_received(event)
+            elif known:
+                self.ahead += 1  # a bad frame: a hole is left where its id is missing
+            else:
+                self._doubted.append(event)
 
     def _first_data(self, event: ExchangeEvent) -> None:
         self._has_data = True
-        self._live_since_s = self._last_data_s = self._clock.monotonic()
+        self._live_since_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        if self.newest_is_due:
+            self._wake()
 
     def _publish(self, candles: Sequence[Candle]) -> None:
+        """Publish candles, and look whether ids are missing."""
         for candle in candles:
             self._bus.publish(CANDLES, candle)
             self.last_candle_us = candle.open_time_us
+        if not self.aggregator.ledger.whole or self._watch.busy:
+            self.look_at_holes()
 
     def _publish_lost(self, reason: str) -> None:
         self._has_data = False
         now_us = self._feed_clock.received_us()
         self._bus.publish(STATUS, StreamLost(self.symbol, reason, None, now_us))
+
+    # -- where it has come to ----------------------------------------------------------------
+
+    def resume(self, position: Position) -> None:
+        """Go on from where another run of the hub had come to; before `run`."""
+        self.aggregator.resume(position)
+        self.newest_is_due = True
+
+    def position(self) -> Position | None:
+        """Return how far everything is known or named as missing."""
+        return self.aggregator.position()
+
+    # -- what is missing ---------------------------------------------------------------------
+
+    def look_at_holes(self) -> None:
+        """Tell of holes that are new or repaired, and wake the repair when one is there."""
+        now_s = self._clock.monotonic()
+        found, repaired = self._watch.look(
+            self.aggregator.ledger.holes(), now_s, wait=self._next is not None
+        )
+        now_us = self._feed_clock.received_us()
+        for hole in found:
+            self._bus.publish(STATUS, HoleFound(self.symbol, *_told(hole), None, now_us))
+        for hole in repaired:
+            event = HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us)
+            self._bus.publish(STATUS, event)
+        if self._watch.busy:
+            self._wake()
+
+    def holes_due(self, now_s: float) -> list[Hole]:
+        """Return the holes that are to be repaired now, ascending."""
+        if not self._watch.busy:
+            return []
+        return self._watch.due(self.aggregator.ledger.holes(), now_s)
+
+    def next_due_s(self, now_s: float) -> float | None:
+        """Return when another hole becomes due (monotonic); `None` when none will."""
+        return self._watch.next_due_s(now_s)
+
+    def take_history(self, trades: Sequence[Trade | AggTrade], way: str) -> int:
+        """Take trades that were fetched; return how many of them were missing."""
+        self._repaired_by = way
+        candles, taken = self.aggregator.fill(trades)
+        for trade in taken:
+            self._bus.publish(TRADES, trade)
+        self._publish(candles)
+        return len(taken)
+
+    def take_candles(self, hole: Hole, klines: Sequence[Kline]) -> bool:
+        """Take the exchange's own candles for a hole, if they fit it to the last id."""
+        candles = self.aggregator.adopt(hole, klines, event_us=self._exchange_us())
+        if candles is None:
+            return False
+        self._repaired_by = "candles"
+        self._publish(candles)
+        return True
+
+    def take_klines(self, klines: Sequence[Kline]) -> None:
+        """Take klines of REST, to compare with."""
+        for kline in klines:
+            self._publish(self.aggregator.add_kline(kline))
+
+    def take_absent(self, hole: Hole) -> None:
+        """Learn that the exchange has confirmed that the ids of a hole never existed."""
+        self._repaired_by = "never existed"
+        self._publish(
+            self.aggregator.absent(
+                hole.first_id,
+                hole.last_id,
+                event_us=self._exchange_us(),
+                received_us=self._feed_clock.received_us(),
+            )
+        )
+
+    def take_recount(self, second_us: int, trades: Sequence[Trade]) -> None:
+        """Count a disputed second once more."""
+        self._repaired_by = "trades"
+        self._publish(self.aggregator.recount(second_us, trades))
+
+    def take_verdict(self, kline: Kline) -> None:
+        """Let REST's kline decide about a disputed second."""
+        self._publish(self.aggregator.settle(kline, event_us=self._exchange_us()))
+
+    def begin_anew(self, reason: str) -> None:
+        """Learn that the exchange counts its trades anew: what is missing cannot be had."""
+        log.warning("ids begin anew symbol=%s reason=%s", self.symbol, reason)
+        self.aggregator.begin_anew()
+        self._abandon(self._watch.forget(), reason)
+
+    def give_up_before(self, second_us: int) -> None:
+        """Give up what has been missing for so long that it is asked for no longer."""
+        holes = self.aggregator.give_up_before(second_us)
+        if holes:
+            self._abandon(holes, "older than BACKFILL_MAX")
+            self.look_at_holes()
+
+    def _abandon(self, holes: Sequence[Hole], reason: str) -> None:
+        now_us = self._feed_clock.received_us()
+        for hole in holes:
+            event = HoleAbandoned(self.symbol, *_told(hole), reason, None, now_us)
+            self._bus.publish(STATUS, event)
+
+    def _exchange_us(self) -> int:
+        return self._feed_clock.exchange_us() or 0
 
     # -- what time brings --------------------------------------------------------------------
 
@@ -308,56 +561,115 @@ class SymbolFeed:
         As with events, a bug in there is this symbol's own: `run` raises it.
         """
         try:
+            if self._doubted:
+                self._settle_doubts()
+            now_s = self._clock.monotonic()
             self._publish(
                 self.aggregator.close_due(
                     exchange_us - grace_us,
                     event_us=exchange_us,
                     received_us=self._feed_clock.received_us(),
+                    held_back=self._watch.young(now_s, self._deadline_s),
                 )
             )
+            if self.aggregator.unexplained:
+                self.newest_is_due = True
+                self._wake()
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self._fail(error)
 
-    def check_heartbeat(self) -> None:
-        """End a connection that has gone silent: the exchange sends a kline each second."""
+    def check_liveness(self) -> None:
+        """Judge the connection by its data; call it about once a second.
+
+        Candles come each second, trades or none: no candle means a stall, no trade means quiet.
+        Candles that name trades of which none comes mean that the trades alone have stalled.
+        """
         if self.state in HALTED:
             return
         if self._ended():
             self._enter(FeedState.ENDED, ENDED_REASON)
             return
-        if self._connection is None:
+        line = self._line
+        if line is None:
             return
-        within_s = HEARTBEAT_WITHIN_S if self._has_data else FIRST_DATA_WITHIN_S
-        # In the exchange's seconds: a slow recording is not silent between its klines.
-        silent_s = (self._clock.monotonic() - self._last_data_s) * self._feed_clock.rate
+        now_s = self._clock.monotonic()
+        silent_s = line.silent_s(now_s) * self._feed_clock.rate  # a slow recording is not silent
+        within_s = HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S
         if silent_s > within_s:
-            what = "no kline" if self._has_data else "subscribed, but no data"
-            self._end(f"stalled: {what} for {silent_s:.0f} s")
+            what = "no candle" if line.heartbeats else "acknowledged, but no data"
+            self._suspect(line, f"{what} for {silent_s:.0f} s")
+        elif self._silent_klines >= SILENT_TRADES:
+            self._suspect(line, f"candles name trades, but none came for {self._silent_klines} s")
+        elif now_s >= line.retire_s:
+            self._replace("it is old")
+        elif line.connection is not None and line.connection.leaving:
+            self._replace("the exchange is about to close it")
+        elif self._has_data and self.state in (FeedState.LIVE, FeedState.QUIET):
+            self._enter(self._activity(), "")
+
+    def _suspect(self, line: Line, reason: str) -> None:
+        """Replace a connection that seems dead; a ping tells which way it died."""
+        if self._leave is None:
+            self.stalls += 1
+            self._suspected = True
+            if line.connection is not None:
+                line.connection.ping()
+            self._stalled()
+            self._stream_lost(f"stalled: {reason}")
+            self._enter(FeedState.STALLED, reason)
+            self._replace(f"stalled: {reason}")
+        elif line.connection is not None and self.state is FeedState.STALLED:
+            how = "pings are answered" if line.connection.answered else "half-open: no pong either"
+            self._enter(FeedState.STALLED, f"{reason} ({how})")
+
+    def _replace(self, reason: str) -> None:
+        """Let `run` open another connection beside this one, which goes once that one is there."""
+        if self._line is not None and self._leave is None:
+            self._leave = reason
+            self._changed.set()
+
+    def _activity(self) -> FeedState:
+        silent_s = self._clock.monotonic() - self._live_since_s
+        if self._last_trade is not None:
+            last_us = self._last_trade.received_us
+            silent_s = min(silent_s, (self._feed_clock.received_us() - last_us) / 1e6)
+        return FeedState.QUIET if silent_s > QUIET_AFTER_S else FeedState.LIVE
+
+    def _seconds(self, exchange_s: float) -> float:
+        """Return how long so many seconds of the exchange take here."""
+        return exchange_s / self._feed_clock.rate
 
     # -- what it has seen --------------------------------------------------------------------
 
     @property
     def heard(self) -> bool:
         """Whether anything of the symbol has ever come."""
-        return self._last is not None
+        return self._last is not None or self._last_trade is not None
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections it has now: one, or two while one replaces the other."""
+        lines = (self._line, self._next)
+        return sum(line is not None and line.connection is not None for line in lines)
 
     def status(self) -> SymbolStatus:
         """Return what `/status` shows of it."""
         aggregator = self.aggregator
         last_trade_id = aggregator.last_trade_id
         holes = aggregator.ledger.holes()
-        connection = self._connection
         bad_frames = self._bad_frames_before + self.ahead + self.foreign
         unknown_frames = self._unknown_frames_before
-        if connection is not None:
-            bad_frames += connection.bad_frames
-            unknown_frames += connection.unknown_frames
+        for line in (self._line, self._next):
+            if line is not None and line.connection is not None:
+                bad_frames += line.connection.bad_frames
+                unknown_frames += line.connection.unknown_frames
+        last = self._newest_event()
         return SymbolStatus(
             symbol=self.symbol,
             state=str(self.state),
             reason=self.reason,
             since_us=self.since_us,
-            connections=1 if connection is not None else 0,
+            connections=self.open_connections,
             reconnects=max(0, self.connections - 1),
             trades=aggregator.trades,
             klines=aggregator.klines,
@@ -370,10 +682,35 @@ class SymbolFeed:
             verified=aggregator.verified,
             rounding=aggregator.rounding,
             mismatched=aggregator.mismatched,
+            repaired=aggregator.repaired,
+            candles_only=aggregator.candles_only,
+            kline_wrong=aggregator.kline_wrong,
+            kline_late=aggregator.kline_late,
+            kline_missing=aggregator.kline_missing,
+            unverified=aggregator.unverified,
             open_holes=len(holes),
-            missing_ids=sum(hole.last_id - hole.first_id + 1 for hole in holes),
+            missing_ids=sum(hole.ids for hole in holes),
+            holes_found=self._watch.found,
+            never_existed=aggregator.never_existed,
+            stalls=self.stalls,
+            rotations=self.rotations,
+            stale_events=sum(self.ages[self._stale_class :]),
+            first_second_us=aggregator.first_second_us,
+            complete_until_us=aggregator.complete_until_us,
+            verified_until_us=aggregator.verified_until_us,
+            last_trade_us=None if self._last_trade is None else self._last_trade.time_us,
+            coverage=aggregator.coverage,
+            event_ages=(*self.ages[: CLASSES - 1], sum(self.ages[CLASSES - 1 :])),
             last_trade_id=last_trade_id,
-            last_event_us=None if self._last is None else self._last.event_us,
-            last_received_us=None if self._last is None else self._last.received_us,
+            last_event_us=None if last is None else last.event_us,
+            last_received_us=None if last is None else last.received_us,
             last_candle_us=self.last_candle_us,
         )
+
+    def _newest_event(self) -> ExchangeEvent | None:
+        found = [event for event in (self._last, self._last_trade) if event is not None]
+        return max(found, key=lambda event: event.received_us, default=None)
+
+
+def _told(hole: Hole) -> tuple[int, int, int, int]:
+    return hole.first_id, hole.last_id, hole.from_second_us, hole.to_second_us

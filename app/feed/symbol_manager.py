@@ -1,4 +1,4 @@
-"""The wanted symbols: one feed for each, added and removed while running."""
+"""The wanted symbols: one feed for each, added and removed while running, and what they share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 
+from app.alarm import Alarm
 from app.errors import (
     FeedError,
     StateUnreadable,
@@ -23,14 +24,17 @@ from app.feed.feed_clock import FeedClock
 from app.feed.state import KeptState
 from app.feed.symbol_feed import HALTED, FeedState, SymbolFeed
 from app.market.events import SECOND_US
+from app.market.position import Position
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, Exchange, SymbolStatus
 
 log = logging.getLogger(__name__)
 
 REFRESH_S = 3_600.0
+REFRESH_SOON_S = 60.0  # how often the list is asked at most because a symbol has stalled
 TICK_S = 1.0
 FIRST_TIME_WITHIN_S = 2.0
+TIME_AGAIN_S = 5.0  # how often the exchange's clock is asked at most
 
 
 class SymbolManager:
@@ -53,6 +57,7 @@ class SymbolManager:
         removed: Callable[[str], None],
         first_symbols: Sequence[str] = (),
         grace_ms: int = 300,
+        backfill_s: int = 86_400,
     ) -> None:
         self._exchange = exchange
         self._state = state
@@ -63,12 +68,17 @@ class SymbolManager:
         self._removed = removed
         self._first_symbols = first_symbols
         self._grace_us = grace_ms * 1_000
+        self._backfill_us = backfill_s * SECOND_US
         self._feeds: dict[str, SymbolFeed] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._changing = asyncio.Lock()
         self._time_asked = asyncio.Event()
+        self._list_alarm = Alarm(clock)
+        self._list_asked_s = float("-inf")
+        self._parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        self.unkept_reason: str | None = None
         self.listed_at_us: int | None = None
         self.list_problem: str | None = None
         self.crashes = 0
@@ -81,8 +91,16 @@ class SymbolManager:
         if not wanted and self._first_symbols:
             wanted = sorted(set(self._first_symbols))
             await asyncio.to_thread(self._state.want, wanted, now_us=self._clock.now_us())
+        positions = await asyncio.to_thread(self._state.positions)
         for symbol in wanted:
-            self._feeds[symbol] = self._make_feed(symbol)
+            feed = self._feeds[symbol] = self._make_feed(symbol)
+            position = positions.get(symbol)
+            if position is not None:
+                feed.resume(position)
+
+    def add_part(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Let `work` run as long as the feeds, supervised like them; before `run`."""
+        self._parts.append((name, work))
 
     async def run(self) -> None:
         """Run every feed, keep the list of symbols fresh and close seconds, until cancelled."""
@@ -97,6 +115,9 @@ class SymbolManager:
                     self._start(symbol)
                 self._work(tasks, "symbol list", self._keep_listed)
                 self._work(tasks, "second closer", self._close_seconds)
+                self._work(tasks, "position keeper", self._keep_positions)
+                for name, work in self._parts:
+                    self._work(tasks, name, work)
         finally:
             self._tasks = None
             self._running.clear()
@@ -156,12 +177,19 @@ class SymbolManager:
                 self.list_problem = problem
                 await self._clock.sleep(backoff.next_wait_s())
                 continue
+            self._list_asked_s = self._clock.monotonic()
             backoff.reset()
             self.list_problem = None
             self.listed_at_us = self._clock.now_us()
             async with self._changing:
                 await self._apply(listed)
-            await self._clock.sleep(REFRESH_S)
+            await self._list_alarm.wait(REFRESH_S)
+
+    def look_soon(self) -> None:
+        """Ask for the list before its time: a symbol that brings no data may be halted."""
+        if self._clock.monotonic() - self._list_asked_s >= REFRESH_SOON_S:
+            self._list_asked_s = self._clock.monotonic()
+            self._list_alarm.ring()
 
     async def _apply(self, listed: Mapping[str, SymbolInfo]) -> None:
         """Take a new list: stop feeds of symbols that it lacks, start those that are back."""
@@ -174,25 +202,35 @@ class SymbolManager:
                 continue
             await self._stop(symbol)
             if info is None:
-                feed.halt(FeedState.UNKNOWN, "the exchange does not list it")
+                feed.halt(FeedState.DELISTED, "the exchange does not list it")
             else:
-                feed.halt(FeedState.NOT_TRADING, f"status {info.status}")
+                feed.halt(FeedState.HALTED, f"status {info.status}")
             log.warning("not followed symbol=%s reason=%s", symbol, feed.reason)
 
     async def _ask_time(self) -> None:
-        """Ask the exchange's clock until it is known, so that a bad first event cannot set it."""
+        """Ask the exchange's clock until it is known, so that a bad first event cannot set it.
+
+        Then again and again: the answers tell how far the estimate can be off.
+        """
         backoff = Backoff(self._random)
-        while self._feed_clock.exchange_us() is None:
+        while True:
+            asked_at_us = self._feed_clock.stamp_us()
             try:
                 exchange_us = await self._exchange.server_time_us()
             except FeedError:
                 self._time_asked.set()
                 await self._clock.sleep(backoff.next_wait_s())  # events tell it as well
-            else:
-                self._feed_clock.set_exchange_time(
-                    exchange_us, answered_at_us=self._feed_clock.stamp_us()
-                )
-        self._time_asked.set()
+                continue
+            self._feed_clock.set_exchange_time(
+                exchange_us,
+                asked_at_us=asked_at_us,
+                answered_at_us=self._feed_clock.stamp_us(),
+            )
+            self._time_asked.set()
+            backoff.reset()
+            await self._clock.sleep(TIME_AGAIN_S)
+            while not self._feed_clock.wants_time:
+                await self._clock.sleep(TICK_S)
 
     async def _close_seconds(self) -> None:
         """Wake a grace after each second of the exchange's clock, when seconds are due."""
@@ -207,9 +245,35 @@ class SymbolManager:
             self._feed_clock.refresh()
             exchange_us = self._feed_clock.exchange_us()
             for feed in tuple(self._feeds.values()):
-                feed.check_heartbeat()
+                feed.check_liveness()
                 if exchange_us is not None:
                     feed.close_due(exchange_us, self._grace_us)
+                    feed.give_up_before(exchange_us - self._backfill_us)
+
+    async def _keep_positions(self) -> None:
+        """Keep how far each symbol has come, once a second: a restart goes on from there."""
+        kept: dict[str, Position] = {}
+        while True:
+            await self._clock.sleep(TICK_S)
+            found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
+            changed = {
+                symbol: position
+                for symbol, position in found.items()
+                if position is not None and position != kept.get(symbol)
+            }
+            if changed:
+                try:
+                    await asyncio.to_thread(
+                        self._state.keep_positions, changed, now_us=self._clock.now_us()
+                    )
+                except StateUnreadable as error:
+                    if self.unkept_reason is None:
+                        log.warning("positions not kept reason=%s", error)
+                    self.unkept_reason = str(error)
+                else:
+                    self.unkept_reason = None
+                    kept.update(changed)
+            kept = {symbol: position for symbol, position in kept.items() if symbol in found}
 
     # -- the registry ------------------------------------------------------------------------
 
@@ -219,7 +283,7 @@ class SymbolManager:
             if symbol in self._feeds:
                 raise SymbolAlreadyActive(symbol)
             if self._listed is None:
-                raise SymbolsNotLoaded(symbol)
+                raise SymbolsNotLoaded(symbol, self.list_problem)
             info = self._listed.get(symbol)
             if info is None:
                 raise UnknownSymbol(symbol)
@@ -250,6 +314,10 @@ class SymbolManager:
         except StateUnreadable as error:
             log.warning("not kept symbol=%s reason=%s", symbol, error)
             raise SymbolNotKept(symbol, str(error.__cause__)) from error
+
+    def feeds(self) -> Sequence[SymbolFeed]:
+        """Return the feeds of all wanted symbols."""
+        return tuple(self._feeds.values())
 
     def active(self) -> Sequence[str]:
         """Return the wanted symbols, sorted."""

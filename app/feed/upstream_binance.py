@@ -12,7 +12,7 @@ from app.binance.client.streams import open_stream
 from app.binance.decode import Decoder
 from app.binance.limits import weight_of
 from app.errors import AccessDenied, ExchangeRefused, RateLimited
-from app.feed.connection import FeedConnection
+from app.feed.connection import FeedConnection, OpenSocket
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor, Side
 from app.feed.source import Source
@@ -24,13 +24,6 @@ DEFAULT_STREAMS = ("trade", "kline_1s")
 KLINE_INTERVAL = "1s"
 
 T = TypeVar("T")
-
-
-class OpenSocket(Protocol):
-    """An open connection, as far as it is needed here."""
-
-    def close(self) -> None:
-        """Close it, without waiting; nothing is called back any more."""
 
 
 class OpenStream(Protocol):
@@ -98,7 +91,7 @@ class UpstreamBinance:
         except (RateLimited, AccessDenied) as error:
             self._governor.refused(error, Side.STREAMS)
             raise
-        connection.opened(socket.close)
+        connection.opened(socket)
         self._governor.admitted(Side.STREAMS)
         return connection
 

@@ -220,6 +220,10 @@ class Broadcaster:
             subscription.cancel()
         self._subscriptions = []
 
+    def is_wanted(self, channel: str, symbol: str) -> bool:
+        """Whether anybody follows a symbol of a channel now."""
+        return bool(self._interests.wanting(channel, symbol))
+
     def join(self, peer: Peer, wishes: Iterable[Wish] = ()) -> Follower:
         """Take `peer` in; it gets what it wishes from now on."""
         follower = Follower(peer, self._limits, self._clock)

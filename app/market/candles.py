@@ -368,6 +368,20 @@ class CandleAggregator:
         """The seconds whose numbers are not those of their kline, and which nobody has settled."""
         return tuple(self._disputed)
 
+    def ids_in_dispute(self, second_us: int) -> tuple[int, int] | None:
+        """Return the first and the last id that a disputed second may have; `None` for no trades.
+
+        What it holds, and what its kline named.
+        """
+        second = self._kept.get(second_us)
+        if second is None:
+            return None
+        ids = [second.first_id, second.last_id] if second.trades else []
+        kline = second.kline
+        if kline is not None and kline.trades and not kline.from_rest:
+            ids += [kline.first_trade_id, kline.last_trade_id]
+        return (min(ids), max(ids)) if ids else None
+
     def recount(self, second_us: int, trades: Sequence[Trade]) -> list[Candle]:
         """Count the trades of a disputed second once more, from those that REST has."""
         self._add_up()
@@ -765,7 +779,7 @@ class CandleAggregator:
             second.taker_buy_quote_volume,
             second.first_id,
             second.last_id,
-            second.proved,
+            second.complete,
             revision,
             event_us,
             received_us,

@@ -35,6 +35,11 @@ class HoleWatch:
         self._most = most
         self._known: list[KnownHole] = []  # ascending by id, apart from one another
 
+    @property
+    def busy(self) -> bool:
+        """Whether any hole is known."""
+        return bool(self._known)
+
     def look(
         self, holes: Sequence[Hole], now_s: float, *, wait: bool
     ) -> tuple[list[Hole], list[Hole]]:

@@ -98,7 +98,8 @@ class KeptSeconds:
         for second_us, second in tuple(self._seconds.items()):
             if second_us >= old_us:
                 continue
-            if (second.proved and second.verified) or second_us < self.floor_us:
+            settled = second.proved and second.verified and self._is_settled(second_us + SECOND_US)
+            if settled or second_us < self.floor_us:
                 self._forget(second, verified=second.verified)
             else:
                 waiting.append(second_us)
@@ -113,6 +114,11 @@ class KeptSeconds:
                     lost.append(second)
                 self._forget(second, verified=second.proved)  # nothing will ever verify it
         return lost
+
+    def _is_settled(self, second_us: int) -> bool:
+        """Whether a second is proved: if not, the price of the one before it will be asked for."""
+        second = self._seconds.get(second_us)
+        return second.proved if second is not None else bool(self._mark(second_us) & _PROVED)
 
     def advance(self) -> None:
         """Move on as far as everything is proved, and verified."""

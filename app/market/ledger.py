@@ -184,6 +184,7 @@ class TradeLedger:
         self._ranges = []
         if holes:
             begin = HeldRange(holes[0].first_id - 1, last_id, holes[0].from_second_us)
+            begin.reach_us -= SECOND_US  # the second in which it ends is missing from its start
         for hole in holes:
             begin.last_id, begin.last_second_us = hole.first_id - 1, hole.from_second_us
             self._ranges.append(begin)
@@ -324,8 +325,9 @@ class TradeLedger:
                 del self._lacking[last_id]
 
     def _between(self, below: HeldRange, above: HeldRange) -> Hole:
-        to_us = above.first_second_us
         ids = (below.last_id + 1, above.first_id - 1)
+        named = self._named.get(ids[1])  # the last id of its second, where that is known
+        to_us = above.first_second_us if named is None else min(named[1], above.first_second_us)
         return Hole(*ids, min(self._after(below), to_us), to_us)
 
     def _after(self, held: HeldRange) -> int:

@@ -166,6 +166,11 @@ class Second:
         return self.close if self.trades or self.carried else None
 
     @property
+    def complete(self) -> bool:
+        """Whether it is proved, and no kline says otherwise."""
+        return self.proved and not self.disputed
+
+    @property
     def decided(self) -> bool:
         """Whether it went out, or was left out on purpose."""
         return self.issue is not None or self.skipped
@@ -173,7 +178,7 @@ class Second:
     def differs(self, issue: Candle) -> bool:
         """Whether what is known now is not what `issue` said."""
         return (
-            self.proved is not issue.complete
+            self.complete is not issue.complete
             or self.trades != issue.trades
             or self.close != issue.close
             or self.open != issue.open

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from app.binance.client.refusals import retry_after_s
+from app.binance.client.refusals import refusal
 from app.binance.limits import (
     DIAL_LIMIT,
     LONG_WINDOW_US,
@@ -18,6 +18,7 @@ from app.binance.limits import (
     FixedWindow,
     RollingWindow,
 )
+from app.errors import RateLimited
 
 BANNED, TOO_MUCH = 418, 429
 
@@ -81,9 +82,10 @@ class Conduct:
 
     def answered(self, ip: str, status: int, headers: Mapping[str, str], now_us: int) -> None:
         """Note until when an answer tells an address to wait: a 429 that says it, and any 418."""
-        text = headers.get("Retry-After")
-        if status == BANNED or (status == TOO_MUCH and text is not None):
-            wait_us = round(retry_after_s(status, text, now_us=now_us) * 1e6)
+        refused = refusal(status, headers, now_us=now_us)
+        named = headers.get("Retry-After") is not None
+        if isinstance(refused, RateLimited) and (status == BANNED or named):
+            wait_us = round(refused.retry_after * 1e6)
             address = self._address(ip)
             if now_us >= address.wait_until_us:
                 address.told_us = now_us

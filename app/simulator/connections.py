@@ -12,7 +12,9 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from email.utils import formatdate
 
+from app.alarm import Alarm
 from app.binance.limits import MESSAGE_LIMIT, MESSAGE_WINDOW_US, IpBudget, RollingWindow
 from app.binance.server.streams import Outcome, StreamClient, StreamHub, Target, parse_target
 from app.errors import BadRequest
@@ -30,7 +32,6 @@ from app.simulator.faults import (
     refusal,
     unreadable,
 )
-from app.simulator.waiting import Alarm
 from app.sockets.frames import PreparedMessage, data_frame, prepare
 from app.sockets.listener import Accepted, Refused, Upgrade
 from app.sockets.session import Session
@@ -201,7 +202,9 @@ class Connections:
         self, upgrade: Upgrade, status: int, body: bytes, headers: dict[str, str]
     ) -> Refused:
         self.counts["refused_dials"] += 1
-        self._conduct.answered(upgrade.remote_ip, status, headers, self._clock.now_us())
+        now_us = self._clock.now_us()
+        headers = {"Date": formatdate(now_us / 1e6, usegmt=True), **headers}
+        self._conduct.answered(upgrade.remote_ip, status, headers, now_us)
         return Refused(status, body, headers)
 
     def opened(self, connection: Connection, target: Target) -> StreamClient:

@@ -15,6 +15,7 @@ from typing import Any
 from msgspec.structs import replace
 from typing_extensions import override
 
+from app.alarm import Alarm
 from app.binance.intervals import bar_bounds
 from app.binance.limits import Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
@@ -33,7 +34,6 @@ from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
-from app.simulator.waiting import Alarm
 from app.sockets.listener import Listener, SessionLimits
 from app.sockets.session import Session
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from random import Random
 
 import msgspec
 from typing_extensions import override
 
 from app.errors import ExchangeUnavailable
-from app.market.events import ExchangeEvent, Kline
+from app.market.events import AggTrade, ExchangeEvent, Kline, ServerShutdown, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import EventReceiver
 from tests.fakes import START_US, symbol_info
@@ -37,6 +39,10 @@ class FakeConnection:
         self.frames = 0
         self.bad_frames = 0
         self.unknown_frames = 0
+        self.heartbeats = 0
+        self.leaving = False
+        self.answers = True  # whether pings are answered
+        self.pings = 0
         self._receiver = receiver
 
     def deliver(self, *events: ExchangeEvent) -> None:
@@ -44,7 +50,18 @@ class FakeConnection:
         for event in events:
             if self.is_open:
                 self.frames += 1
+                self.heartbeats += isinstance(event, Kline)
+                self.leaving |= isinstance(event, ServerShutdown)
                 self._receiver.event_received(event)
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last ping was answered."""
+        return self.answers
+
+    def ping(self) -> None:
+        """Count a ping."""
+        self.pings += 1
 
     def lose(self, reason: str = "cut") -> None:
         """End it from the other side."""
@@ -161,3 +178,128 @@ async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> No
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+class FakeHistory:
+    """A past that is made of trades: implements `app.ports.TradeHistory` without any limit.
+
+    `lag` newest trades are not told yet, `failures` are raised first, `asked` lists the calls.
+    `wrong_klines` replaces candles by their second.
+    """
+
+    def __init__(self, trades: Sequence[Trade]) -> None:
+        self.all = sorted(trades, key=lambda trade: trade.id)
+        self.lag = 0
+        self.failures: list[Exception] = []
+        self.asked: list[str] = []
+        self.wrong_klines: dict[int, Kline] = {}
+
+    @property
+    def told(self) -> Sequence[Trade]:
+        """The trades that are told by now, ascending."""
+        return self.all[: len(self.all) - self.lag]
+
+    async def trades(self, symbol: str, *, limit: int = 1000) -> Sequence[Trade]:
+        """Return the newest trades."""
+        await self._called("trades")
+        return self.told[-limit:]
+
+    async def historical_trades(
+        self, symbol: str, *, from_id: int, limit: int = 1000
+    ) -> Sequence[Trade]:
+        """Return trades from an id on."""
+        await self._called("historical_trades")
+        return [trade for trade in self.told if trade.id >= from_id][:limit]
+
+    async def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None = None,
+        start_us: int | None = None,
+        end_us: int | None = None,
+        limit: int = 1000,
+    ) -> Sequence[AggTrade]:
+        """Return pairs of trades as aggregates; the aggregate of trades 2n and 2n+1 is number n."""
+        await self._called("agg_trades")
+        rows = [aggregate(group) for group in pairs(self.told)]
+        if from_id is not None:
+            return [row for row in rows if row.id >= from_id][:limit]
+        if start_us is not None:
+            return [row for row in rows if row.time_us >= start_us][:limit]
+        return [row for row in rows if end_us is None or row.time_us <= end_us][-limit:]
+
+    async def klines(
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+    ) -> Sequence[Kline]:
+        """Return candles of every second between two times."""
+        await self._called("klines")
+        seconds = range(start_us, end_us + 1, 1_000_000)[:limit]
+        return [self.wrong_klines.get(at) or rest_kline(self.told, at) for at in seconds]
+
+    async def _called(self, name: str) -> None:
+        self.asked.append(name)
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def pairs(trades: Sequence[Trade]) -> list[list[Trade]]:
+    """Return trades 2n and 2n+1 together where they have the same price, time and side."""
+    groups: list[list[Trade]] = []
+    for trade in trades:
+        last = groups[-1][-1] if groups else None
+        same = last is not None and (last.price, last.time_us, last.buyer_is_maker) == (
+            trade.price,
+            trade.time_us,
+            trade.buyer_is_maker,
+        )
+        if same and trade.id % 2 and last is not None and last.id == trade.id - 1:
+            groups[-1].append(trade)
+        else:
+            groups.append([trade])
+    return groups
+
+
+def aggregate(group: Sequence[Trade]) -> AggTrade:
+    """Return trades of one price and time as one."""
+    first, last = group[0], group[-1]
+    return AggTrade(
+        symbol=first.symbol,
+        id=first.id,
+        price=first.price,
+        quantity=sum((trade.quantity for trade in group), Decimal(0)),
+        first_trade_id=first.id,
+        last_trade_id=last.id,
+        time_us=first.time_us,
+        buyer_is_maker=first.buyer_is_maker,
+        event_us=first.event_us,
+        received_us=first.received_us,
+    )
+
+
+def rest_kline(trades: Sequence[Trade], second_us: int) -> Kline:
+    """Return the candle of a second as REST has it: without ids; empty at the price before it.
+
+    The trades are in the order of their ids, and so of their times.
+    """
+    begin = bisect_left(trades, second_us, key=attrgetter("time_us"))
+    end = bisect_left(trades, second_us + 1_000_000, key=attrgetter("time_us"))
+    inside = trades[begin:end]
+    prices = [trade.price for trade in inside] or [trades[begin - 1].price if begin else Decimal(1)]
+    bought = [trade for trade in inside if not trade.buyer_is_maker]
+    return a_kline(
+        open_time_us=second_us,
+        close_time_us=second_us + 999_999,
+        open=prices[0],
+        high=max(prices),
+        low=min(prices),
+        close=prices[-1],
+        volume=sum((trade.quantity for trade in inside), Decimal(0)),
+        quote_volume=sum((trade.price * trade.quantity for trade in inside), Decimal(0)),
+        trades=len(inside),
+        taker_buy_volume=sum((trade.quantity for trade in bought), Decimal(0)),
+        taker_buy_quote_volume=sum((trade.price * trade.quantity for trade in bought), Decimal(0)),
+        event_us=None,
+        from_rest=True,
+    )

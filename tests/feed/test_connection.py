@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.binance.decode import Decoder
+from app.errors import ConnectionFailed
 from app.feed.connection import FeedConnection
 from app.market.events import ExchangeEvent, Trade
 
@@ -104,24 +106,81 @@ def test_replies_to_requests_are_no_events() -> None:
     assert receiver.events == []
 
 
+KLINE = (
+    b'{"e":"kline","E":1784620806002,"s":"SOLUSDT","k":{"t":1784620805000,"T":1784620805999,'
+    b'"s":"SOLUSDT","i":"1s","f":-1,"L":-1,"o":"182.41000000","c":"182.41000000",'
+    b'"h":"182.41000000","l":"182.41000000","v":"0.00000000","n":0,"x":true,"q":"0.00000000",'
+    b'"V":"0.00000000","Q":"0.00000000","B":"0"}}'
+)
+
+
+class FakeSocket:
+    """A socket that counts; it is closed already where `gone` says so."""
+
+    def __init__(self, *, answers: bool = False, gone: bool = False) -> None:
+        self.closed = 0
+        self.pong_pending = False
+        self._answers = answers
+        self._gone = gone
+
+    def ping(self) -> None:
+        """Wait for a pong."""
+        if self._gone:
+            message = "cannot send"
+            raise ConnectionFailed(message)
+        self.pong_pending = not self._answers
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+@pytest.mark.parametrize(
+    ("socket", "expected"),
+    [
+        pytest.param(None, False, id="no socket"),
+        pytest.param(FakeSocket(), False, id="not answered yet"),
+        pytest.param(FakeSocket(answers=True), True, id="answered"),
+        pytest.param(FakeSocket(gone=True), True, id="about to be lost: nothing was asked"),
+    ],
+)
+def test_it_tells_whether_a_ping_was_answered(socket: FakeSocket | None, expected: bool) -> None:
+    """A ping is unanswered until its pong is here; without a socket nobody answers."""
+    connection, _ = connected()
+    if socket is not None:
+        connection.opened(socket)
+    connection.ping()
+    assert connection.answered is expected
+
+
+def test_candles_and_notices_of_the_end_are_noted() -> None:
+    """Candles are its heartbeats; the exchange's notice says that it is about to go."""
+    connection, receiver = connected()
+    assert (connection.heartbeats, connection.leaving) == (0, False)
+    connection.frame_received(memoryview(KLINE))
+    connection.frame_received(memoryview(b'{"e":"serverShutdown","E":1784620805000}'))
+    assert (connection.heartbeats, connection.leaving) == (1, True)
+    assert len(receiver.events) == 2
+
+
 def test_closing_closes_the_socket_once() -> None:
     """`close` closes the socket; a second one, or one before it is open, is harmless."""
     connection, receiver = connected()
-    closed: list[bool] = []
+    socket = FakeSocket()
     connection.close()
-    connection.opened(lambda: closed.append(True))
+    connection.opened(socket)
     connection.close()
     connection.close()
-    assert closed == [True]
+    assert socket.closed == 1
     assert receiver.reasons == []
 
 
 def test_a_lost_socket_is_told_and_not_closed_again() -> None:
     """The receiver learns the reason once; there is nothing left to close."""
     connection, receiver = connected()
-    closed: list[bool] = []
-    connection.opened(lambda: closed.append(True))
+    socket = FakeSocket()
+    connection.opened(socket)
     connection.connection_lost("reset by the server")
     connection.close()
     assert receiver.reasons == ["reset by the server"]
-    assert closed == []
+    assert socket.closed == 0

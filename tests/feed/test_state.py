@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import StateUnreadable
-from app.feed.state import VERSION, Ban, Kept, KeptState
+from app.feed.state import VERSION, Ban, KeptState
 from app.market.ledger import Hole
+from app.market.position import Position
 
 S = 1_000_000
 NOW_US = 1_731_232_845_000_000
@@ -36,15 +37,16 @@ import sys
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from app.feed.state import Kept, KeptState
+from app.feed.state import Position, KeptState
 from app.market.ledger import Hole
+from app.market.position import Position
 S = 1_000_000
 state = KeptState(Path(sys.argv[1]))
 symbols = [f"SYMBOL{n}" for n in range(40)]
 state.want(symbols, now_us=1)
 for number in count(1):
     holes = tuple(Hole(at, at, at * S, at * S) for at in range(number % 7))
-    kept = Kept(number * S, number, Decimal(number), holes)
+    kept = Position(number * S, number, Decimal(number), holes)
     state.keep_positions(dict.fromkeys(symbols, kept), now_us=number)
     state.keep_ban(number, "ban")
     print(number, flush=True)
@@ -73,9 +75,9 @@ def written(path: Path, script: str) -> None:
         database.executescript(script)
 
 
-def a_position(second: int = 5, *holes: Hole, last_id: int = 77, close: str = "1.50") -> Kept:
+def a_position(second: int = 5, *holes: Hole, last_id: int = 77, close: str = "1.50") -> Position:
     """Return a position at some second."""
-    return Kept(second * S, last_id, Decimal(close), holes)
+    return Position(second * S, last_id, Decimal(close), holes)
 
 
 def test_the_wanted_set_survives(opened: Callable[[], KeptState]) -> None:
@@ -210,7 +212,7 @@ HOLES = st.lists(
     unique_by=lambda hole: hole.first_id,
 )
 POSITIONS = st.builds(
-    Kept,
+    Position,
     st.integers(0, 1 << 40).map(lambda second: second * S),
     st.integers(-1, (1 << 63) - 1),
     st.decimals(min_value="0.000000000000000001", max_value="1e30", places=18),
@@ -221,10 +223,10 @@ POSITIONS = st.builds(
 @settings(max_examples=30, deadline=None)
 @given(changes=st.lists(st.dictionaries(st.sampled_from("ABCD"), POSITIONS), max_size=5))
 def test_what_is_kept_is_what_is_read(
-    tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Kept]]
+    tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Position]]
 ) -> None:
     """Any positions, kept in any order, are read as they were given last."""
-    expected: dict[str, Kept] = {}
+    expected: dict[str, Position] = {}
     folder = tmp_path_factory.mktemp("state")
     with closing(KeptState(folder)) as state:
         state.want("ABCD", now_us=NOW_US)

@@ -16,6 +16,8 @@ from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
     Candle,
+    HoleFound,
+    HoleRepaired,
     Kline,
     ServerShutdown,
     StreamLost,
@@ -52,7 +54,9 @@ class Scene:
             aggregator=CandleAggregator("BTCUSDT", source="test"),
             random=LongestWaits(),
             ended=ended,
+            wake=lambda: self.__setattr__("woken", True),
         )
+        self.woken = False
 
     def state(self) -> FeedState:
         """Return what the feed is doing now."""
@@ -60,9 +64,8 @@ class Scene:
 
     @property
     def connection(self) -> FakeConnection:
-        """The connection that is open now."""
-        (connection,) = self.exchange.open
-        return connection
+        """The connection that is open now, the newer one of two."""
+        return self.exchange.open[-1]
 
     def events(self, topic: str) -> list[object]:
         """Return what was published on a topic."""
@@ -96,7 +99,7 @@ class Scene:
             if klines and self.exchange.open:
                 self.connection.deliver(self.kline())
             self.feed_clock.refresh()
-            self.feed.check_heartbeat()
+            self.feed.check_liveness()
             await settle()
 
 
@@ -243,23 +246,63 @@ async def test_only_a_steady_stream_makes_the_waits_short_again() -> None:
 
 
 async def test_silence_for_five_seconds_is_a_stall() -> None:
-    """No kline for more than 5 s ends the connection, though trades still come."""
+    """Without a candle for more than 5 s it is replaced, though trades still come."""
     async with running() as scene:
         old = scene.connection
         await scene.seconds(3)
-        assert scene.state() is FeedState.LIVE
-        for number in range(5):
+        for number in range(6):
             await scene.seconds(1, klines=False)
             scene.connection.deliver(scene.trade(number))
-        assert scene.state() is FeedState.LIVE
-        await scene.seconds(1, klines=False)
-        assert not old.is_open
-        assert scene.state() is FeedState.WAITING
-        assert "no kline" in scene.feed.reason
-        lost = scene.events(STATUS)[-1]
+        assert scene.feed.stalls == 1
+        lost = scene.events(STATUS)[1]
         assert isinstance(lost, StreamLost)
-        await scene.clock.advance(1)
+        assert "no candle" in lost.reason
+        assert (old.is_open, old.pings, len(scene.exchange.open)) == (True, 1, 2)
+        await scene.seconds(4)
+        assert not old.is_open
         assert len(scene.exchange.open) == 1
+        status = scene.feed.status()
+        assert (status.stalls, status.rotations, status.reconnects) == (1, 0, 1)
+
+
+@pytest.mark.parametrize(("answers", "said"), [(True, "pings are answered"), (False, "half-open")])
+async def test_a_stall_and_a_half_open_connection_are_told_apart(answers: bool, said: str) -> None:
+    """While it is replaced, the reason says whether anybody answers on the old connection."""
+    async with running([], ConnectionFailed("refused")) as scene:
+        scene.connection.answers = answers
+        await scene.seconds(2)
+        await scene.seconds(7, klines=False)
+        assert scene.state() is FeedState.STALLED
+        assert said in scene.feed.reason
+
+
+async def test_a_quiet_symbol_is_not_stalled() -> None:
+    """As long as candles come, a symbol without trades is quiet: nothing is replaced."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        await scene.seconds(5)
+        assert scene.state() is FeedState.LIVE
+        await scene.seconds(600)
+        assert scene.state() is FeedState.QUIET
+        scene.connection.deliver(scene.trade(2))
+        await scene.seconds(1)
+        assert scene.state() is FeedState.LIVE
+        assert (scene.feed.stalls, scene.exchange.connects) == (0, 1)
+
+
+async def test_trades_that_fall_silent_alone_are_a_stall() -> None:
+    """Candles that name trades, of which none comes, mean that the trades have stalled."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        for number in range(7):
+            await scene.clock.advance(1)
+            named = {"trades": 1, "first_trade_id": 2 + number, "last_trade_id": 2 + number}
+            scene.connection.deliver(scene.kline(**named))
+            scene.feed.check_liveness()
+        await settle()
+        assert scene.feed.stalls == 1
+        (lost,) = [event for event in scene.events(STATUS) if isinstance(event, StreamLost)]
+        assert "name trades" in lost.reason
 
 
 async def test_a_slow_recording_is_not_silent_between_its_klines() -> None:
@@ -267,39 +310,138 @@ async def test_a_slow_recording_is_not_silent_between_its_klines() -> None:
     async with running(rate=0.1) as scene:
         scene.connection.deliver(scene.kline())
         await scene.seconds(49, klines=False)
-        assert scene.state() is FeedState.LIVE
-        await scene.seconds(2, klines=False)
-        assert scene.state() is FeedState.WAITING
+        assert scene.feed.stalls == 0
+        await scene.seconds(3, klines=False)
+        assert scene.feed.stalls == 1
 
 
 async def test_subscribed_means_first_data_seen() -> None:
-    """A connection that opens and stays silent is given up after 10 s."""
+    """A connection that opens and stays silent is replaced after 5 s, and told as such."""
     async with running() as scene:
-        await scene.seconds(10, klines=False)
+        await scene.seconds(5, klines=False)
         assert scene.state() is FeedState.SUBSCRIBED
         await scene.seconds(1, klines=False)
-        assert scene.state() is FeedState.WAITING
-        assert "no data" in scene.feed.reason
+        assert scene.state() is FeedState.STALLED
+        assert "acknowledged, but no data" in scene.feed.reason
         assert scene.events(STATUS) == []
 
 
-async def test_first_data_that_comes_late_is_not_a_stall() -> None:
-    """The 5 s begin with the first data, not with the connection."""
+async def test_a_new_connection_without_data_does_not_take_over() -> None:
+    """The old connection stays until a new one has brought data; the next try waits longer."""
     async with running() as scene:
-        await scene.seconds(8, klines=False)
+        old = scene.connection
+        old.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+        await settle()
+        new = scene.connection
+        assert new is not old
+        for _ in range(6):
+            await scene.clock.advance(1)
+            old.deliver(scene.kline())
+        assert (old.is_open, new.is_open) == (True, False)
+        await scene.clock.advance(1)
+        assert len(scene.exchange.open) == 2
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_connection_is_replaced_before_it_is_closed(announced: bool) -> None:
+    """On `serverShutdown`, and before a day is over, the new one is live before the old goes."""
+    async with running() as scene:
+        old = scene.connection
+        old.deliver(scene.kline(), scene.trade(1))
+        if announced:
+            old.deliver(ServerShutdown(START_US, START_US))
+        else:
+            scene.clock.step(23 * 3_600)
+            old.deliver(scene.kline())
+            scene.feed.check_liveness()
+        await settle()
+        new = scene.connection
+        assert len(scene.exchange.open) == 2
+        assert scene.feed.status().connections == 2
+        old.deliver(scene.trade(2))
+        new.deliver(scene.kline(), scene.trade(2), scene.trade(3))
+        await scene.clock.advance(1)
+        assert old.is_open
+        old.deliver(scene.trade(3))
+        await scene.clock.advance(2)
+        assert (old.is_open, new.is_open) == (False, True)
+        assert ids_of(scene) == [1, 2, 3]
+        status = scene.feed.status()
+        assert (status.rotations, status.stalls, status.connections) == (1, 0, 1)
+        assert [type(event) for event in scene.events(STATUS)] == [StreamRestored]
+
+
+async def test_a_loss_while_it_is_replaced_costs_nothing() -> None:
+    """When the old connection ends while the new one already has data, nothing is lost."""
+    async with running() as scene:
+        old = scene.connection
+        old.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+        await settle()
+        scene.connection.deliver(scene.kline())
+        old.lose("closed by the server: 1001")
+        await scene.clock.advance(0.2)
+        assert scene.feed.status().connections == 1
+        assert scene.feed.state is FeedState.LIVE
+        assert [type(event) for event in scene.events(STATUS)] == [StreamRestored]
+
+
+async def test_holes_are_told_once_and_so_is_their_repair() -> None:
+    """Missing ids are an event at once, repaired ones another; what is fetched is published."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1), scene.trade(4))
+        found = scene.events(STATUS)[-1]
+        assert isinstance(found, HoleFound)
+        assert (found.first_id, found.last_id) == (2, 3)
+        (hole,) = scene.feed.holes_due(scene.clock.monotonic())
+        assert (hole.first_id, hole.last_id) == (2, 3)
+        assert scene.woken
+        scene.connection.deliver(scene.trade(5))
+        assert scene.events(STATUS)[-1] is found
+        assert scene.feed.take_history([scene.trade(2), scene.trade(3)], "trades") == 2
+        repaired = scene.events(STATUS)[-1]
+        assert isinstance(repaired, HoleRepaired)
+        assert (repaired.first_id, repaired.last_id, repaired.way) == (2, 3, "trades")
+        assert ids_of(scene) == [1, 4, 5, 2, 3]
+        assert scene.feed.status().open_holes == 0
+
+
+async def test_ids_that_only_a_candle_names_become_a_hole_after_the_grace() -> None:
+    """A candle can overtake its last trade, so what it names is missing only after 300 ms."""
+    async with running() as scene:
         scene.connection.deliver(scene.trade(1))
-        await scene.seconds(4, klines=False)
-        assert scene.state() is FeedState.LIVE
+        await scene.clock.advance(1)
+        named = {"trades": 2, "first_trade_id": 1, "last_trade_id": 2}
+        scene.connection.deliver(scene.kline(**named))
+        assert not any(isinstance(event, HoleFound) for event in scene.events(STATUS))
+        assert scene.feed.holes_due(scene.clock.monotonic()) == []
+        await scene.clock.advance(0.3)
+        scene.feed.look_at_holes()
+        assert isinstance(scene.events(STATUS)[-1], HoleFound)
+        assert len(scene.feed.holes_due(scene.clock.monotonic())) == 1
 
 
-async def test_a_kline_that_is_still_forming_is_a_heartbeat() -> None:
-    """Any kline shows that the stream lives."""
+async def test_a_hole_holds_its_seconds_back_until_the_deadline() -> None:
+    """A second with missing trades waits 3 s for its repair, then goes out as incomplete."""
     async with running() as scene:
-        for _ in range(12):
-            await scene.seconds(1, klines=False)
-            scene.connection.deliver(scene.kline(closed=False))
-        assert scene.state() is FeedState.LIVE
+        scene.connection.deliver(scene.trade(1), scene.trade(3))
+        second_us = (scene.clock.now_us() - 51_000) // S * S
+        scene.feed.close_due(second_us + 2 * S, 300_000)
         assert scene.events(CANDLES) == []
+        await scene.clock.advance(3)
+        scene.feed.close_due(second_us + 4 * S, 300_000)
+        (candle,) = scene.events(CANDLES)
+        assert isinstance(candle, Candle)
+        assert not candle.complete
+
+
+async def test_ages_are_counted_and_stale_events_too() -> None:
+    """Each event's age over the quickest of the last minute is counted, and what is stale."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1), scene.trade(2, behind_us=50_000 + 20 * S))
+        status = scene.feed.status()
+        assert sum(status.event_ages) == 2
+        assert status.stale_events == 1
+        assert status.trades == 2
 
 
 @pytest.mark.parametrize("how", ["add", "add_kline"])
@@ -402,6 +544,9 @@ async def test_a_trade_too_far_ahead_is_a_bad_frame() -> None:
         )
         scene.connection.deliver(scene.trade(4, time_us=now_us + 4 * S))
         assert ids_of(scene) == [1, 3, 4]
+        assert scene.feed.ahead == 0  # it may be the clock
+        await scene.clock.advance(10)
+        scene.feed.close_due(now_us, 300_000)
         status = scene.feed.status()
         assert (scene.feed.ahead, status.bad_frames, status.trades) == (3, 3, 3)
         assert (status.open_holes, status.missing_ids) == (1, 1)
@@ -426,7 +571,9 @@ async def test_what_is_doubted_is_bounded() -> None:
         for number in range(2, DOUBTED_MOST + 4):
             scene.connection.deliver(scene.trade(number, time_us=far_us))
         assert scene.feed.ahead == 2
-        scene.connection.deliver(scene.trade(2))
+        stamp_us = scene.feed_clock.stamp_us()
+        scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
+        scene.connection.deliver(scene.trade(2))  # now it is known that the clock was right
         assert scene.feed.ahead == DOUBTED_MOST + 2
         assert ids_of(scene) == [1, 2]
 
@@ -435,12 +582,16 @@ async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
     """With the exchange's time known, not even a first trade of next year is believed."""
     scene = Scene(FakeExchange())
     stamp_us = scene.feed_clock.stamp_us()
-    scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
+    scene.feed_clock.set_exchange_time(
+        scene.clock.now_us(), asked_at_us=stamp_us, answered_at_us=stamp_us
+    )
     later_us = scene.clock.now_us() + 365 * 86_400 * S
     scene.feed.event_received(scene.trade(1, time_us=later_us, event_us=later_us))
     scene.feed.event_received(scene.trade(2))
+    scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
+    scene.feed.event_received(scene.trade(3))
     assert scene.feed.ahead == 1
-    assert scene.feed.status().last_trade_id == 2
+    assert scene.feed.status().last_trade_id == 3
 
 
 async def test_aggregates_make_candles_too() -> None:
@@ -458,14 +609,6 @@ async def test_aggregates_go_to_the_bus_once() -> None:
         aggregate = an_aggregate(scene)
         scene.connection.deliver(aggregate, aggregate)
         assert scene.events(TRADES) == [aggregate]
-
-
-async def test_a_coming_shutdown_changes_nothing_yet() -> None:
-    """`serverShutdown` names no symbol: the connection lives until it ends."""
-    async with running() as scene:
-        scene.connection.deliver(ServerShutdown(START_US, START_US))
-        assert scene.state() is FeedState.SUBSCRIBED
-        assert len(scene.exchange.open) == 1
 
 
 async def test_counters_outlive_connections() -> None:
@@ -502,7 +645,7 @@ async def test_a_source_that_has_ended_is_shown_and_not_dialled_again() -> None:
     async with running(ended=lambda: over) as scene:
         scene.connection.deliver(scene.trade(1))
         over = True
-        scene.feed.check_heartbeat()
+        scene.feed.check_liveness()
         assert scene.state() is FeedState.ENDED
         scene.connection.lose("closed")
         await scene.clock.advance(600)
@@ -510,7 +653,7 @@ async def test_a_source_that_has_ended_is_shown_and_not_dialled_again() -> None:
         assert scene.exchange.connects == 1
 
 
-@pytest.mark.parametrize("state", [FeedState.UNKNOWN, FeedState.NOT_TRADING])
+@pytest.mark.parametrize("state", [FeedState.DELISTED, FeedState.HALTED])
 async def test_why_it_is_halted_stays_shown(state: FeedState) -> None:
     """A halted feed has told that its stream is lost, shows why, and starts again without it."""
     scene = Scene(FakeExchange(), ended=lambda: True)
@@ -523,7 +666,7 @@ async def test_why_it_is_halted_stays_shown(state: FeedState) -> None:
     lost = scene.events(STATUS)[-1]
     assert isinstance(lost, StreamLost)
     assert lost.reason == "because"
-    scene.feed.check_heartbeat()
+    scene.feed.check_liveness()
     assert (scene.feed.state, scene.feed.reason) == (state, "because")
     scene.feed.halt(state, "still")
     assert scene.events(STATUS)[-1] is lost

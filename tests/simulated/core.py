@@ -1,7 +1,4 @@
-"""The part of a hub between the exchange and the bus, wired as `app.bootstrap.Hub` wires it.
-
-This is the one place in the tests that knows how: what bootstrap gains there is added here.
-"""
+"""The part of a hub between the exchange and the bus, with what bootstrap puts around it."""
 
 from __future__ import annotations
 
@@ -14,14 +11,9 @@ import httpx
 
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
-from app.feed.feed_clock import FeedClock
-from app.feed.governor import Governor
+from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.symbol_feed import SymbolFeed
-from app.feed.symbol_manager import SymbolManager
-from app.feed.upstream_binance import UpstreamBinance
-from app.market.candles import CandleAggregator
 from app.ports import Clock
 
 
@@ -35,27 +27,24 @@ class HubCore:
     def __init__(
         self,
         source: Source,
+        config: InboundConfig,
         *,
-        symbols: Sequence[str],
         data_dir: Path,
         clock: Clock,
         rest: httpx.AsyncBaseTransport,
         streams_of: Callable[[str], Sequence[str]],
         ended: Callable[[], bool],
         random: Random,
-        grace_ms: int = 300,
-        carry_empty: bool = True,
     ) -> None:
         self._source = source
-        self._symbols = symbols
+        self._config = config
         self._folder = data_dir / source.folder
         self._clock = clock
         self._rest = rest
         self._streams_of = streams_of
         self._ended = ended
         self._random = random
-        self._grace_ms = grace_ms
-        self._carry_empty = carry_empty
+        self.followed: set[str] = set()  # symbols whose trades somebody wants
 
     async def start(self) -> None:
         """Build everything, and load the wanted symbols."""
@@ -63,54 +52,30 @@ class HubCore:
         self.state = await asyncio.to_thread(KeptState, self._folder)
         epoch = await asyncio.to_thread(self.state.next_epoch, now_us=clock.now_us())
         self.bus = MemoryBus(epoch=epoch)
-        self.feed_clock = FeedClock(clock)
-        self.governor = Governor(clock)
-        self.rest_client = RestClient(
-            self._source.rest_url,
-            clock=clock,
-            transport=self._rest,
-            on_reply=self.governor.reply_received,
-        )
-        self.exchange = UpstreamBinance(
+        self.inbound = Inbound(
             self._source,
-            rest=self.rest_client,
-            governor=self.governor,
-            feed_clock=self.feed_clock,
-            clock=clock,
-            streams_of=self._streams_of,
-        )
-        self.manager = SymbolManager(
-            exchange=self.exchange,
+            self._config,
+            bus=self.bus,
             state=self.state,
             clock=clock,
-            feed_clock=self.feed_clock,
             random=self._random,
-            make_feed=self._make_feed,
-            removed=lambda _symbol: None,
-            first_symbols=self._symbols,
-            grace_ms=self._grace_ms,
-        )
-        await self.manager.load()
-
-    def _make_feed(self, symbol: str) -> SymbolFeed:
-        return SymbolFeed(
-            symbol,
-            exchange=self.exchange,
-            bus=self.bus,
-            clock=self._clock,
-            feed_clock=self.feed_clock,
-            aggregator=CandleAggregator(
-                symbol, source=self._source.name, carry_empty=self._carry_empty
+            rest=lambda on_reply: RestClient(
+                self._source.rest_url, clock=clock, transport=self._rest, on_reply=on_reply
             ),
-            random=self._random,
+            streams_of=self._streams_of,
             ended=self._ended,
+            trades_wanted=self.followed.__contains__,
         )
+        self.manager = self.inbound.manager
+        self.governor = self.inbound.governor
+        self.feed_clock = self.inbound.feed_clock
+        await self.manager.load()
 
     async def run(self) -> None:
         """Follow the symbols until cancelled."""
-        await self.manager.run()
+        await self.inbound.run()
 
     async def close(self) -> None:
         """Give back what `start` took."""
-        await self.rest_client.aclose()
+        await self.inbound.close()
         await asyncio.to_thread(self.state.close)

@@ -6,12 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import TypeVar, cast
 
+from app.feed.inbound import InboundConfig
 from app.feed.source import Source
 from app.market.events import SECOND_US, Candle, Publication, StatusEvent
 from app.ports import CANDLES, STATUS, SymbolStatus
@@ -78,8 +79,7 @@ class SimulatedHub:
         config: SimulatorConfig,
         start_us: int = START_US,
         latency_s: tuple[float, float] = LATENCY_S,
-        grace_ms: int = 300,
-        carry_empty: bool = True,
+        inbound: InboundConfig,
     ) -> None:
         self.clock = SimulatedClock(start_us)
         self.exchange_clock = SimulatedClock(start_us)
@@ -91,8 +91,7 @@ class SimulatedHub:
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
         self._data_dir = data_dir
-        self._grace_ms = grace_ms
-        self._carry_empty = carry_empty
+        self._inbound = replace(inbound, first_symbols=symbols)
         self._random = Random(config.seed)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
@@ -114,15 +113,13 @@ class SimulatedHub:
         assert self._tasks is not None
         self.core = HubCore(
             SOURCE,
-            symbols=self._symbols,
+            self._inbound,
             data_dir=self._data_dir,
             clock=self.clock,
             rest=self.rest,
             streams_of=self._streams_of,
             ended=lambda: self.exchange.ended,
             random=self._random,
-            grace_ms=self._grace_ms,
-            carry_empty=self._carry_empty,
         )
         await self.core.start()
         self.core.bus.subscribe(CANDLES, self._take_candle)
@@ -170,7 +167,9 @@ class SimulatedHub:
     async def until_live(self, *, within_s: float = 30.0) -> None:
         """Wait until every symbol is live."""
         await self.until(
-            lambda: all(status.state == "live" for status in self.core.manager.statuses()),
+            lambda: all(
+                status.state in {"live", "quiet"} for status in self.core.manager.statuses()
+            ),
             within_s=within_s,
         )
 
@@ -272,8 +271,7 @@ async def simulated_hub(
     faults_first: Sequence[Fault] = (),
     start_us: int = START_US,
     latency_s: tuple[float, float] = LATENCY_S,
-    grace_ms: int = 300,
-    carry_empty: bool = True,
+    inbound: InboundConfig | None = None,
 ) -> AsyncIterator[SimulatedHub]:
     """Run an exchange and a hub that follows `symbols`, inside `run_simulated`.
 
@@ -286,8 +284,7 @@ async def simulated_hub(
         config=config or SimulatorConfig(seed=11, history_s=3_600),
         start_us=start_us,
         latency_s=latency_s,
-        grace_ms=grace_ms,
-        carry_empty=carry_empty,
+        inbound=inbound or InboundConfig(),
     )
     async with asyncio.TaskGroup() as tasks:
         hub.begin(tasks)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 
+from app.alarm import Alarm
 from app.clock import SystemClock
-from app.simulator.waiting import Alarm
 
 
 async def test_a_wait_ends_in_time_or_when_somebody_rings():

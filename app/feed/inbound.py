@@ -1,0 +1,203 @@
+"""Everything between one exchange and the bus, joined: the feeds and what they share."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from app.binance.client.rest import RestClient
+from app.errors import StateUnreadable
+from app.feed.audit import Audit
+from app.feed.feed_clock import FeedClock
+from app.feed.governor import Governor
+from app.feed.repair import Repair
+from app.feed.source import Source
+from app.feed.state import KeptState
+from app.feed.symbol_feed import SymbolFeed
+from app.feed.symbol_manager import SymbolManager
+from app.feed.upstream_binance import DEFAULT_STREAMS, UpstreamBinance
+from app.market.candles import CandleAggregator
+from app.market.events import ExchangeRefusal
+from app.ports import STATUS, Bus, Clock
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InboundConfig:
+    """What the inbound side can be told; see `.env.example` for what each means.
+
+    `rate` is how many seconds pass at the exchange in one of ours, see `FeedClock`.
+    """
+
+    first_symbols: Sequence[str] = ()
+    grace_ms: int = 300
+    repair_deadline_ms: int = 3_000
+    backfill_s: int = 86_400
+    stale_after_ms: int = 5_000
+    carry_empty: bool = True
+    rate: float = 1.0
+
+
+def no_trades_wanted(_symbol: str) -> bool:
+    """Say that nobody follows or keeps the trades of a symbol."""
+    return False
+
+
+class Inbound:
+    """The feeds of one source, their governor and clock, repair and audit.
+
+    Load the `manager`, then `run`. `rest` makes the client of REST, given who learns of each
+    answer's status and headers. A ban that was announced before a restart is kept to. `removed` is
+    told of each symbol that is wanted no longer; `trades_wanted` tells whether somebody follows the
+    trades of a symbol; `ended` whether the source has no more data.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        config: InboundConfig,
+        *,
+        bus: Bus,
+        state: KeptState,
+        clock: Clock,
+        random: Random,
+        rest: Callable[[Callable[[int, Mapping[str, str]], None]], RestClient],
+        streams_of: Callable[[str], Sequence[str]] = lambda _symbol: DEFAULT_STREAMS,
+        ended: Callable[[], bool] = lambda: False,
+        removed: Callable[[str], None] = lambda _symbol: None,
+        trades_wanted: Callable[[str], bool] = no_trades_wanted,
+    ) -> None:
+        self._source = source
+        self._config = config
+        self._bus = bus
+        self._state = state
+        self._clock = clock
+        self._random = random
+        self._ended = ended
+        self._tasks: asyncio.TaskGroup | None = None
+        self.feed_clock = FeedClock(clock, rate=config.rate)
+        ban = state.ban()
+        self.governor = Governor(
+            clock,
+            banned_until_us=None if ban is None else ban.until_us,
+            ban_reason="" if ban is None else ban.reason,
+            on_block=self._keep_ban,
+            on_refusal=self._tell_refusal,
+        )
+        self._rest = rest(self.governor.reply_received)
+        self._exchange = UpstreamBinance(
+            source,
+            rest=self._rest,
+            governor=self.governor,
+            feed_clock=self.feed_clock,
+            clock=clock,
+            streams_of=streams_of,
+        )
+        self.manager = SymbolManager(
+            exchange=self._exchange,
+            state=state,
+            clock=clock,
+            feed_clock=self.feed_clock,
+            random=random,
+            make_feed=self._make_feed,
+            removed=removed,
+            first_symbols=config.first_symbols,
+            grace_ms=config.grace_ms,
+            backfill_s=config.backfill_s,
+        )
+        self.repair = Repair(
+            self._exchange,
+            feeds=self.manager.feeds,
+            clock=clock,
+            feed_clock=self.feed_clock,
+            random=random,
+            trades_wanted=trades_wanted,
+        )
+        self.audit = Audit(
+            self._exchange,
+            feeds=self.manager.feeds,
+            clock=clock,
+            feed_clock=self.feed_clock,
+            random=random,
+        )
+        self.manager.add_part("repair", self.repair.run)
+        self.manager.add_part("audit", self.audit.run)
+
+    def _make_feed(self, symbol: str) -> SymbolFeed:
+        config = self._config
+        return SymbolFeed(
+            symbol,
+            exchange=self._exchange,
+            bus=self._bus,
+            clock=self._clock,
+            feed_clock=self.feed_clock,
+            aggregator=CandleAggregator(
+                symbol,
+                source=self._source.name,
+                carry_empty=config.carry_empty,
+                backfill_seconds=config.backfill_s,
+            ),
+            random=self._random,
+            grace_s=config.grace_ms / 1_000,
+            deadline_s=config.repair_deadline_ms / 1_000,
+            stale_after_us=config.stale_after_ms * 1_000,
+            ended=self._ended,
+            wake=self.repair.wake,
+            stalled=self.manager.look_soon,
+        )
+
+    async def run(self) -> None:
+        """Follow the wanted symbols until cancelled; raise only what is a bug of ours."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self.manager.run(), name="symbol manager")
+        finally:
+            self._tasks = None
+
+    async def close(self) -> None:
+        """Give back the connections to REST; the state belongs to whoever opened it."""
+        await self._rest.aclose()
+
+    def report(self) -> dict[str, object]:
+        """Return what `/status` shows of the exchange, of repair and of audit."""
+        return {
+            "exchange": {
+                "rest_url": self._source.rest_url,
+                "stream_url": self._source.stream_url,
+                "symbols_listed_us": self.manager.listed_at_us,
+                "symbols_problem": self.manager.list_problem,
+                "clock_offset_ms": _ms(self.feed_clock.offset_us),
+                "clock_uncertainty_ms": _ms(self.feed_clock.uncertainty_us),
+                "used_weight_1m": self.governor.used_weight,
+                **self.governor.spent(),
+                **self.governor.report(),
+            },
+            "repair": self.repair.report(),
+            "audit": self.audit.report(),
+            "positions_problem": self.manager.unkept_reason,
+        }
+
+    def _keep_ban(self, until_us: int, reason: str) -> None:
+        """Keep until when the exchange refuses us, so that a restart does not ask before."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._write_ban(until_us, reason), name="ban")
+
+    async def _write_ban(self, until_us: int, reason: str) -> None:
+        try:
+            await asyncio.to_thread(self._state.keep_ban, until_us, reason)
+        except StateUnreadable as error:
+            log.warning("ban not kept reason=%s", error)
+
+    def _tell_refusal(self, reason: str, until_us: int | None) -> None:
+        """Tell whoever follows the status channel that the exchange refuses us."""
+        received_us = self.feed_clock.received_us()
+        self._bus.publish(STATUS, ExchangeRefusal(reason, until_us, None, received_us))
+
+
+def _ms(time_us: int | None) -> float | None:
+    return None if time_us is None else round(time_us / 1_000, 3)

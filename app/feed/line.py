@@ -1,0 +1,66 @@
+"""One connection of a symbol's feed: since when, whether data comes over it, when it is to go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from app.market.events import ExchangeEvent
+from app.ports import StreamConnection
+
+
+class Line:
+    """A connection that is being opened, open or lost; it is the `EventReceiver` of its own.
+
+    Events go straight to the feed, whichever line they come over. Times are of the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        take: Callable[[ExchangeEvent], None],
+        lost: Callable[[Line], None],
+        *,
+        now_s: float,
+        retire_s: float,
+    ) -> None:
+        self.event_received = take
+        self.opened_s = now_s
+        self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
+        self.reason = ""
+        self.ended = asyncio.Event()
+        self.connection: StreamConnection | None = None
+        self._lost = lost
+        self._heartbeats = 0
+        self._beat_s = now_s
+
+    def connection_lost(self, reason: str) -> None:
+        """Learn that the connection has ended."""
+        self.end(reason)
+
+    def opened(self, connection: StreamConnection, *, now_s: float) -> None:
+        """Take the open connection; what came with it may have ended it already."""
+        self.opened_s = self._beat_s = now_s
+        if self.ended.is_set():
+            connection.close()
+        self.connection = connection
+
+    def end(self, reason: str) -> None:
+        """Close it at once, so that nothing more comes over it; tell the feed, once."""
+        if self.connection is not None:
+            self.connection.close()
+        if not self.ended.is_set():
+            self.reason = reason
+            self.ended.set()
+            self._lost(self)
+
+    @property
+    def heartbeats(self) -> int:
+        """Candles that came over it."""
+        return 0 if self.connection is None else self.connection.heartbeats
+
+    def silent_s(self, now_s: float) -> float:
+        """Return for how long no candle has come over it; call it about once a second."""
+        if self.heartbeats != self._heartbeats:
+            self._heartbeats = self.heartbeats
+            self._beat_s = now_s
+        return now_s - self._beat_s

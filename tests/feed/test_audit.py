@@ -1,0 +1,132 @@
+"""Tests of app.feed.audit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+
+from app.errors import ExchangeUnavailable
+from app.market.events import Kline
+from tests.fakes import START_US
+from tests.feed.fakes import rest_kline
+from tests.feed.scenes import RepairScene, S, market, repairing
+
+
+def stream_kline(scene: RepairScene, second: int, **changes: object) -> Kline:
+    """Return the candle of a second as the stream brings it: with ids."""
+    second_us = START_US + second * S
+    inside = [trade for trade in scene.history.all if 0 <= trade.time_us - second_us < S]
+    values = {
+        "from_rest": False,
+        "first_trade_id": inside[0].id,
+        "last_trade_id": inside[-1].id,
+        "event_us": second_us + S,
+    }
+    return msgspec.structs.replace(rest_kline(scene.history.all, second_us), **values | changes)
+
+
+def others(scene: RepairScene) -> list[Kline]:
+    """Return the candles of all other seconds, as the stream brings them."""
+    return [stream_kline(scene, second) for second in range(20) if second != 5]
+
+
+async def test_candles_that_the_stream_did_not_bring_are_asked_of_rest():
+    """A second without its kline is compared with REST's, and counted as one that was missing."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    assert scene.feed.status().verified_until_us is None
+    async with repairing(scene, audit=True):
+        await scene.pass_time(31)
+    status = scene.feed.status()
+    assert status.kline_missing == status.verified == 18
+    assert status.mismatched == 0
+    assert set(scene.history.asked) == {"klines"}
+
+
+async def test_a_trade_that_the_stream_garbled_is_put_right():
+    """Where our numbers differ from the kline's, the trades are counted again, from REST."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    garbled = msgspec.structs.replace(trades[16], quantity=Decimal(99_999))
+    scene.receive([*trades[:16], garbled, *trades[17:]])
+    scene.feed.take_klines(others(scene))
+    scene.feed.take_klines([stream_kline(scene, 5)])
+    assert scene.feed.aggregator.disputed == (START_US + 5 * S,)
+    assert not scene.candles()[START_US + 5 * S].complete  # as long as it is not settled
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+    status = scene.feed.status()
+    assert (status.verified, status.mismatched, status.kline_wrong) == (20, 0, 0)
+    assert scene.candles()[START_US + 5 * S].revision == 2
+    scene.check()
+
+
+async def test_a_kline_that_is_wrong_alone_is_overruled():
+    """Where REST's candle agrees with our trades, the stream's was wrong, and ours stays."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.feed.take_klines([stream_kline(scene, 5, volume=Decimal("1.5"))])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+    status = scene.feed.status()
+    assert (status.kline_wrong, status.mismatched) == (1, 0)
+    assert scene.candles()[START_US + 5 * S].complete
+    scene.check()
+
+
+async def test_the_exchange_decides_where_its_candles_agree_against_its_trades():
+    """Where REST's candle differs from the trades too, its numbers go out, and are counted."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    second_us = START_US + 5 * S
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    wrong = stream_kline(scene, 5, volume=Decimal("1.5"))
+    scene.history.wrong_klines[second_us] = msgspec.structs.replace(
+        wrong, from_rest=True, first_trade_id=-1, last_trade_id=-1
+    )
+    scene.feed.take_klines([wrong])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+    status = scene.feed.status()
+    assert (status.kline_wrong, status.mismatched) == (0, 1)
+    candle = scene.candles()[second_us]
+    assert (candle.volume, candle.complete) == (Decimal("1.5"), True)
+    assert scene.feed.aggregator.disputed == ()
+
+
+async def test_a_dispute_waits_for_an_exchange_that_fails():
+    """A call that fails is repeated after a wait; until then the second stays disputed."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.history.failures = [ExchangeUnavailable("502")]
+    scene.feed.take_klines([stream_kline(scene, 5, volume=Decimal("1.5"))])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(1.5)
+        assert scene.audit.failures == 1
+        assert scene.feed.aggregator.disputed
+        await scene.pass_time(10)
+    assert scene.feed.aggregator.disputed == ()
+    assert scene.audit.report()["verdicts"] == 1
+
+
+async def test_trades_that_rest_does_not_have_yet_are_waited_for():
+    """As long as REST lags behind the second in dispute, nothing is decided."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.history.lag = 50
+    scene.feed.take_klines([stream_kline(scene, 5, volume=Decimal("1.5"))])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+        assert scene.audit.recounts == 0
+        scene.history.lag = 0
+        await scene.pass_time(5)
+    assert scene.feed.status().kline_wrong == 1

@@ -1,0 +1,52 @@
+"""Tests of app.feed.line."""
+
+from __future__ import annotations
+
+from app.feed.line import Line
+from tests.fakes import a_trade
+from tests.feed.fakes import FakeConnection, a_kline
+
+
+def a_line() -> tuple[Line, list[object], list[str]]:
+    """Return a line, the events that came over it and the reasons for its end."""
+    taken: list[object] = []
+    ended: list[str] = []
+    line = Line(taken.append, lambda line: ended.append(line.reason), now_s=10, retire_s=99)
+    return line, taken, ended
+
+
+def test_events_go_straight_on_and_the_end_is_told_once():
+    """Whatever comes reaches the feed; a loss is told once, with its reason, and closes it."""
+    line, taken, ended = a_line()
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    connection.deliver(a_trade())
+    connection.lose("cut")
+    line.end("again")
+    assert taken == [a_trade()]
+    assert ended == ["cut"]
+    assert not connection.is_open
+
+
+def test_a_line_that_was_lost_while_it_opened_is_closed():
+    """An end before `connect` has returned leaves no connection behind."""
+    line, _, ended = a_line()
+    line.end("our own error")
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert not connection.is_open
+    assert ended == ["our own error"]
+
+
+def test_silence_begins_with_the_last_candle():
+    """Silence is counted from the opening, and anew from each candle; trades do not end it."""
+    line, _, _ = a_line()
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert line.silent_s(14) == 3
+    connection.deliver(a_trade())
+    assert line.silent_s(15) == 4
+    connection.deliver(a_kline())
+    assert line.heartbeats == 1
+    assert line.silent_s(16) == 0
+    assert line.silent_s(18) == 2

@@ -1,0 +1,221 @@
+"""Tests of app.feed.repair."""
+
+from __future__ import annotations
+
+from app.errors import ExchangeUnavailable, RateLimited
+from app.market.events import HoleAbandoned, HoleFound, HoleRepaired
+from app.market.position import Position
+from tests.fakes import START_US
+from tests.feed.scenes import RepairScene, S, market, repairing
+
+
+async def test_a_fresh_hole_is_filled_from_memory():
+    """What has just been missed is in the reply of one call, and the candles are issued whole."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[31:]])
+        assert len(scene.told(HoleFound)) == 1
+        await scene.pass_time(1)
+    assert scene.history.asked == ["trades"]
+    (repaired,) = scene.told(HoleRepaired)
+    assert isinstance(repaired, HoleRepaired)
+    assert (repaired.first_id, repaired.last_id) == (21, 31)
+    assert repaired.way == "recent trades"
+    scene.check()
+
+
+async def test_every_dropped_trade_comes_back():
+    """Whatever was dropped, everywhere and of any length, is filled in the end."""
+    trades = market(4_000, per_second=5)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([trade for trade in trades if trade.id % 17 and trade.id // 40 % 9])
+        await scene.pass_time(20)
+    assert scene.feed.status().open_holes == 0
+    scene.check(from_second=9)
+
+
+async def test_wanted_trades_are_fetched_one_by_one_and_published():
+    """Where somebody follows the trades, an old hole is filled with trades, not with sums."""
+    trades = market(9_000, per_second=10)
+    scene = RepairScene(trades, trades_wanted=True)
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[5_020:]])
+        await scene.pass_time(3)
+    assert set(scene.history.asked) == {"historical_trades"}
+    assert len(scene.history.asked) == 6  # 5000 missing, and each page reaches past its end
+    scene.check()
+
+
+async def test_a_long_outage_is_filled_with_candles_newest_first():
+    """Two hours cost eight pages of candles; the newest seconds are there first."""
+    trades = market(14_500, per_second=2)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive(trades[:25])
+        scene.receive(trades[14_430:])
+        await scene.pass_time(10)
+    assert scene.history.asked.count("klines") == 8
+    assert scene.history.asked.count("agg_trades") == 7
+    assert scene.feed.status().candles_only == 7_204
+    scene.check()
+    order = [candle.open_time_us for candle in map(_candle, scene.bus.published) if candle]
+    assert order.index(START_US + 7_000 * S) < order.index(START_US + 100 * S)
+
+
+def _candle(publication):
+    event = publication.event
+    return event if publication.topic == "candles" else None
+
+
+async def test_a_wide_hole_of_few_trades_is_filled_with_aggregates():
+    """Where trades are few and far between, aggregates cost least."""
+    trades = market(2_000, every_s=20)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[470:]])
+        await scene.pass_time(3)
+    assert set(scene.history.asked) <= {"agg_trades", "historical_trades"}
+    scene.check()
+
+
+async def test_candles_that_do_not_fit_are_not_taken():
+    """Candles whose trades do not add up to the missing ids are left, and trades fetched."""
+    trades = market(14_500, per_second=2)
+    scene = RepairScene(trades)
+    second_us = START_US + 7_100 * S
+    async with repairing(scene):
+        scene.receive(trades[:25])
+        scene.receive(trades[14_430:])
+        wrong = (await scene.history.klines("", start_us=second_us, end_us=second_us))[0]
+        scene.history.wrong_klines[second_us] = type(wrong)(
+            **{field: getattr(wrong, field) for field in wrong.__struct_fields__} | {"trades": 9}
+        )
+        await scene.pass_time(30)
+    scene.check()
+    assert scene.feed.status().open_holes == 0
+
+
+async def test_a_reply_that_does_not_reach_past_the_hole_is_asked_again():
+    """The exchange's history may lag: then the same is asked again until it is there."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.lag = 40
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[31:]])
+        await scene.pass_time(4)
+        assert scene.feed.status().open_holes == 1
+        assert 1 < scene.repair.behind < 10
+        scene.history.lag = 0
+        await scene.pass_time(8)
+    assert scene.feed.status().never_existed == 0
+    scene.check()
+
+
+async def test_ids_never_existed_only_after_two_replies_ten_seconds_apart():
+    """Ids that a reply spans and lacks are confirmed by another one, 10 s later."""
+    trades = [trade for trade in market(60) if not 21 <= trade.id <= 25]
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive(trades)
+        await scene.pass_time(9)
+        assert scene.feed.status().open_holes == 1
+        await scene.pass_time(3)
+    status = scene.feed.status()
+    assert (status.open_holes, status.never_existed) == (0, 5)
+    assert len(scene.history.asked) == 2
+    (repaired,) = scene.told(HoleRepaired)
+    assert isinstance(repaired, HoleRepaired)
+    assert repaired.way == "never existed"
+    scene.check()
+
+
+async def test_ids_that_jump_for_ever_are_confirmed_too():
+    """A jump by a million ids is one hole, which the exchange confirms to be none."""
+    trades = [*market(30), *market(90, first_id=1_000_031)[30:]]
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive(trades)
+        await scene.pass_time(13)
+    assert scene.feed.status().never_existed == 1_000_030
+    scene.check()
+
+
+async def test_a_failing_exchange_is_asked_again_later():
+    """A call that fails is repeated after a wait; nothing is lost and nothing else is asked."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.failures = [ExchangeUnavailable("502"), RateLimited(30, banned=False)]
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[31:]])
+        await scene.pass_time(0.5)
+        assert (scene.repair.failures, scene.repair.last_failure) == (1, "502")
+        await scene.pass_time(8)
+    assert len(scene.history.asked) == 3
+    scene.check()
+
+
+async def test_the_newest_id_is_asked_after_a_loss():
+    """What a lost stream did not tell is fetched before any trade comes."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive(trades[:20])
+        scene.feed.newest_is_due = True
+        scene.repair.wake()
+        await scene.pass_time(1)
+    scene.check()
+    assert scene.history.asked == ["trades"]
+
+
+async def test_after_a_restart_everything_since_is_fetched():
+    """From the position that was kept on, every second is issued, the open holes of then too."""
+    trades = market(90)
+    first = RepairScene(trades)
+    first.receive([*trades[:20], *trades[31:50]])
+    position = first.feed.position()
+    assert isinstance(position, Position)
+    assert position.holes
+    second = RepairScene(trades)
+    async with repairing(second):
+        second.feed.resume(position)
+        second.receive(trades[80:])
+        await second.pass_time(2)
+    second.check(from_second=16)  # the seconds from 11 to 15 were whole before
+    assert all(second.candles()[START_US + at * S].complete for at in range(6, 11))
+
+
+async def test_ids_that_begin_anew_end_what_is_missing():
+    """When the exchange counts anew, as after a wipe, holes are abandoned and candles go on."""
+    old = market(30, first_id=5_000)
+    new = [trade for trade in market(90, first_id=1) if trade.time_us > old[-1].time_us + 2 * S]
+    scene = RepairScene([*old, *new])
+    scene.history.all = new
+    async with repairing(scene):
+        scene.receive([*old[:10], *old[15:]])
+        scene.history.lag = len(new)
+        await scene.pass_time(0.5)
+        scene.history.lag = 0
+        scene.receive(new[:10])
+        scene.repair.wake()
+        await scene.pass_time(3)
+        scene.receive(new[10:])
+        await scene.pass_time(3)
+    assert scene.told(HoleAbandoned)
+    assert scene.feed.status().last_trade_id == new[-1].id
+    complete = [at for at, candle in scene.candles().items() if candle.complete]
+    assert max(complete) == new[-1].time_us // S * S - S
+
+
+async def test_it_reports_what_it_does():
+    """The report has the calls, the ways and the last failure."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[31:]])
+        await scene.pass_time(1)
+    report = scene.repair.report()
+    assert report["calls"] == 1
+    assert report["steps"] == {"recent trades": 1}
+    assert report["working_on"] == []
