@@ -8,7 +8,7 @@ the trades are fetched once more; if they differ still, REST's candle decides.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -16,7 +16,7 @@ from app.errors import FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.symbol_feed import SymbolFeed
-from app.market.events import SECOND_US, Trade
+from app.market.events import SECOND_US, Kline, Trade
 from app.ports import Clock, TradeHistory
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ EVERY_S = 1.0
 # How long after the end of a second its candle is missing: it comes within 24 ms, mostly.
 MISSING_AFTER_US = 10 * SECOND_US
 MISSING_EVERY_S = 10.0
+OPEN_EVERY_S = 3.0
 # REST answers from a database: a difference is settled once the second is surely there.
 SETTLED_AFTER_US = 3 * SECOND_US
 PAGE = 1_000
@@ -37,6 +38,7 @@ class _Case:
     backoff: Backoff
     not_before_s: float = 0.0
     looked_s: float = float("-inf")
+    looked_at_open_s: float = float("-inf")
 
 
 class Audit:
@@ -96,9 +98,18 @@ class Audit:
             for second_us in feed.aggregator.disputed:
                 if exchange_us - second_us >= SECOND_US + SETTLED_AFTER_US:
                     await self._settle(feed, second_us)
+            incomplete = feed.aggregator.incomplete > 0
+            if incomplete and now_s - case.looked_at_open_s >= OPEN_EVERY_S:
+                settled_us = exchange_us - SETTLED_AFTER_US - SECOND_US
+                seconds = feed.aggregator.open_without_kline(settled_us + 1)
+                if seconds is not None:
+                    case.looked_at_open_s = now_s
+                    await self._fetch_klines(feed, *seconds)
             if now_s - case.looked_s >= MISSING_EVERY_S:
                 case.looked_s = now_s
-                await self._fetch_missing(feed, exchange_us)
+                seconds = feed.aggregator.without_kline(exchange_us - MISSING_AFTER_US)
+                if seconds is not None:
+                    await self._fetch_klines(feed, *seconds)
             case.backoff.reset()
         except FeedError as error:
             self.failures += 1
@@ -106,18 +117,21 @@ class Audit:
             if case.backoff.failures == 1:
                 log.warning("audit failed symbol=%s reason=%s", feed.symbol, error)
 
-    async def _fetch_missing(self, feed: SymbolFeed, exchange_us: int) -> None:
-        """Ask for the candles that the stream has not brought, a page at a time."""
-        seconds = feed.aggregator.without_kline(exchange_us - MISSING_AFTER_US)
-        if seconds is None:
-            return
-        begin_us, end_us = seconds
-        end_us = min(end_us, begin_us + (PAGE - 1) * SECOND_US)
+    async def _fetch_klines(self, feed: SymbolFeed, begin_us: int, end_us: int) -> None:
+        """Ask for candles that the stream has not brought, a page at a time."""
+        feed.take_klines(await self._klines(feed.symbol, begin_us, end_us))
+
+    async def _klines(self, symbol: str, begin_us: int, end_us: int) -> Sequence[Kline]:
+        """Return the final candles of some seconds, at most a page of them.
+
+        Only one that is followed by another is surely final: REST can be some seconds behind.
+        """
+        end_us = min(end_us, begin_us + (PAGE - 2) * SECOND_US)
         self.calls += 1
         klines = await self._history.klines(
-            feed.symbol, start_us=begin_us, end_us=end_us, limit=PAGE
+            symbol, start_us=begin_us, end_us=end_us + SECOND_US, limit=PAGE
         )
-        feed.take_klines(klines)
+        return klines[:-1]
 
     async def _settle(self, feed: SymbolFeed, second_us: int) -> None:
         """Settle a second whose numbers are not those of its candle."""
@@ -133,11 +147,7 @@ class Audit:
             )
         if second_us not in feed.aggregator.disputed:
             return
-        self.calls += 1
-        klines = await self._history.klines(
-            feed.symbol, start_us=second_us, end_us=second_us, limit=1
-        )
-        for kline in klines:
+        for kline in await self._klines(feed.symbol, second_us, second_us):
             if kline.open_time_us == second_us and kline.closed:
                 self.verdicts += 1
                 log.warning("candle disputed symbol=%s second_us=%d", feed.symbol, second_us)

@@ -196,14 +196,27 @@ class Repair:
     async def _ask_newest(self, feed: SymbolFeed, case: _Case) -> None:
         """Ask which trades are the newest: what a lost stream did not tell."""
         case.asked_newest_s = self._clock.monotonic()
-        feed.newest_is_due = False
-        rows = await self._trades(feed)
+        feed.newest_is_due = False  # a stream that is lost from now on needs another answer
+        try:
+            if feed.aggregator.ledger.newest is None:
+                await self._ask_first(feed)
+                return
+            rows = await self._trades(feed)
+        except FeedError:
+            feed.newest_is_due = True
+            raise
         newest = feed.aggregator.ledger.newest
         if rows and newest is not None:
             last = rows[-1]
             if last.id < newest.last_id and last.time_us >= newest.last_second_us + SECOND_US:
                 feed.begin_anew(f"the newest trade is {last.id}, after {newest.last_id}")
             feed.take_history(rows, Way.RECENT.value)
+
+    async def _ask_first(self, feed: SymbolFeed) -> None:
+        """Ask which trade was the last before a symbol that nothing has traded of yet."""
+        self.calls += 1
+        for row in await self._history.agg_trades(feed.symbol, limit=1):
+            feed.aggregator.begin_after(row)
 
     async def _fetch(self, feed: SymbolFeed, case: _Case, hole: Hole) -> None:
         """Fetch the newest part of a hole by the cheapest exact way."""

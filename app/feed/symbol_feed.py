@@ -437,6 +437,8 @@ class SymbolFeed:
         self._live_since_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        if self.aggregator.ledger.newest is None and isinstance(event, Kline) and not event.trades:
+            self.newest_is_due = True  # it can be long until a trade tells the ids
         if self.newest_is_due:
             self._wake()
 

@@ -184,7 +184,7 @@ class FakeHistory:
     """A past that is made of trades: implements `app.ports.TradeHistory` without any limit.
 
     `lag` newest trades are not told yet, `failures` are raised first, `asked` lists the calls.
-    `wrong_klines` replaces candles by their second.
+    `wrong_klines` replaces candles by their second; later ones than `klines_until_us` are not told.
     """
 
     def __init__(self, trades: Sequence[Trade]) -> None:
@@ -193,6 +193,7 @@ class FakeHistory:
         self.failures: list[Exception] = []
         self.asked: list[str] = []
         self.wrong_klines: dict[int, Kline] = {}
+        self.klines_until_us = 1 << 62
 
     @property
     def told(self) -> Sequence[Trade]:
@@ -234,6 +235,7 @@ class FakeHistory:
     ) -> Sequence[Kline]:
         """Return candles of every second between two times."""
         await self._called("klines")
+        end_us = min(end_us, self.klines_until_us)
         seconds = range(start_us, end_us + 1, 1_000_000)[:limit]
         return [self.wrong_klines.get(at) or rest_kline(self.told, at) for at in seconds]
 

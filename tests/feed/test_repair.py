@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from app.errors import ExchangeUnavailable, RateLimited
 from app.market.events import HoleAbandoned, HoleFound, HoleRepaired
 from app.market.position import Position
 from tests.fakes import START_US
+from tests.feed.fakes import rest_kline
 from tests.feed.scenes import RepairScene, S, market, repairing
 
 
@@ -167,6 +170,35 @@ async def test_the_newest_id_is_asked_after_a_loss():
         await scene.pass_time(1)
     scene.check()
     assert scene.history.asked == ["trades"]
+
+
+async def test_the_newest_id_is_asked_again_when_that_failed():
+    """What a lost stream did not tell is not forgotten because REST failed too."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.failures = [ExchangeUnavailable("502")]
+    async with repairing(scene):
+        scene.receive(trades[:20])
+        scene.feed.newest_is_due = True
+        scene.repair.wake()
+        await scene.pass_time(4)
+    assert scene.history.asked == ["trades", "trades"]
+    scene.check()
+
+
+async def test_a_symbol_that_does_not_trade_asks_what_its_last_trade_was():
+    """So that it is known what a lost stream did not tell, before the first trade comes."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    after_us = trades[-1].time_us // S * S + S
+    kline = rest_kline(trades, after_us)
+    async with repairing(scene):
+        scene.feed.event_received(replace(kline, from_rest=False, event_us=after_us + S))
+        await scene.pass_time(1)
+    assert scene.history.asked == ["agg_trades"]
+    position = scene.feed.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (after_us, trades[-1].id)
 
 
 async def test_after_a_restart_everything_since_is_fetched():
