@@ -77,7 +77,7 @@ class HoleWatch:
         """Return the holes seen less than `deadline_s` ago: they hold their seconds back."""
         return [known.hole for known in self._known if now_s - known.seen_s < deadline_s]
 
-    def forget(self, holes: Sequence[Hole] = ()) -> list[Hole]:
+    def forget(self, holes: Sequence[Hole]) -> list[Hole]:
         """Forget what is not missing any more, when `holes` are; return what of it was told."""
         there = {hole.first_id for hole in _touching((each.hole for each in self._known), holes)}
         gone = [known for known in self._known if known.hole.first_id not in there]

@@ -90,7 +90,7 @@ def test_what_is_given_up_is_forgotten_and_not_told_as_repaired():
     watch.look([*both, hole(30, 30, below_trade=False)], 1, wait=False)
     assert watch.forget([hole(20, 21)]) == [hole(5, 9)]
     assert watch.look([hole(20, 21)], 2, wait=False) == ([], [])
-    assert watch.forget() == [hole(20, 21)]
+    assert watch.forget([]) == [hole(20, 21)]
     assert not watch.busy
 
 
