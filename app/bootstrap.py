@@ -86,6 +86,7 @@ class Hub:
                 stale_after_ms=settings.stale_after_ms,
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
+                resumes=not self._plan.replay,  # a recording is played from its beginning
             ),
             bus=self.bus,
             state=state,

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 class InboundConfig:
     """What the inbound side can be told; see `.env.example` for what each means.
 
-    `rate` is how many seconds pass at the exchange in one of ours, see `FeedClock`.
+    `rate` is how many seconds pass at the exchange in one of ours, see `FeedClock`. `resumes` says
+    whether each symbol goes on from where the run before had come to.
     """
 
     first_symbols: Sequence[str] = ()
@@ -40,6 +41,7 @@ class InboundConfig:
     stale_after_ms: int = 5_000
     carry_empty: bool = True
     rate: float = 1.0
+    resumes: bool = True
 
 
 def no_trades_wanted(_symbol: str) -> bool:
@@ -108,6 +110,7 @@ class Inbound:
             first_symbols=config.first_symbols,
             grace_ms=config.grace_ms,
             backfill_s=config.backfill_s,
+            resumes=config.resumes,
         )
         self.repair = Repair(
             self._exchange,

@@ -26,6 +26,7 @@ class Line:
         self.event_received = take
         self.opened_s = now_s
         self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
+        self.suspected = False  # it seems dead
         self.reason = ""
         self.ended = asyncio.Event()
         self.connection: StreamConnection | None = None

@@ -111,7 +111,6 @@ class SymbolFeed:
         self.since_us = clock.now_us()
         self.backoff = Backoff(random)
         self.connections = 0
-        self.losses = 0
         self.stalls = 0
         self.rotations = 0
         self.crashes = 0
@@ -137,7 +136,6 @@ class SymbolFeed:
         self._next: Line | None = None
         self._changed = asyncio.Event()  # the line is lost, or is to be replaced
         self._leave: str | None = None  # why the line is to be replaced
-        self._suspected = False  # the line is to be replaced because it seems dead
         self._setback: str | None = None  # why there is to be a pause before the next try
         self._failure: Exception | None = None
         self._doubted: deque[Trade | AggTrade | Kline] = deque()
@@ -179,8 +177,7 @@ class SymbolFeed:
 
     async def _open(self) -> None:
         """Open a connection, in the place of one that is lost or beside one that is to go."""
-        replaced = self._line
-        if replaced is None:
+        if self._line is None:
             self._enter(FeedState.CONNECTING, self.reason)
         now_s = self._clock.monotonic()
         line = self._next = Line(
@@ -192,21 +189,22 @@ class SymbolFeed:
         try:
             connection = await self._exchange.connect((self.symbol,), line)
         except FeedError as error:
-            self._next = None
-            self._setback = str(error)
-            if self._line is None:
-                self._stream_lost(str(error))  # something may have come before it failed
+            self._do_without(line, str(error))
             return
         self.connections += 1
         line.opened(connection, now_s=self._clock.monotonic())
-        if self._line is None and not self._has_data:
-            self._enter(FeedState.SUBSCRIBED, "")
         if self._line is None or await self._has_taken_over(line):
-            self._use(line, instead_of=replaced)
+            self._use(line)
         else:
-            self._setback = line.reason
-            self._next = None
-            self._retire(line)
+            self._do_without(line, line.reason)
+
+    def _do_without(self, line: Line, reason: str) -> None:
+        """Give up a new connection, for now: the old one has to do, if it is there still."""
+        self._next = None
+        self._setback = reason
+        self._retire(line)
+        if self._line is None:
+            self._stream_lost(reason)  # something may have come before it failed
 
     async def _has_taken_over(self, line: Line) -> bool:
         """Wait until a new connection has run beside the old one for long enough, with data."""
@@ -237,16 +235,21 @@ class SymbolFeed:
             async with self._clock.timeout(wait_s):
                 await line.ended.wait()
 
-    def _use(self, line: Line, *, instead_of: Line | None) -> None:
-        """Let a line be the one, and close the one that it replaces."""
-        self._line, self._next = line, None
-        if instead_of is not None:
+    def _use(self, line: Line) -> None:
+        """Let a line be the one, and close the one that it replaces, if that is there still."""
+        replaced, self._line, self._next = self._line, line, None
+        setback: str | None = None
+        if replaced is not None:
             log.info("replaced its connection symbol=%s reason=%s", self.symbol, self._leave)
-            self.rotations += not self._suspected
-            self._retire(instead_of)
-            self.backoff.reset()
-        self._leave = self._setback = None
-        self._suspected = False
+            self.rotations += not replaced.suspected
+            self._retire(replaced)
+            if line.connection is not None and line.connection.leaving:
+                setback = "the new connection is about to be closed too"
+            else:
+                self.backoff.reset()
+        if not self._has_data:
+            self._enter(FeedState.SUBSCRIBED, "")
+        self._leave, self._setback = None, setback
         self._silent_klines = 0
         if line.ended.is_set():
             self._line_lost(line)
@@ -266,14 +269,14 @@ class SymbolFeed:
 
     def _line_lost(self, line: Line) -> None:
         """Learn that a line has ended; whatever it was, `run` looks again."""
+        self._count_frames(line)
         if line is self._line:
-            self._count_frames(line)
-            self._line = None
+            self._line = self._leave = None
             self._setback = line.reason
-            self.losses += 1
             if self._next is None or not self._next.heartbeats:
                 self._stream_lost(line.reason)
-            self._leave = None
+                if self._next is not None:  # else `run` says what it does instead
+                    self._enter(FeedState.CONNECTING, line.reason)
         self._changed.set()
 
     def _count_frames(self, line: Line) -> None:
@@ -309,6 +312,7 @@ class SymbolFeed:
     def crashed(self, error: Exception) -> None:
         """Note that `run` ended with an error of ours; whoever supervises it runs it again."""
         self.crashes += 1
+        self._stream_lost("our own error")
         self._enter(FeedState.CRASHED, repr(error)[:200])
 
     def halt(self, state: FeedState, reason: str) -> None:
@@ -377,7 +381,7 @@ class SymbolFeed:
             age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
             self.ages[(age_us >> 9).bit_length()] += 1
         self._last = event
-        if not self._has_data:
+        if not self._has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
         if isinstance(event, Kline):
             self._publish(self.aggregator.add_kline(event))
@@ -593,28 +597,42 @@ class SymbolFeed:
         if line is None:
             return
         now_s = self._clock.monotonic()
-        silent_s = line.silent_s(now_s) * self._feed_clock.rate  # a slow recording is not silent
-        within_s = HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S
-        if silent_s > within_s:
-            what = "no candle" if line.heartbeats else "acknowledged, but no data"
-            self._suspect(line, f"{what} for {silent_s:.0f} s")
-        elif self._silent_klines >= SILENT_TRADES:
-            self._suspect(line, f"candles name trades, but none came for {self._silent_klines} s")
-        elif now_s >= line.retire_s:
+        stalled = self._why_stalled(line, now_s)
+        if stalled is not None:
+            self._suspect(line, stalled)
+            return
+        line.suspected = False
+        if now_s >= line.retire_s:
             self._replace("it is old")
         elif line.connection is not None and line.connection.leaving:
             self._replace("the exchange is about to close it")
-        elif self._has_data and self.state in (FeedState.LIVE, FeedState.QUIET):
+        if self._has_data and self.state in (FeedState.LIVE, FeedState.QUIET):
             self._enter(self._activity(), "")
+
+    def _why_stalled(self, line: Line, now_s: float) -> str | None:
+        """Say why a connection seems dead; `None` when it does not."""
+        silent_s = line.silent_s(now_s) * self._feed_clock.rate  # a slow recording is not silent
+        if silent_s > (HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S):
+            what = "no candle" if line.heartbeats else "acknowledged, but no data"
+            return f"{what} for {silent_s:.0f} s"
+        if self._trades_are_silent:
+            return f"candles name trades, but none came for {self._silent_klines} s"
+        return None
+
+    @property
+    def _trades_are_silent(self) -> bool:
+        return self._silent_klines >= SILENT_TRADES
 
     def _suspect(self, line: Line, reason: str) -> None:
         """Replace a connection that seems dead; a ping tells which way it died."""
-        if self._leave is None:
+        if self._next is not None and self._next.heartbeats:
+            return  # data come over its successor, which is about to take its place
+        self._stalled()
+        if not line.suspected:
+            line.suspected = True
             self.stalls += 1
-            self._suspected = True
             if line.connection is not None:
                 line.connection.ping()
-            self._stalled()
             self._stream_lost(f"stalled: {reason}")
             self._enter(FeedState.STALLED, reason)
             self._replace(f"stalled: {reason}")

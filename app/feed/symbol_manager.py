@@ -42,7 +42,8 @@ class SymbolManager:
 
     `run` is its life. The wanted set is kept in `state`; `first_symbols` fill it when it is empty.
     `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
-    longer, after its connection is closed.
+    longer, after its connection is closed. How far each symbol has come is kept too, and gone on
+    from, unless `resumes` says that the source begins anew each time.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class SymbolManager:
         first_symbols: Sequence[str] = (),
         grace_ms: int = 300,
         backfill_s: int = 86_400,
+        resumes: bool = True,
     ) -> None:
         self._exchange = exchange
         self._state = state
@@ -69,6 +71,8 @@ class SymbolManager:
         self._first_symbols = first_symbols
         self._grace_us = grace_ms * 1_000
         self._backfill_us = backfill_s * SECOND_US
+        self._resumes = resumes
+        self._positions: Mapping[str, Position] = {}  # of the run before, until this one begins
         self._feeds: dict[str, SymbolFeed] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._listed: Mapping[str, SymbolInfo] | None = None
@@ -91,12 +95,10 @@ class SymbolManager:
         if not wanted and self._first_symbols:
             wanted = sorted(set(self._first_symbols))
             await asyncio.to_thread(self._state.want, wanted, now_us=self._clock.now_us())
-        positions = await asyncio.to_thread(self._state.positions)
+        if self._resumes:
+            self._positions = await asyncio.to_thread(self._state.positions)
         for symbol in wanted:
-            feed = self._feeds[symbol] = self._make_feed(symbol)
-            position = positions.get(symbol)
-            if position is not None:
-                feed.resume(position)
+            self._feeds[symbol] = self._make_feed(symbol)
 
     def add_part(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Let `work` run as long as the feeds, supervised like them; before `run`."""
@@ -110,17 +112,33 @@ class SymbolManager:
                 with contextlib.suppress(TimeoutError):  # else the first events tell it
                     async with self._clock.timeout(FIRST_TIME_WITHIN_S):
                         await self._time_asked.wait()
+                self._resume()
                 self._tasks = tasks
                 for symbol in sorted(self._feeds):
                     self._start(symbol)
                 self._work(tasks, "symbol list", self._keep_listed)
                 self._work(tasks, "second closer", self._close_seconds)
-                self._work(tasks, "position keeper", self._keep_positions)
+                if self._resumes:
+                    self._work(tasks, "position keeper", self._keep_positions)
                 for name, work in self._parts:
                     self._work(tasks, name, work)
         finally:
             self._tasks = None
             self._running.clear()
+
+    def _resume(self) -> None:
+        """Let each feed go on from where the run before had come to."""
+        exchange_us = self._feed_clock.exchange_us()
+        for symbol, position in self._positions.items():
+            feed = self._feeds.get(symbol)
+            if feed is None:
+                continue
+            if exchange_us is not None and position.second_us > exchange_us:
+                # A recording that is played again: everything in it would come too late.
+                log.warning("position not used symbol=%s reason=it lies in the future", symbol)
+                continue
+            feed.resume(position)
+        self._positions = {}
 
     def _work(
         self, tasks: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]

@@ -35,7 +35,7 @@ class KeptSeconds:
         self._keep_us = keep_seconds * SECOND_US
         self._most_waiting = most_waiting
         self.backfill_us = backfill_seconds * SECOND_US
-        self._tidy_every_us = max(1, keep_seconds // 16) * SECOND_US
+        self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US  # it looks at all of them
         self._tidied_us = 0
         self._seconds: dict[int, Second] = {}
         self._marks = array("H", bytes(2 * (backfill_seconds + 1)))

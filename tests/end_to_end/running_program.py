@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -39,6 +41,15 @@ class Program:
         assert self.process.stderr is not None
         while line := await self.process.stderr.readline():
             self.output += line.decode()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended.
+
+        Not by its process object: that one looks first whether it has ended, and then asyncio's
+        watcher would miss its exit status.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
 
     async def ended(self, within_s: float) -> int:
         """Return its exit status."""
@@ -88,7 +99,7 @@ async def program(folder: Path, *arguments: str, **settings: str) -> AsyncIterat
             yield running
         finally:
             if process.returncode is None:
-                process.kill()
+                running.signal(signal.SIGKILL)
             await process.wait()
 
 

@@ -95,7 +95,7 @@ async def test_a_signal_stops_it_quickly_and_tells_clients_to_come_back(
         async with websockets.connect(hub.stream_url) as client:
             await client.recv()
             at = time.monotonic()
-            hub.process.send_signal(number)
+            hub.signal(number)
             with contextlib.suppress(websockets.ConnectionClosed):
                 while True:
                     await client.recv()
@@ -112,7 +112,7 @@ async def test_ctrl_c_again_and_again_changes_nothing(tmp_path: Path):
     async with program(tmp_path, "--source", "simulated", "--symbols", "BTCUSDT") as hub:
         await started(hub)
         while hub.process.returncode is None:
-            hub.process.send_signal(signal.SIGINT)
+            hub.signal(signal.SIGINT)
             await asyncio.sleep(0.01)
         assert await hub.ended(10) == 0
     assert hub.output.strip().endswith("Candlewire stopped.")
@@ -130,7 +130,7 @@ async def test_a_name_that_cannot_be_looked_up_does_not_keep_it(tmp_path: Path, 
             while "looking up" not in hub.output:
                 await asyncio.sleep(0.02)
         at = time.monotonic()
-        hub.process.send_signal(signal.SIGTERM)
+        hub.signal(signal.SIGTERM)
         assert await hub.ended(10) == 0
         assert time.monotonic() - at < 5
     assert "Traceback" not in hub.output
@@ -233,7 +233,7 @@ async def test_the_wanted_set_survives_a_restart(tmp_path: Path):
                     await asyncio.sleep(0.2)
             answer = await rest.post("/add_symbol", json=body)
             assert answer.json() == {"message": "Subscribed to ADAUSDT", "symbol": "ADAUSDT"}
-        hub.process.terminate()
+        hub.signal(signal.SIGTERM)
         assert await hub.ended(10) == 0
     async with program(tmp_path, "--source", "simulated", "--symbols", "SOLUSDT") as hub:
         await started(hub)

@@ -117,3 +117,13 @@ async def test_a_recording_of_aggregates_is_exact(tmp_path: Path, recordings: Pa
         found = newest[symbol]
         for second, candle in expected.items():
             assert {name: found[second][name] for name in candle} == candle
+
+
+async def test_a_recording_can_be_played_again(tmp_path: Path, recordings: Path):
+    """What one replay has kept does not stand in the way of the next one."""
+    path = recordings / TEN_SYMBOLS
+    first = await play(tmp_path, [path], speed="max", within_s=60)
+    again = await play(tmp_path, [path], speed="max", within_s=60)
+    assert {symbol: len(found) for symbol, found in first.items()} == {
+        symbol: len(found) for symbol, found in again.items()
+    }

@@ -385,6 +385,106 @@ async def test_a_loss_while_it_is_replaced_costs_nothing() -> None:
         assert [type(event) for event in scene.events(STATUS)] == [StreamRestored]
 
 
+async def test_a_loss_of_both_connections_while_one_replaces_the_other() -> None:
+    """When the successor goes right after the old one, the stream is lost, and comes back."""
+    async with running() as scene:
+        old = scene.connection
+        old.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+        await settle()
+        successor = scene.connection
+        successor.deliver(scene.kline())
+        successor.bad_frames = 3
+        old.lose("cut")
+        successor.lose("cut too")
+        await scene.clock.advance(0.2)
+        assert scene.state() is FeedState.WAITING
+        lost = scene.events(STATUS)[-1]
+        assert isinstance(lost, StreamLost)
+        assert lost.reason == "cut too"
+        assert scene.feed.newest_is_due
+        await scene.clock.advance(1)
+        scene.connection.deliver(scene.kline())
+        assert scene.state() is FeedState.LIVE
+        assert scene.feed.status().bad_frames == 3
+
+
+async def test_a_loss_while_its_replacement_is_dialled() -> None:
+    """When the old connection goes before the new one is open, the feed says that it connects."""
+    async with running([], None) as scene:
+        old = scene.connection
+        old.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+        await settle()
+        old.lose("closed by the server: 1001")
+        await settle()
+        assert scene.state() is FeedState.CONNECTING
+        assert isinstance(scene.events(STATUS)[-1], StreamLost)
+
+
+async def test_a_stall_while_its_replacement_is_dialled() -> None:
+    """A connection that falls silent while it is being replaced is a stall like any other."""
+    async with running([], None) as scene:
+        old = scene.connection
+        old.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+        await scene.seconds(7, klines=False)
+        assert (scene.state(), scene.feed.stalls, old.pings) == (FeedState.STALLED, 1, 1)
+        assert isinstance(scene.events(STATUS)[-1], StreamLost)
+        await scene.seconds(2)
+        assert scene.state() is FeedState.LIVE
+        await scene.seconds(7, klines=False)
+        assert (scene.state(), scene.feed.stalls) == (FeedState.STALLED, 2)
+        kinds = [type(event) for event in scene.events(STATUS)]
+        assert kinds == [StreamRestored, StreamLost] * 2
+
+
+async def test_candles_alone_do_not_end_a_stall_of_trades() -> None:
+    """As long as candles name trades and none comes, it stays stalled."""
+    async with running([], None) as scene:
+        scene.connection.deliver(scene.trade(1))
+        for number in range(9):
+            await scene.clock.advance(1)
+            named = {"trades": 1, "first_trade_id": 2 + number, "last_trade_id": 2 + number}
+            scene.connection.deliver(scene.kline(**named))
+            scene.feed.check_liveness()
+        assert scene.state() is FeedState.STALLED
+        scene.connection.deliver(scene.trade(11))
+        assert scene.state() is FeedState.LIVE
+
+
+async def test_a_successor_that_is_about_to_go_is_replaced_after_a_pause() -> None:
+    """A server that announces the end of every connection is not dialled without a pause."""
+    async with running() as scene:
+        notice = ServerShutdown(START_US, START_US)
+        scene.connection.deliver(scene.kline(), notice)
+        await settle()
+        scene.connection.deliver(scene.kline(), notice)
+        await scene.clock.advance(2.2)
+        assert (scene.exchange.connects, len(scene.exchange.open)) == (2, 1)
+        scene.feed.check_liveness()
+        await scene.clock.advance(0.9)
+        assert scene.exchange.connects == 2
+        await scene.clock.advance(0.2)
+        assert (scene.exchange.connects, len(scene.exchange.open)) == (3, 2)
+
+
+async def test_a_bug_while_it_is_replaced_loses_the_stream() -> None:
+    """Whatever ends `run` ends the connections: it is told, and the next `run` is live again."""
+    scene = Scene(FakeExchange([], Broken("bug")))
+    task = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    scene.connection.deliver(scene.kline(), ServerShutdown(START_US, START_US))
+    with pytest.raises(Broken) as caught:
+        await task
+    scene.feed.crashed(caught.value)
+    assert [type(event) for event in scene.events(STATUS)] == [StreamRestored, StreamLost]
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(scene.feed.run())
+        await settle()
+        assert scene.state() is FeedState.SUBSCRIBED
+        scene.connection.deliver(scene.trade(2))
+        assert scene.state() is FeedState.LIVE
+        task.cancel()
+
+
 async def test_holes_are_told_once_and_so_is_their_repair() -> None:
     """Missing ids are an event at once, repaired ones another; what is fetched is published."""
     async with running() as scene:

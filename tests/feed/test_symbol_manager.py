@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from app.feed.symbol_feed import SymbolFeed
 from app.feed.symbol_manager import SymbolManager
 from app.market.candles import CandleAggregator
 from app.market.events import Candle, StreamLost, Trade
+from app.market.position import Position
 from app.market.symbols import SymbolInfo
 from app.ports import CANDLES, STATUS
 from tests.fakes import START_US, FakeBus, ManualClock, a_trade, settle, symbol_info
@@ -42,7 +44,12 @@ class House:
     """A manager with its exchange, its kept state, and a clock that the test leads."""
 
     def __init__(
-        self, folder: Path, exchange: FakeExchange, *, first_symbols: Sequence[str] = ()
+        self,
+        folder: Path,
+        exchange: FakeExchange,
+        *,
+        first_symbols: Sequence[str] = (),
+        resumes: bool = True,
     ) -> None:
         self.exchange = exchange
         self.clock = ManualClock()
@@ -73,6 +80,7 @@ class House:
             make_feed=make_feed,
             removed=self._removed,
             first_symbols=first_symbols,
+            resumes=resumes,
         )
 
     def _removed(self, symbol: str) -> None:
@@ -103,10 +111,11 @@ async def house(
     first_symbols: Sequence[str] = (),
     listings: Iterable[Listing] = (THREE,),
     times: Iterable[Exception | int] = (START_US,),
+    resumes: bool = True,
 ) -> AsyncIterator[House]:
     """Run a manager; an unexpected error in it fails the test, and nothing stays open after it."""
     exchange = FakeExchange(*dials, listings=listings, times=times)
-    home = House(folder, exchange, first_symbols=first_symbols)
+    home = House(folder, exchange, first_symbols=first_symbols, resumes=resumes)
     with closing(home.state):
         home.state.want(wanted, now_us=1)
         await home.manager.load()
@@ -391,6 +400,27 @@ async def test_an_exchange_that_hangs_keeps_feeds_waiting_for_two_seconds(tmp_pa
             await home.clock.advance(0.2)
             assert len(exchange.open) == 1
             run.cancel()
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "resumes", "resumed"),
+    [
+        pytest.param(60, True, True, id="a minute later"),
+        pytest.param(60, False, False, id="a source that begins anew"),
+        pytest.param(-60, True, False, id="the exchange's time has gone back"),
+    ],
+)
+async def test_a_restart_goes_on_from_where_it_was(
+    tmp_path: Path, ago_s: int, resumes: bool, resumed: bool
+) -> None:
+    """What was kept of a symbol is gone on from, unless its source is played anew."""
+    position = Position(START_US - ago_s * S, 7, Decimal("43250.5"))
+    with closing(KeptState(tmp_path)) as state:
+        state.want(["BTCUSDT"], now_us=1)
+        state.keep_positions({"BTCUSDT": position}, now_us=1)
+    async with house(tmp_path, resumes=resumes) as home:
+        assert home.states() == {"BTCUSDT": "subscribed"}
+        assert (home.feeds["BTCUSDT"].position() == position) is resumed
 
 
 async def test_symbols_added_before_it_runs_start_with_it(tmp_path: Path) -> None:

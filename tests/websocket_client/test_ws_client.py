@@ -665,12 +665,21 @@ async def test_data_ends_the_row_of_failures():
 def started(*arguments):
     """Start the script as people do, as a program of its own."""
     return subprocess.Popen(
-        [sys.executable, SCRIPT, *arguments],
+        [sys.executable, "-X", "faulthandler", SCRIPT, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "NO_PROXY": "*"},
     )
+
+
+def ended(program):
+    """Return what a program that is to end prints; where it hangs, fail with where it does."""
+    try:
+        return program.communicate(timeout=20)
+    except subprocess.TimeoutExpired:
+        program.send_signal(signal.SIGABRT)
+        pytest.fail(f"it did not end: {program.communicate(timeout=20)}")
 
 
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
@@ -680,7 +689,7 @@ async def test_ctrl_c_is_quiet(way):
         program = started("--url", one.url)
         first = await asyncio.to_thread(program.stdout.readline)
         program.send_signal(way)
-        out, news = await asyncio.to_thread(program.communicate, None, 10)
+        out, news = await asyncio.to_thread(ended, program)
     assert "BTCUSDT" in first
     assert out == "BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete, 0 revised\n"
     assert news == "connected\n"
