@@ -172,8 +172,14 @@ class SymbolFeed:
     async def _rest_if_ended(self) -> None:
         """Rest until cancelled, once the source has no more data."""
         if self._line is None and self._ended():
-            self._enter(FeedState.ENDED, ENDED_REASON)
+            self._end_with_source()
             await asyncio.Event().wait()
+
+    def _end_with_source(self) -> None:
+        """Note that the source has no more data, and let its last words be asked for."""
+        if self.state is not FeedState.ENDED:
+            self.newest_is_due = True
+        self._enter(FeedState.ENDED, ENDED_REASON)
 
     async def _open(self) -> None:
         """Open a connection, in the place of one that is lost or beside one that is to go."""
@@ -285,12 +291,11 @@ class SymbolFeed:
             self._unknown_frames_before += line.connection.unknown_frames
 
     def _stream_lost(self, reason: str) -> None:
-        """Tell that no data comes, if it came before; what is missed is asked for later."""
+        """Tell that no data comes, if it came before."""
         if self._has_data:
             if self._clock.monotonic() - self._live_since_s >= STEADY_S:
                 self.backoff.reset()
             self._publish_lost(reason)
-            self.newest_is_due = True
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -437,6 +442,8 @@ class SymbolFeed:
         self._live_since_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        # Not when the stream was lost: what came after the answer would be missing still.
+        self.newest_is_due |= self.connections > 1
         if self.newest_is_due:
             self._wake()
 
@@ -612,7 +619,7 @@ class SymbolFeed:
         if self.state in HALTED:
             return
         if self._ended():
-            self._enter(FeedState.ENDED, ENDED_REASON)
+            self._end_with_source()
             return
         line = self._line
         if line is None:
