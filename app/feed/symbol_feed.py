@@ -172,8 +172,14 @@ class SymbolFeed:
     async def _rest_if_ended(self) -> None:
         """Rest until cancelled, once the source has no more data."""
         if self._line is None and self._ended():
-            self._enter(FeedState.ENDED, ENDED_REASON)
+            self._end_with_source()
             await asyncio.Event().wait()
+
+    def _end_with_source(self) -> None:
+        """Note that the source has no more data, and let its last words be asked for."""
+        if self.state is not FeedState.ENDED:
+            self.newest_is_due = True
+        self._enter(FeedState.ENDED, ENDED_REASON)
 
     async def _open(self) -> None:
         """Open a connection, in the place of one that is lost or beside one that is to go."""
@@ -285,12 +291,11 @@ class SymbolFeed:
             self._unknown_frames_before += line.connection.unknown_frames
 
     def _stream_lost(self, reason: str) -> None:
-        """Tell that no data comes, if it came before; what is missed is asked for later."""
+        """Tell that no data comes, if it came before."""
         if self._has_data:
             if self._clock.monotonic() - self._live_since_s >= STEADY_S:
                 self.backoff.reset()
             self._publish_lost(reason)
-            self.newest_is_due = True
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -437,18 +442,27 @@ class SymbolFeed:
         self._live_since_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        # Not when the stream was lost: what came after the answer would be missing still.
+        self.newest_is_due |= self.connections > 1
         if self.aggregator.ledger.newest is None and isinstance(event, Kline) and not event.trades:
             self.newest_is_due = True  # it can be long until a trade tells the ids
         if self.newest_is_due:
             self._wake()
 
     def _publish(self, candles: Sequence[Candle]) -> None:
-        """Publish candles, and look whether ids are missing."""
+        """Publish candles, and look whether ids are missing; nothing once it is stopped."""
+        if self.state is FeedState.STOPPED:
+            return  # a call to the exchange was under way when the symbol was removed
         for candle in candles:
             self._bus.publish(CANDLES, candle)
             self.last_candle_us = candle.open_time_us
         if not self.aggregator.ledger.whole or self._watch.busy:
             self.look_at_holes()
+
+    def _tell(self, event: HoleFound | HoleRepaired | HoleAbandoned) -> None:
+        """Tell of a hole, unless it is stopped."""
+        if self.state is not FeedState.STOPPED:
+            self._bus.publish(STATUS, event)
 
     def _publish_lost(self, reason: str) -> None:
         self._has_data = False
@@ -471,16 +485,16 @@ class SymbolFeed:
     def look_at_holes(self) -> None:
         """Tell of holes that are new or repaired, and wake the repair when one is there."""
         now_s = self._clock.monotonic()
+        seen_before = self._watch.seen
         found, repaired = self._watch.look(
             self.aggregator.ledger.holes(), now_s, wait=self._next is not None
         )
         now_us = self._feed_clock.received_us()
         for hole in found:
-            self._bus.publish(STATUS, HoleFound(self.symbol, *_told(hole), None, now_us))
+            self._tell(HoleFound(self.symbol, *_told(hole), None, now_us))
         for hole in repaired:
-            event = HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us)
-            self._bus.publish(STATUS, event)
-        if self._watch.busy:
+            self._tell(HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us))
+        if found or self._watch.seen > seen_before:
             self._wake()
 
     def holes_due(self, now_s: float) -> list[Hole]:
@@ -493,12 +507,25 @@ class SymbolFeed:
         """Return when another hole becomes due (monotonic); `None` when none will."""
         return self._watch.next_due_s(now_s)
 
+    def begin_after(self, trades: Sequence[Trade | AggTrade]) -> bool:
+        """Learn the newest trades of a symbol of which none is held; say whether one is of before.
+
+        Of before the first second that is known: from there on nothing is missed without a trace.
+        """
+        first_us = self.aggregator.first_second_us
+        for trade in reversed(trades):
+            if first_us is not None and trade.time_us < first_us:
+                self.aggregator.begin_after(trade)
+                return True
+        return False
+
     def take_history(self, trades: Sequence[Trade | AggTrade], way: str) -> int:
         """Take trades that were fetched; return how many of them were missing."""
         self._repaired_by = way
         candles, taken = self.aggregator.fill(trades)
-        for trade in taken:
-            self._bus.publish(TRADES, trade)
+        if self.state is not FeedState.STOPPED:
+            for trade in taken:
+                self._bus.publish(TRADES, trade)
         self._publish(candles)
         return len(taken)
 
@@ -540,21 +567,34 @@ class SymbolFeed:
     def begin_anew(self, reason: str) -> None:
         """Learn that the exchange counts its trades anew: what is missing cannot be had."""
         log.warning("ids begin anew symbol=%s reason=%s", self.symbol, reason)
+        missing = self.aggregator.ledger.holes()
         self.aggregator.begin_anew()
-        self._abandon(self._watch.forget(), reason)
+        self._abandon(missing, reason)
 
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
         holes = self.aggregator.give_up_before(second_us)
         if holes:
             self._abandon(holes, "older than BACKFILL_MAX")
-            self.look_at_holes()
+
+    def give_up(self, hole: Hole, reason: str) -> None:
+        """Give up a hole that cannot be filled."""
+        log.warning(
+            "hole given up symbol=%s ids=%d..%d reason=%s",
+            self.symbol,
+            hole.first_id,
+            hole.last_id,
+            reason,
+        )
+        self.aggregator.give_up(hole)
+        self._abandon([hole], reason)
 
     def _abandon(self, holes: Sequence[Hole], reason: str) -> None:
+        """Tell of what is missing, and is asked for no more, that it stays missing."""
+        self._watch.forget(self.aggregator.ledger.holes())
         now_us = self._feed_clock.received_us()
         for hole in holes:
-            event = HoleAbandoned(self.symbol, *_told(hole), reason, None, now_us)
-            self._bus.publish(STATUS, event)
+            self._tell(HoleAbandoned(self.symbol, *_told(hole), reason, None, now_us))
 
     def _exchange_us(self) -> int:
         return self._feed_clock.exchange_us() or 0
@@ -593,7 +633,7 @@ class SymbolFeed:
         if self.state in HALTED:
             return
         if self._ended():
-            self._enter(FeedState.ENDED, ENDED_REASON)
+            self._end_with_source()
             return
         line = self._line
         if line is None:

@@ -203,7 +203,7 @@ class CandleAggregator:
         self._undecided_us = position.second_us + SECOND_US
         self.ledger.begin_at(position.last_id, position.second_us, position.holes)
 
-    def begin_after(self, trade: AggTrade) -> None:
+    def begin_after(self, trade: Trade | AggTrade) -> None:
         """Learn of the last trade before the first second of which anything is known.
 
         For an aggregator that holds none yet: what it misses from here on is known to be missing.
@@ -217,7 +217,8 @@ class CandleAggregator:
         self._mark_proved(second)
         second.verified = second.skipped = True
         self._kept.advance()
-        self.ledger.begin_at(trade.last_trade_id, before_us)
+        last_id = trade.id if isinstance(trade, Trade) else trade.last_trade_id
+        self.ledger.begin_at(last_id, before_us)
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing; `None` while nothing is proved.
@@ -355,6 +356,11 @@ class CandleAggregator:
         """Give up the holes that lie wholly before a second; return them."""
         self._add_up()
         return self.ledger.forget_before(second_us)
+
+    def give_up(self, hole: Hole) -> None:
+        """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent."""
+        self._add_up()
+        self.ledger.give_up(hole.first_id, hole.last_id)
 
     def begin_anew(self) -> None:
         """Learn that the exchange has begun to count its trades anew, as a wiped testnet does.

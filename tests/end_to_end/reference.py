@@ -95,3 +95,30 @@ def roll_up(candles: dict[int, Numbers], minute: int) -> Numbers:
         "close": traded[-1]["close"],
         "volume": sum((candle["volume"] for candle in traded), Decimal(0)),
     }
+
+
+def check_seconds(found: dict[int, Numbers], expected: dict[int, Numbers]) -> None:
+    """Assert that every candle equals the truth, and that all but the torn ends are complete.
+
+    Nothing is known of what was before a recording and after it, so its first second never is.
+    """
+    first, last = min(expected), max(expected)
+    assert sorted(found) == sorted(expected)
+    for second, candle in expected.items():
+        assert {name: found[second][name] for name in candle} == candle, f"{second - first} ms"
+    assert not found[first]["complete"]
+    incomplete = [second for second, candle in found.items() if not candle["complete"]]
+    assert set(incomplete) <= {first, last}
+
+
+def check_minutes(
+    found: dict[str, dict[int, Numbers]], expected: dict[str, dict[int, Numbers]], path: Path
+) -> int:
+    """Assert that whole minutes equal the exchange's own in the file; return how many there are."""
+    compared = 0
+    for (symbol, minute), truth in minutes_of(path).items():
+        seconds = expected[symbol]
+        if min(seconds) < minute and minute + 60_000 <= max(seconds):
+            assert roll_up(found[symbol], minute) == truth
+            compared += 1
+    return compared

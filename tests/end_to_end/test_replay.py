@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.reference import candles_of, minutes_of, roll_up, trades_in
+from tests.end_to_end.reference import candles_of, check_minutes, check_seconds, trades_in
 from tests.end_to_end.running_hub import collect, running_hub
 
 PAIRS = ("spot_btcusdt_20240808.gz", "spot_ethusdt_20240808.gz")
+MINUTES = "klines_1m_spot_20240808.csv"
 TEN_SYMBOLS = "BINANCE-b38f7c.0.gz"
 Message = dict[str, Any]
 
@@ -49,17 +50,6 @@ async def play(
     return newest
 
 
-def check(found: dict[int, Message], expected: dict[int, dict[str, Any]]) -> None:
-    """Assert that every candle equals the truth, and that all but the torn ends are complete."""
-    assert sorted(found) == sorted(expected)
-    for second, candle in expected.items():
-        assert {name: found[second][name] for name in candle} == candle
-    first, last = min(expected), max(expected)
-    assert not found[first]["complete"]
-    incomplete = [second for second, candle in found.items() if not candle["complete"]]
-    assert set(incomplete) <= {first, last}
-
-
 async def check_the_two_pairs(
     data_dir: Path, recordings: Path, *, speed: str, within_s: float
 ) -> None:
@@ -71,13 +61,8 @@ async def check_the_two_pairs(
     }
     assert set(newest) == set(expected) == {"BTCUSDT", "ETHUSDT"}
     for symbol, candles in expected.items():
-        check(newest[symbol], candles)
-    compared = 0
-    for (symbol, minute), truth in minutes_of(recordings / "klines_1m_spot_20240808.csv").items():
-        if min(expected[symbol]) < minute and minute + 60_000 <= max(expected[symbol]):
-            assert roll_up(newest[symbol], minute) == truth
-            compared += 1
-    assert compared == 10
+        check_seconds(newest[symbol], candles)
+    assert check_minutes(newest, expected, recordings / MINUTES) == 10
 
 
 @pytest.mark.parametrize(("speed", "within_s"), [("max", 60), ("20", 60)])

@@ -205,6 +205,35 @@ async def test_a_lost_stream_is_an_event_and_is_opened_again() -> None:
         assert scene.feed.status().reconnects == 1
 
 
+async def test_the_newest_id_is_asked_once_data_come_again() -> None:
+    """Not when the stream was lost, since what came after the answer would be missing still."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        assert not scene.feed.newest_is_due
+        scene.connection.lose("cut")
+        await settle()
+        assert not scene.feed.newest_is_due
+        await scene.clock.advance(1)
+        due = [scene.feed.newest_is_due]
+        scene.woken = False
+        scene.connection.deliver(scene.kline())
+        due.append(scene.feed.newest_is_due)
+        assert due == [False, True]
+        assert scene.woken
+
+
+async def test_a_source_that_ends_while_a_stream_is_lost_is_asked_for_its_last_words() -> None:
+    """What came between the loss and the end is missing, and no connection will tell."""
+    over = False
+    async with running(ended=lambda: over) as scene:
+        scene.connection.deliver(scene.trade(1))
+        over = True
+        scene.connection.lose("closed")
+        await settle()
+        assert scene.state() is FeedState.ENDED
+        assert scene.feed.newest_is_due
+
+
 async def test_a_stream_that_never_had_data_is_not_reported_lost() -> None:
     """What was never there cannot be lost."""
     async with running() as scene:
@@ -401,7 +430,6 @@ async def test_a_loss_of_both_connections_while_one_replaces_the_other() -> None
         lost = scene.events(STATUS)[-1]
         assert isinstance(lost, StreamLost)
         assert lost.reason == "cut too"
-        assert scene.feed.newest_is_due
         await scene.clock.advance(1)
         scene.connection.deliver(scene.kline())
         assert scene.state() is FeedState.LIVE
@@ -747,6 +775,10 @@ async def test_a_source_that_has_ended_is_shown_and_not_dialled_again() -> None:
         over = True
         scene.feed.check_liveness()
         assert scene.state() is FeedState.ENDED
+        assert scene.feed.newest_is_due  # its last words may have been lost
+        scene.feed.newest_is_due = False
+        scene.feed.check_liveness()
+        assert not scene.feed.newest_is_due
         scene.connection.lose("closed")
         await scene.clock.advance(600)
         assert scene.state() is FeedState.ENDED
