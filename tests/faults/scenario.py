@@ -50,7 +50,7 @@ def play(
 
     `seconds` and `real_seconds` are the most that it may take, by simulated and by real time.
     """
-    print(f"SEED={seed}")  # noqa: T201 - pytest shows it when the case fails
+    report(f"SEED={seed}")
     config = SimulatorConfig(seed=seed, history_s=history_s, listings=listings)
 
     async def run() -> None:
@@ -70,8 +70,8 @@ def play(
 def check_flawless(hub: SimulatedHub, symbols: Sequence[str], **bounds: Any) -> int:
     """Assert that every second of the symbols is complete and right; return how many there are."""
     verdicts = {symbol: hub.judge(symbol, **bounds) for symbol in symbols}
-    flawed = {symbol: verdict for symbol, verdict in verdicts.items() if not verdict.flawless}
-    assert flawed == {}
+    flawed = [f"{symbol}: {said}" for symbol, said in verdicts.items() if not said.flawless]
+    assert not flawed, "\n".join(flawed)
     return sum(verdict.seconds for verdict in verdicts.values())
 
 
@@ -159,6 +159,11 @@ def _flat(report: Mapping[str, object], path: str) -> Iterator[tuple[str, float]
 def second_of(hub: SimulatedHub) -> int:
     """Return the second that it is at the exchange."""
     return hub.exchange.exchange_us() // SECOND_US * SECOND_US
+
+
+def report(text: str) -> None:
+    """Say what was measured: pytest shows it with `-s`, and when the case fails."""
+    print(text)  # noqa: T201 - see above
 
 
 def percentile(values: Sequence[float], share: float) -> float:

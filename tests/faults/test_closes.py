@@ -17,6 +17,7 @@ from tests.faults.scenario import (
     noticing,
     percentile,
     play,
+    report,
     spread,
 )
 from tests.simulated.judge import SimulatedHub
@@ -68,7 +69,7 @@ def check_closed(data_dir: Path, fault: Fault, *, number: int) -> None:
         lost = {each.symbol: each.received_us for each in hub.events_of(StreamLost)}
         live_s = [(back[symbol] - lost[symbol]) / 1e6 for symbol in symbols]
         complete_s = [complete_after_s(hub, symbol, struck_us, back[symbol]) for symbol in symbols]
-        print(f"live again {spread(live_s)}; complete {spread(complete_s)}")  # noqa: T201 - measured
+        report(f"live again {spread(live_s)}; complete {spread(complete_s)}")
         assert percentile(live_s, 0.95) <= LIVE_WITHIN_S
         assert max(complete_s) <= COMPLETE_WITHIN_S
         check_flawless(hub, symbols)
