@@ -63,7 +63,6 @@ class Network:
         """Let nobody be there for so long: who dials or calls is refused. What is open stays."""
         self._refuses_until = self._loop.time() + seconds
 
-    @property
     def refuses(self) -> bool:
         """Whether nobody is there now."""
         return self._loop.time() < self._refuses_until
@@ -75,7 +74,7 @@ class Network:
         self.dials_s.append(self._loop.time())
         await self.travel()
         accept = self._servers.get((host, port))
-        if accept is None or self.refuses:
+        if accept is None or self.refuses():
             await self.travel_home()
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self._ports += 1

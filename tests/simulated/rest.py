@@ -32,7 +32,7 @@ class MemoryRest(httpx.AsyncBaseTransport):
         """Make one call."""
         self.calls[request.url.path] += 1
         await self._network.travel()
-        if self._network.refuses:
+        if self._network.refuses():
             await self._network.travel_home()
             message = "Connection refused"
             raise httpx.ConnectError(message)

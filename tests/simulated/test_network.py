@@ -50,10 +50,10 @@ def test_while_nobody_is_there_every_dial_is_refused():
         network.refuse(5)
         with pytest.raises(ConnectionRefusedError):
             await round_trip()
-        assert network.refuses
+        assert network.refuses()
         await asyncio.sleep(5)
         await round_trip()
-        assert not network.refuses
+        assert not network.refuses()
         assert network.dials_s[1] - network.dials_s[0] == pytest.approx(5.020)
 
     on_network(main)
