@@ -33,6 +33,7 @@ class Line:
         self._lost = lost
         self._heartbeats = 0
         self._beat_s = now_s
+        self._asked = False
 
     def connection_lost(self, reason: str) -> None:
         """Learn that the connection has ended."""
@@ -64,4 +65,16 @@ class Line:
         if self.heartbeats != self._heartbeats:
             self._heartbeats = self.heartbeats
             self._beat_s = now_s
+            self._asked = False
         return now_s - self._beat_s
+
+    def ask(self) -> None:
+        """Ping it, once in each silence: `answers` tells then which way it is silent."""
+        if self.connection is not None and not self._asked:
+            self._asked = True
+            self.connection.ping()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the ping of this silence was answered."""
+        return self._asked and self.connection is not None and self.connection.answered

@@ -47,7 +47,8 @@ log = logging.getLogger(__name__)
 
 FIRST_DATA_WITHIN_S = 5.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
-SILENT_TRADES = 5  # candles in a row that name trades, while none comes
+ASK_AFTER_S = 3.0  # so that it is known by then whether pings are answered
+SILENT_TRADES = 3  # candles in a row that name trades, while none comes
 QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
@@ -654,9 +655,12 @@ class SymbolFeed:
     def _why_stalled(self, line: Line, now_s: float) -> str | None:
         """Say why a connection seems dead; `None` when it does not."""
         silent_s = line.silent_s(now_s) * self._feed_clock.rate  # a slow recording is not silent
+        if silent_s > ASK_AFTER_S:
+            line.ask()
         if silent_s > (HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S):
             what = "no candle" if line.heartbeats else "acknowledged, but no data"
-            return f"{what} for {silent_s:.0f} s"
+            how = "pings are answered" if line.answers else "half-open: no pong either"
+            return f"{what} for {silent_s:.0f} s ({how})"
         if self._trades_are_silent:
             return f"candles name trades, but none came for {self._silent_klines} s"
         return None
@@ -666,21 +670,18 @@ class SymbolFeed:
         return self._silent_klines >= SILENT_TRADES
 
     def _suspect(self, line: Line, reason: str) -> None:
-        """Replace a connection that seems dead; a ping tells which way it died."""
+        """Replace a connection that seems dead."""
         if self._next is not None and self._next.heartbeats:
             return  # data come over its successor, which is about to take its place
         self._stalled()
         if not line.suspected:
             line.suspected = True
             self.stalls += 1
-            if line.connection is not None:
-                line.connection.ping()
             self._stream_lost(f"stalled: {reason}")
             self._enter(FeedState.STALLED, reason)
             self._replace(f"stalled: {reason}")
-        elif line.connection is not None and self.state is FeedState.STALLED:
-            how = "pings are answered" if line.connection.answered else "half-open: no pong either"
-            self._enter(FeedState.STALLED, f"{reason} ({how})")
+        elif self.state is FeedState.STALLED:
+            self._enter(FeedState.STALLED, reason)
 
     def _replace(self, reason: str) -> None:
         """Let `run` open another connection beside this one, which goes once that one is there."""

@@ -50,3 +50,21 @@ def test_silence_begins_with_the_last_candle():
     assert line.heartbeats == 1
     assert line.silent_s(16) == 0
     assert line.silent_s(18) == 2
+
+
+def test_it_is_asked_once_in_each_silence():
+    """A ping tells which way it is silent; before there was one, nobody has answered."""
+    line, _, _ = a_line()
+    line.ask()
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert not line.answers
+    line.ask()
+    line.ask()
+    assert (line.answers, connection.pings) == (True, 1)
+    connection.answers = False
+    assert not line.answers
+    connection.deliver(a_kline())
+    line.silent_s(20)
+    line.ask()
+    assert connection.pings == 2

@@ -296,13 +296,15 @@ async def test_silence_for_five_seconds_is_a_stall() -> None:
 
 @pytest.mark.parametrize(("answers", "said"), [(True, "pings are answered"), (False, "half-open")])
 async def test_a_stall_and_a_half_open_connection_are_told_apart(answers: bool, said: str) -> None:
-    """While it is replaced, the reason says whether anybody answers on the old connection."""
+    """From the first moment, the reason says whether anybody answers on the old connection."""
     async with running([], ConnectionFailed("refused")) as scene:
         scene.connection.answers = answers
         await scene.seconds(2)
         await scene.seconds(7, klines=False)
         assert scene.state() is FeedState.STALLED
         assert said in scene.feed.reason
+        (lost,) = [event for event in scene.events(STATUS) if isinstance(event, StreamLost)]
+        assert said in lost.reason
 
 
 async def test_a_quiet_symbol_is_not_stalled() -> None:
