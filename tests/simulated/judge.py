@@ -244,7 +244,9 @@ class SimulatedHub:
         """
         newest = self.newest(symbol)
         if since_us is None:
-            since_us = min(newest, default=0)
+            if not newest:
+                return Verdict()
+            since_us = min(newest)
         settled_us = self.exchange.exchange_us() - round(settled_s * SECOND_US)
         end_us = (settled_us if until_us is None else until_us) // SECOND_US * SECOND_US
         truth = self._truth(symbol, since_us, end_us)
