@@ -113,6 +113,7 @@ class Inbound:
             grace_ms=config.grace_ms,
             backfill_s=config.backfill_s,
             resumes=config.resumes,
+            refused=lambda: self.governor.blocked_reason,
         )
         self.repair = Repair(
             self._exchange,

@@ -56,6 +56,7 @@ class House:
         self.bus = FakeBus()
         self.state = KeptState(folder)
         self.removed: list[str] = []
+        self.refusal: str | None = None
         self.feeds: dict[str, SymbolFeed] = {}
         feed_clock = self.feed_clock = FeedClock(self.clock)
 
@@ -81,6 +82,7 @@ class House:
             removed=self._removed,
             first_symbols=first_symbols,
             resumes=resumes,
+            refused=lambda: self.refusal,
         )
 
     def _removed(self, symbol: str) -> None:
@@ -206,6 +208,19 @@ async def test_not_known_yet_is_not_unknown(tmp_path: Path) -> None:
         await home.manager.add("BTCUSDT")
         with pytest.raises(UnknownSymbol):
             await home.manager.add("NOSUCH")
+
+
+async def test_a_list_that_cannot_be_asked_for_is_explained(tmp_path: Path) -> None:
+    """While the exchange refuses us no call is made; who wants a symbol hears why."""
+    home = House(tmp_path, FakeExchange())
+    with closing(home.state):
+        home.refusal = str(AccessDenied(451))
+        assert home.manager.list_problem == home.refusal
+        with pytest.raises(SymbolsNotLoaded, match="MARKET_SOURCE"):
+            await home.manager.add("BTCUSDT")
+    async with house(tmp_path) as home:
+        home.refusal = str(AccessDenied(451))
+        assert home.manager.list_problem is None  # it is known, and was not refused
 
 
 async def test_the_list_is_asked_for_ever(tmp_path: Path) -> None:
