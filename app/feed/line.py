@@ -27,6 +27,7 @@ class Line:
         self.opened_s = now_s
         self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
         self.suspected = False  # it seems dead
+        self.repeated = 0  # trades that came over it though they were held already
         self.reason = ""
         self.ended = asyncio.Event()
         self.connection: StreamConnection | None = None

@@ -52,6 +52,7 @@ SILENT_TRADES = 3  # candles in a row that name trades, while none comes
 QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
+REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
 DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait until it is known why
 DOUBTED_FOR_S = 10.0
 ENDED_REASON = "the source has no more data"
@@ -114,6 +115,7 @@ class SymbolFeed:
         self.connections = 0
         self.stalls = 0
         self.rotations = 0
+        self.id_resets = 0
         self.crashes = 0
         self.ahead = 0
         self.foreign = 0
@@ -352,6 +354,7 @@ class SymbolFeed:
                 self._first_data(event)
             candles = self.aggregator.add(event)
             if candles is None:
+                self._note_repeated()
                 return
             self._bus.publish(TRADES, event)
             if candles is not NOTHING:
@@ -395,9 +398,19 @@ class SymbolFeed:
         elif isinstance(event, AggTrade):
             self._last_trade = event
             candles = self.aggregator.add_aggregate(event)
-            if candles is not None:
+            if candles is None:
+                self._note_repeated()
+            else:
                 self._bus.publish(TRADES, event)
                 self._publish(candles)
+
+    def _note_repeated(self) -> None:
+        """Tell, once for each connection, that trades come again; counts tell how many."""
+        line = self._line
+        if line is not None and self._next is None:  # two connections bring each of them twice
+            line.repeated += 1
+            if line.repeated == REPEATED_TOLD:
+                log.info("trades come again symbol=%s", self.symbol)
 
     def _note_silence(self, kline: Kline) -> None:
         """Count candles that name trades while none comes: a stream can fall silent alone."""
@@ -568,6 +581,7 @@ class SymbolFeed:
     def begin_anew(self, reason: str) -> None:
         """Learn that the exchange counts its trades anew: what is missing cannot be had."""
         log.warning("ids begin anew symbol=%s reason=%s", self.symbol, reason)
+        self.id_resets += 1
         missing = self.aggregator.ledger.holes()
         self.aggregator.begin_anew()
         self._abandon(missing, reason)
@@ -753,6 +767,8 @@ class SymbolFeed:
             missing_ids=sum(hole.ids for hole in holes),
             holes_found=self._watch.found,
             never_existed=aggregator.never_existed,
+            duplicates=aggregator.duplicates,
+            id_resets=self.id_resets,
             stalls=self.stalls,
             rotations=self.rotations,
             stale_events=sum(self.ages[self._stale_class :]),

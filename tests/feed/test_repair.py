@@ -236,6 +236,7 @@ async def test_ids_that_begin_anew_end_what_is_missing():
         scene.receive(new[10:])
         await scene.pass_time(3)
     assert scene.told(HoleAbandoned)
+    assert scene.feed.status().id_resets == 1
     assert scene.feed.status().last_trade_id == new[-1].id
     complete = [at for at, candle in scene.candles().items() if candle.complete]
     assert max(complete) == new[-1].time_us // S * S - S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -305,6 +306,18 @@ async def test_a_stall_and_a_half_open_connection_are_told_apart(answers: bool, 
         assert said in scene.feed.reason
         (lost,) = [event for event in scene.events(STATUS) if isinstance(event, StreamLost)]
         assert said in lost.reason
+
+
+async def test_trades_that_come_again_are_counted_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On one connection; while two overlap, all of them come twice."""
+    caplog.set_level(logging.INFO)
+    async with running([]) as scene:
+        for number in range(1, 4):
+            scene.connection.deliver(*[scene.trade(number)] * 5)
+        assert scene.feed.status().duplicates == 12
+        assert [record.levelname for record in caplog.records if "again" in record.msg] == ["INFO"]
 
 
 async def test_a_quiet_symbol_is_not_stalled() -> None:
