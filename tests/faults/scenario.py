@@ -101,7 +101,7 @@ class Notices:
     def check(self, number: str, told: type[StatusEvent] | str) -> None:
         """Assert that a number has changed, and that an event, or a record of a logger, came."""
         now = numbers_of(self._hub)
-        assert now[number] != self._before[number], f"{number} is {now[number]} still"
+        assert now.get(number, 0) != self._before.get(number, 0), f"{number} is the same still"
         if isinstance(told, str):
             assert any(record.name == told for record in self.records), f"{told} logged nothing"
         else:
