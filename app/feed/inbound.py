@@ -130,6 +130,7 @@ class Inbound:
             clock=clock,
             feed_clock=self.feed_clock,
             random=random,
+            crashed=self.manager.note_crash,
         )
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
