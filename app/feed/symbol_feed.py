@@ -108,7 +108,8 @@ class SymbolFeed:
         self.aggregator = aggregator
         self.state = FeedState.CONNECTING
         self.reason = ""
-        self.since_us = clock.now_us()
+        self.since_us = clock.now_us()  # of the state; `since_s` by the monotonic clock
+        self.since_s = clock.monotonic()
         self.backoff = Backoff(random)
         self.connections = 0
         self.stalls = 0
@@ -311,6 +312,7 @@ class SymbolFeed:
                 f" reason={reason}" if reason else "",
             )
             self.since_us = self._clock.now_us()
+            self.since_s = self._clock.monotonic()
         self.state = state
         self.reason = reason
 
@@ -655,7 +657,6 @@ class SymbolFeed:
         """Replace a connection that seems dead; a ping tells which way it died."""
         if self._next is not None and self._next.heartbeats:
             return  # data come over its successor, which is about to take its place
-        self._stalled()
         if not line.suspected:
             line.suspected = True
             self.stalls += 1
@@ -667,6 +668,8 @@ class SymbolFeed:
         elif line.connection is not None and self.state is FeedState.STALLED:
             how = "pings are answered" if line.connection.answered else "half-open: no pong either"
             self._enter(FeedState.STALLED, f"{reason} ({how})")
+        if self.state is FeedState.STALLED:
+            self._stalled()
 
     def _replace(self, reason: str) -> None:
         """Let `run` open another connection beside this one, which goes once that one is there."""

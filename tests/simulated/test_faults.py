@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.simulator.faults import Fault, Kind, RetryAs
+from app.simulator.faults import Fault, Kind, RetryAs, SymbolStatus
 from tests.simulated.judge import simulated_hub
 from tests.simulated.loop import run_simulated
 
@@ -99,5 +99,32 @@ def test_a_refused_hub_waits_as_it_is_told(tmp_path: Path, refusing: dict[str, o
             conduct = status["conduct"]
             assert (conduct["early_calls"], conduct["early_dials"]) == (0, 0)
             assert conduct["messages_1s"] <= 1
+
+    run_simulated(main)
+
+
+def test_a_halted_symbol_is_silent_and_comes_back_whole(tmp_path: Path):
+    """While the exchange does not trade it, nothing is invented; afterwards nothing is missing."""
+    halt, resume = (
+        Fault(kind=Kind.SYMBOL_STATUS, symbol=SYMBOL, symbol_status=status)
+        for status in (SymbolStatus.BREAK, SymbolStatus.TRADING)
+    )
+
+    async def main() -> None:
+        async with simulated_hub([SYMBOL, "ETHUSDT"], tmp_path) as hub:
+            await hub.until_live()
+            await hub.pass_time(10)
+            hub.strike(halt)
+            await hub.until(lambda: hub.status(SYMBOL).state == "halted", within_s=75)
+            published = len(hub.candles[SYMBOL])
+            await hub.pass_time(300)
+            assert hub.status(SYMBOL).state == "halted"
+            assert len(hub.candles[SYMBOL]) == published
+            hub.strike(resume)
+            await hub.until(lambda: hub.status(SYMBOL).state == "live", within_s=75)
+            await hub.pass_time(30)
+            for symbol in (SYMBOL, "ETHUSDT"):
+                verdict = hub.judge(symbol)
+                assert verdict.flawless, verdict
 
     run_simulated(main)
