@@ -20,7 +20,8 @@ from app.market.events import AggTrade, Kline, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, EventReceiver, StreamConnection
 
-DEFAULT_STREAMS = ("trade", "kline_1s")
+KLINES = "kline_1s"
+DEFAULT_STREAMS = ("trade", KLINES)
 KLINE_INTERVAL = "1s"
 
 T = TypeVar("T")

@@ -39,7 +39,12 @@ class Scene:
     """One feed with all that it needs, on a clock that the test leads."""
 
     def __init__(
-        self, exchange: FakeExchange, *, ended: Callable[[], bool] = lambda: False, rate: float = 1
+        self,
+        exchange: FakeExchange,
+        *,
+        ended: Callable[[], bool] = lambda: False,
+        rate: float = 1,
+        has_klines: bool = True,
     ):
         self.exchange = exchange
         self.clock = ManualClock()
@@ -53,6 +58,7 @@ class Scene:
             feed_clock=self.feed_clock,
             aggregator=CandleAggregator("BTCUSDT", source="test"),
             random=LongestWaits(),
+            has_klines=has_klines,
             ended=ended,
             wake=lambda: self.__setattr__("woken", True),
         )
@@ -105,10 +111,14 @@ class Scene:
 
 @asynccontextmanager
 async def running(
-    *dials: object, ended: Callable[[], bool] = lambda: False, rate: float = 1
+    *dials: object,
+    ended: Callable[[], bool] = lambda: False,
+    rate: float = 1,
+    has_klines: bool = True,
 ) -> AsyncIterator[Scene]:
     """Run a feed; an error that it raises fails the test."""
-    scene = Scene(FakeExchange(*dials), ended=ended, rate=rate)  # type: ignore[arg-type]
+    exchange = FakeExchange(*dials)  # type: ignore[arg-type]
+    scene = Scene(exchange, ended=ended, rate=rate, has_klines=has_klines)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scene.feed.run())
         await settle()
@@ -342,6 +352,81 @@ async def test_a_slow_recording_is_not_silent_between_its_klines() -> None:
         assert scene.feed.stalls == 0
         await scene.seconds(3, klines=False)
         assert scene.feed.stalls == 1
+
+
+async def test_without_candles_a_silence_that_the_exchange_shares_is_quiet() -> None:
+    """Its newest trade is asked for; when that is the one that came last, nothing is replaced."""
+    async with running(has_klines=False) as scene:
+        trade = scene.trade(1)
+        scene.connection.deliver(trade)
+        await scene.seconds(8, klines=False)
+        assert scene.woken
+        assert scene.feed.silence.is_due
+        scene.feed.judge_silence(an_aggregate(scene, time_us=trade.time_us))
+        await scene.seconds(4, klines=False)
+        assert scene.state() is FeedState.QUIET
+        assert (scene.feed.stalls, scene.exchange.connects) == (0, 1)
+
+
+async def test_without_candles_a_silence_while_the_exchange_trades_is_a_stall() -> None:
+    """A trade that never came means that the connection is dead."""
+    async with running(has_klines=False) as scene:
+        scene.connection.deliver(scene.trade(1))
+        await scene.seconds(8, klines=False)
+        missed_us = scene.clock.now_us() - 6 * S
+        scene.feed.judge_silence(an_aggregate(scene, time_us=missed_us))
+        await scene.seconds(1, klines=False)
+        assert (scene.state(), scene.feed.stalls) == (FeedState.STALLED, 1)
+        assert isinstance(scene.events(STATUS)[-1], StreamLost)
+        assert len(scene.exchange.open) == 2
+        await scene.seconds(4, klines=False)
+        assert len(scene.exchange.open) == 1
+        assert scene.feed.status().rotations == 0
+
+
+async def test_without_candles_a_symbol_that_never_trades_is_heard_of() -> None:
+    """What the exchange itself has nothing new of is not waited for."""
+    async with running(has_klines=False) as scene:
+        stamp_us = scene.feed_clock.stamp_us()
+        scene.feed_clock.set_exchange_time(START_US, answered_at_us=stamp_us)
+        await scene.seconds(7, klines=False)
+        heard = [scene.feed.heard]
+        scene.feed.judge_silence(an_aggregate(scene, time_us=START_US - 3_600 * S))
+        heard.append(scene.feed.heard)
+        assert heard == [False, True]
+        await scene.seconds(12, klines=False)
+        assert scene.state() is FeedState.QUIET
+
+
+async def test_without_candles_a_successor_must_bring_what_the_old_one_brings() -> None:
+    """A quiet connection is replaced by a quiet one, a busy one only by one that brings data."""
+    async with running(has_klines=False) as scene:
+        notice = ServerShutdown(START_US, START_US)
+        old = scene.connection
+        old.deliver(scene.trade(1), notice)
+        await settle()
+        new = scene.connection
+        for number in range(2, 9):
+            await scene.clock.advance(1)
+            old.deliver(scene.trade(number))
+        assert (old.is_open, new.is_open) == (True, False)
+        await scene.clock.advance(12)
+        assert not old.is_open
+        assert len(scene.exchange.open) == 1
+
+
+async def test_without_candles_the_clock_closes_empty_seconds_while_it_is_alive() -> None:
+    """A second without a trade goes out as incomplete; none while the stream is lost."""
+    async with running(has_klines=False) as scene:
+        scene.connection.deliver(scene.trade(1))
+        second_us = (scene.clock.now_us() - 51_000) // S * S
+        scene.feed.close_due(second_us + 3 * S, 300_000)
+        candles = scene.events(CANDLES)
+        assert [(c.trades, c.complete) for c in candles] == [(1, False), (0, False)]  # type: ignore[attr-defined]
+        scene.connection.lose()
+        await settle()
+        scene.feed.close_due(second_us + 9 * S, 300_000)
+        assert len(scene.events(CANDLES)) == 2
 
 
 async def test_subscribed_means_first_data_seen() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from app.market.events import SECOND_US
 from app.simulator.faults import Fault, Kind, RetryAs, SymbolStatus
 from tests.simulated.judge import simulated_hub
 from tests.simulated.loop import run_simulated
 
 SYMBOL = "BTCUSDT"
+QUIET = "QTUMETH"
 TRADES = "*@trade"
 
 
@@ -126,5 +128,29 @@ def test_a_halted_symbol_is_silent_and_comes_back_whole(tmp_path: Path):
             for symbol in (SYMBOL, "ETHUSDT"):
                 verdict = hub.judge(symbol)
                 assert verdict.flawless, verdict
+
+    run_simulated(main)
+
+
+def test_a_source_without_candles_is_followed_by_its_history(tmp_path: Path):
+    """A quiet symbol is left alone, a stalled one replaced, and all is whole in the end."""
+
+    async def main() -> None:
+        symbols = [SYMBOL, QUIET]
+        async with simulated_hub(symbols, tmp_path, has_klines=False) as hub:
+            await hub.until_live()
+            await hub.pass_time(600)
+            assert [hub.status(symbol).stalls for symbol in symbols] == [0, 0]
+            assert hub.status(QUIET).state == "quiet"
+            hub.strike(Fault(kind=Kind.STALL, symbol=SYMBOL, duration=60))
+            await hub.pass_time(150)
+            assert 1 <= hub.status(SYMBOL).stalls <= 6  # the new connections are silent too
+            assert hub.status(SYMBOL).state == "live"
+            # Of the second in which it came, no candle has told what is missing.
+            since_us = min(hub.newest(SYMBOL)) + SECOND_US
+            verdict = hub.judge(SYMBOL, since_us=since_us, settled_s=60)
+            assert verdict.flawless, verdict
+            verdict = hub.judge(QUIET, settled_s=60)
+            assert (verdict.wrong, verdict.missing, verdict.duplicates) == (0, 0, 0), verdict
 
     run_simulated(main)
