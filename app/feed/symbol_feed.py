@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from random import Random
 
@@ -388,6 +388,14 @@ class SymbolFeed:
                 line.end("our own error")
         self._changed.set()
 
+    @contextlib.contextmanager
+    def _owning_bugs(self) -> Iterator[None]:
+        """Let `run` raise a bug in what is done for this symbol, whoever does it for all."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
+            self._fail(error)
+
     def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
@@ -498,7 +506,10 @@ class SymbolFeed:
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing."""
-        return self.aggregator.position()
+        position: Position | None = None
+        with self._owning_bugs():
+            position = self.aggregator.position()
+        return position
 
     # -- what is missing ---------------------------------------------------------------------
 
@@ -581,9 +592,10 @@ class SymbolFeed:
 
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
-        holes = self.aggregator.give_up_before(second_us)
-        if holes:
-            self._abandon(holes, "older than BACKFILL_MAX")
+        with self._owning_bugs():
+            holes = self.aggregator.give_up_before(second_us)
+            if holes:
+                self._abandon(holes, "older than BACKFILL_MAX")
 
     def give_up(self, hole: Hole, reason: str) -> None:
         """Give up a hole that cannot be filled."""
@@ -610,11 +622,8 @@ class SymbolFeed:
     # -- what time brings --------------------------------------------------------------------
 
     def close_due(self, exchange_us: int, grace_us: int) -> None:
-        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3).
-
-        As with events, a bug in there is this symbol's own: `run` raises it.
-        """
-        try:
+        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3)."""
+        with self._owning_bugs():
             if self._doubted:
                 self._settle_doubts()
             now_s = self._clock.monotonic()
@@ -630,8 +639,6 @@ class SymbolFeed:
             if self.aggregator.unexplained:
                 self.newest_is_due = True
                 self._wake()
-        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._fail(error)
 
     def check_liveness(self) -> None:
         """Judge the connection by its data; call it about once a second.

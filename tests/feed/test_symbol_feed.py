@@ -718,6 +718,21 @@ async def test_a_bug_while_closing_seconds_is_its_own() -> None:
     assert scene.exchange.open == []
 
 
+@pytest.mark.parametrize("what", ["position", "give_up_before"])
+async def test_a_bug_in_what_is_done_for_all_is_this_symbols_own(what: str) -> None:
+    """Whoever asks every feed in turn is not ended by one of them."""
+    scene = Scene(FakeExchange())
+    setattr(scene.feed.aggregator, what, lambda *_: 1 / 0)
+    task = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    if what == "position":
+        assert scene.feed.position() is None
+    else:
+        scene.feed.give_up_before(START_US)
+    with pytest.raises(ZeroDivisionError):
+        await task
+
+
 @pytest.mark.parametrize("when", ["connecting", "subscribed", "live", "waiting"])
 async def test_cancelling_closes_the_connection(when: str) -> None:
     """Whatever it is doing, a cancelled feed leaves no connection behind."""
