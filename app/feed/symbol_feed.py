@@ -123,6 +123,7 @@ class SymbolFeed:
         self.ahead = 0
         self.foreign = 0
         self.ages = [0] * 64
+        self.stale_events = 0
         self.silence = Silence()
         self.heard = False  # anything of the symbol has ever come
         self.newest_is_due = False  # the exchange's newest id is to be asked
@@ -134,7 +135,7 @@ class SymbolFeed:
         self._feed_clock = feed_clock
         self._random = random
         self._deadline_s = deadline_s
-        self._stale_class = (stale_after_us >> 9).bit_length()
+        self._stale_after_us = stale_after_us
         self._has_klines = has_klines
         self._ended = ended
         self._wake = wake
@@ -367,7 +368,9 @@ class SymbolFeed:
                 return
             if self._doubted:
                 self._settle_doubts()
-            self.ages[(delay_us - feed_clock.wall_offset_us >> 9).bit_length()] += 1
+            age_us = delay_us - feed_clock.wall_offset_us
+            self.ages[(age_us >> 9).bit_length()] += 1
+            self.stale_events += age_us >= self._stale_after_us
             self._last_trade = event
             if not self._has_data:
                 self._first_data(event)
@@ -415,6 +418,7 @@ class SymbolFeed:
         if event.event_us is not None:
             age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
             self.ages[(age_us >> 9).bit_length()] += 1
+            self.stale_events += age_us >= self._stale_after_us
         self._last = event
         if not self._has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
@@ -506,10 +510,11 @@ class SymbolFeed:
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing."""
-        position: Position | None = None
-        with self._owning_bugs():
-            position = self.aggregator.position()
-        return position
+        try:
+            return self.aggregator.position()
+        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
+            self._fail(error)
+            return None
 
     # -- what is missing ---------------------------------------------------------------------
 
@@ -786,7 +791,7 @@ class SymbolFeed:
             never_existed=aggregator.never_existed,
             stalls=self.stalls,
             rotations=self.rotations,
-            stale_events=sum(self.ages[self._stale_class :]),
+            stale_events=self.stale_events,
             first_second_us=aggregator.first_second_us,
             complete_until_us=aggregator.complete_until_us,
             verified_until_us=aggregator.verified_until_us,

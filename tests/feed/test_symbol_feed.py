@@ -650,11 +650,13 @@ async def test_a_hole_holds_its_seconds_back_until_the_deadline() -> None:
 async def test_ages_are_counted_and_stale_events_too() -> None:
     """Each event's age over the quickest of the last minute is counted, and what is stale."""
     async with running() as scene:
-        scene.connection.deliver(scene.trade(1), scene.trade(2, behind_us=50_000 + 20 * S))
+        ages_us = (0, 4_900_000, 5_000_000, 20 * S)
+        for number, age_us in enumerate(ages_us, start=1):
+            scene.connection.deliver(scene.trade(number, behind_us=50_000 + age_us))
         status = scene.feed.status()
-        assert sum(status.event_ages) == 2
-        assert status.stale_events == 1
-        assert status.trades == 2
+        assert sum(status.event_ages) == 4
+        assert status.stale_events == 2
+        assert status.trades == 4
 
 
 @pytest.mark.parametrize("how", ["add", "add_kline"])
