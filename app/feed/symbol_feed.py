@@ -146,6 +146,7 @@ class SymbolFeed:
         self._next: Line | None = None
         self._changed = asyncio.Event()  # the line is lost, or is to be replaced
         self._leave: str | None = None  # why the line is to be replaced
+        self._planned = False  # and that not because it seems dead
         self._setback: str | None = None  # why there is to be a pause before the next try
         self._failure: Exception | None = None
         self._doubted: deque[Trade | AggTrade | Kline] = deque()
@@ -267,7 +268,7 @@ class SymbolFeed:
         setback: str | None = None
         if replaced is not None:
             log.info("replaced its connection symbol=%s reason=%s", self.symbol, self._leave)
-            self.rotations += not replaced.suspected
+            self.rotations += self._planned
             self._retire(replaced)
             if line.connection is not None and line.connection.leaving:
                 setback = "the new connection is about to be closed too"
@@ -717,17 +718,17 @@ class SymbolFeed:
                 line.connection.ping()
             self._stream_lost(f"stalled: {reason}")
             self._enter(FeedState.STALLED, reason)
-            self._replace(f"stalled: {reason}")
+            self._replace(f"stalled: {reason}", planned=False)
         elif line.connection is not None and self.state is FeedState.STALLED:
             how = "pings are answered" if line.connection.answered else "half-open: no pong either"
             self._enter(FeedState.STALLED, f"{reason} ({how})")
         if self.state is FeedState.STALLED:
             self._stalled()
 
-    def _replace(self, reason: str) -> None:
+    def _replace(self, reason: str, *, planned: bool = True) -> None:
         """Let `run` open another connection beside this one, which goes once that one is there."""
         if self._line is not None and self._leave is None:
-            self._leave = reason
+            self._leave, self._planned = reason, planned
             self._changed.set()
 
     def _activity(self) -> FeedState:

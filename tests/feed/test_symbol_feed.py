@@ -549,6 +549,22 @@ async def test_a_stall_while_its_replacement_is_dialled() -> None:
         assert kinds == [StreamRestored, StreamLost] * 2
 
 
+async def test_a_stall_that_ends_by_itself_is_no_rotation() -> None:
+    """Its connection is replaced all the same, and counted as what it was."""
+    async with running() as scene:
+        old = scene.connection
+        old.deliver(scene.kline())
+        await scene.seconds(7, klines=False)
+        assert scene.feed.stalls == 1
+        for _ in range(4):
+            await scene.clock.advance(1)
+            for connection in tuple(scene.exchange.open):
+                connection.deliver(scene.kline())
+            scene.feed.check_liveness()
+        assert not old.is_open
+        assert scene.feed.status().rotations == 0
+
+
 async def test_candles_alone_do_not_end_a_stall_of_trades() -> None:
     """As long as candles name trades and none comes, it stays stalled."""
     async with running([], None) as scene:
