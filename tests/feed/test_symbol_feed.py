@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -612,6 +613,63 @@ async def test_a_bug_while_it_is_replaced_loses_the_stream() -> None:
         scene.connection.deliver(scene.trade(2))
         assert scene.state() is FeedState.LIVE
         task.cancel()
+
+
+@pytest.mark.parametrize("has_klines", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_to_its_connections_it_comes_back(
+    seed: int, has_klines: bool
+) -> None:
+    """Never more than two, lost and restored in turn; once all is well it is live again, on one."""
+    chance = random.Random(seed)
+    number = 0
+    notice = ServerShutdown(START_US, START_US)
+    refused = ConnectionFailed("refused")
+
+    def something(scene: Scene) -> None:
+        nonlocal number
+        number += 1
+        what = chance.randrange(8)
+        if what == 2:
+            meets = [refused, [notice], [scene.trade(1)]][chance.randrange(3)]
+            scene.exchange.dials.append(meets)  # type: ignore[arg-type]
+        if not scene.exchange.open:
+            return
+        connection = chance.choice(scene.exchange.open)
+        match what:
+            case 0:
+                connection.lose()
+            case 1:
+                connection.deliver(notice)
+            case 3 | 4:
+                connection.deliver(scene.trade(number))
+            case _:
+                connection.deliver(scene.kline() if has_klines else scene.trade(number))
+
+    async with running(has_klines=has_klines) as scene:
+        for _ in range(60):
+            something(scene)
+            await scene.clock.advance(chance.choice([0.0, 0.05, 0.3, 1.0, 3.0, 9.0]))
+            scene.feed.check_liveness()
+            await settle()
+            assert len(scene.exchange.open) <= 2
+        scene.exchange.dials.clear()
+        for _ in range(90):
+            await scene.clock.advance(1)
+            for connection in tuple(scene.exchange.open):
+                number += 1
+                connection.deliver(scene.kline() if has_klines else scene.trade(number))
+            scene.feed.check_liveness()
+            await settle()
+        assert scene.state() in {FeedState.LIVE, FeedState.QUIET}
+        assert scene.feed.status().connections == len(scene.exchange.open) == 1
+        kinds = [
+            type(event)
+            for event in scene.events(STATUS)
+            if isinstance(event, StreamLost | StreamRestored)
+        ]
+        assert kinds[::2] == [StreamRestored] * len(kinds[::2])
+        assert kinds[1::2] == [StreamLost] * len(kinds[1::2])
 
 
 async def test_holes_are_told_once_and_so_is_their_repair() -> None:
