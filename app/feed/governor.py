@@ -5,8 +5,9 @@ minute, and bans who goes on after a refusal. We stay below both by a margin, in
 which are stricter than its fixed ones wherever those begin, and heed what it says itself of the
 weight that it has counted.
 
-Its two sides, calls and streams, are different hosts. A limit or a ban (429, 418) concerns the
-address on both; not being let in (403, 451) concerns the side that said so.
+Its sides, calls and streams, are different hosts, and the list of symbols may come from a third. A
+limit or a ban (429, 418) concerns the address on all; not being let in (403, 451) concerns the side
+that said so.
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ WEIGHT_FREE, CALL_EVERY_US = 1_000, SECOND_US
 
 
 class Side(StrEnum):
-    """The two kinds of hosts of an exchange."""
+    """The kinds of hosts of an exchange."""
 
     REST = "rest"
     STREAMS = "streams"
+    LIST = "list"  # of the symbols, where that has an address of its own
 
 
 class _Gate:
@@ -102,11 +104,16 @@ class Governor:
         on_refusal: Callable[[str, int | None], object] = lambda _reason, _until_us: None,
     ) -> None:
         self._clock = clock
+        rest = {"free": WEIGHT_FREE, "every_us": CALL_EVERY_US}
         self._streams = _Gate(
             dials_per_5_minutes, 5 * MINUTE_US, free=DIALS_FREE, every_us=DIAL_EVERY_US
         )
-        self._rest = _Gate(weight_per_minute, MINUTE_US, free=WEIGHT_FREE, every_us=CALL_EVERY_US)
-        self._gates = {Side.REST: self._rest, Side.STREAMS: self._streams}
+        self._rest = _Gate(weight_per_minute, MINUTE_US, **rest)
+        self._gates = {
+            Side.REST: self._rest,
+            Side.STREAMS: self._streams,
+            Side.LIST: _Gate(weight_per_minute, MINUTE_US, **rest),
+        }
         self._on_block = on_block
         self._on_refusal = on_refusal
         # Waits are timed by the monotonic clock: steps of the wall clock do not change them.
@@ -126,9 +133,9 @@ class Governor:
         await self._pass(self._streams, 1)
         self.dials += 1
 
-    async def spend(self, weight: int) -> None:
+    async def spend(self, weight: int, side: Side = Side.REST) -> None:
         """Wait until a call of `weight` may be made, and count it."""
-        await self._pass(self._rest, weight)
+        await self._pass(self._gates[side], weight)
         self.calls += 1
 
     def reply_received(self, _status: int, headers: Mapping[str, str]) -> None:

@@ -68,3 +68,15 @@ def test_it_is_asked_once_in_each_silence():
     line.silent_s(20)
     line.ask()
     assert connection.pings == 2
+
+
+def test_without_candles_every_event_is_a_heartbeat():
+    """Where a source has no candles, whatever comes shows that the connection is alive."""
+    taken: list[object] = []
+    line = Line(taken.append, lambda _: None, now_s=10, retire_s=99, has_klines=False)
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert line.silent_s(14) == 3
+    connection.deliver(a_trade())
+    assert (taken, line.heartbeats) == ([a_trade()], 1)
+    assert line.silent_s(15) == 0
