@@ -198,6 +198,7 @@ class Audit:
 
     async def _fetch_klines(self, feed: SymbolFeed, begin_us: int, end_us: int) -> None:
         """Ask for candles that the stream has not brought, at most a page of them."""
+        log.info("candles missing symbol=%s from_us=%d to_us=%d", feed.symbol, begin_us, end_us)
         feed.take_klines(await self._klines(feed.symbol, begin_us, end_us))
 
     async def _klines(self, symbol: str, begin_us: int, end_us: int) -> Sequence[Kline]:
@@ -221,6 +222,7 @@ class Audit:
             if trades is None:
                 return  # REST does not know all of them yet
             self.recounts += 1
+            log.warning("trades counted again symbol=%s second_us=%d", feed.symbol, second_us)
             feed.take_recount(
                 second_us,
                 [each for each in trades if each.time_us - second_us in range(SECOND_US)],

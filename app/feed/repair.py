@@ -302,9 +302,10 @@ class Repair:
         if rows and rows[-1].id > hole.last_id:
             case.caught_up()
             self._judge_lacking(feed, case, rows, from_id)
-        elif not taken:
-            self.behind += 1
-            case.behind(hole, self._clock.monotonic())
+        elif not taken or len(rows) < PAGE:  # else it is a page that ends below
+            self.behind += not taken
+            newest_id = rows[-1].id if rows else (from_id or 0) - 1
+            case.behind(newest_id, self._clock.monotonic(), told=taken > 0)
         return taken
 
     def _judge_lacking(

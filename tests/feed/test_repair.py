@@ -117,6 +117,22 @@ async def test_a_reply_that_does_not_reach_past_the_hole_is_asked_again():
     scene.check()
 
 
+async def test_many_holes_are_filled_soon_after_a_lag():
+    """Each of them met the same lag: it does not last longer because there are many."""
+    trades = market(120)
+    scene = RepairScene(trades)
+    scene.history.lag = 100
+    async with repairing(scene):
+        scene.receive([trade for trade in trades if trade.id % 8])
+        await scene.pass_time(5)
+        assert scene.feed.status().open_holes > 10
+        assert len(scene.history.asked) <= 6
+        scene.history.lag = 0
+        await scene.pass_time(5)
+    assert scene.feed.status().open_holes == 0
+    scene.check()
+
+
 async def test_ids_never_existed_only_after_two_replies_ten_seconds_apart():
     """Ids that a reply spans and lacks are confirmed by another one, 10 s later."""
     trades = [trade for trade in market(60) if not 21 <= trade.id <= 25]
