@@ -521,6 +521,12 @@ class SymbolFeed:
 
     def resume(self, position: Position) -> None:
         """Go on from where another run of the hub had come to; before `run`."""
+        log.info(
+            "goes on symbol=%s after_us=%d holes=%d",
+            self.symbol,
+            position.second_us,
+            len(position.holes),
+        )
         self.aggregator.resume(position)
         self.newest_is_due = True
 

@@ -290,11 +290,15 @@ class SymbolManager:
                     feed.give_up_before(exchange_us - self._backfill_us)
 
     async def _keep_positions(self) -> None:
-        """Keep how far each symbol has come, once a second: a restart goes on from there."""
+        """Keep how far each symbol has come, once a second: a restart goes on from there.
+
+        What is kept is as of a second ago: what a client has not been sent yet, as this process is
+        killed, is published again by the next.
+        """
         kept: dict[str, Position] = {}
         while True:
-            await self._clock.sleep(TICK_S)
             found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
+            await self._clock.sleep(TICK_S)
             changed = {
                 symbol: position
                 for symbol, position in found.items()

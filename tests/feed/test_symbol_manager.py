@@ -439,6 +439,27 @@ async def test_a_restart_goes_on_from_where_it_was(
         assert (home.feeds["BTCUSDT"].position() == position) is resumed
 
 
+async def test_what_is_kept_is_as_of_a_second_ago(tmp_path: Path) -> None:
+    """What a client may not have got yet, as the process is killed, is published again."""
+    async with house(tmp_path, wanted=["BTCUSDT"]) as home:
+        for number in range(1, 4):
+            home.exchange.of("BTCUSDT")[0].deliver(home.trade("BTCUSDT", number))
+            await home.clock.advance(1.0)
+            await settle()
+        before = home.feeds["BTCUSDT"].position()
+        assert before is not None
+        assert kept(home, "BTCUSDT") is None
+        home.exchange.of("BTCUSDT")[0].deliver(home.trade("BTCUSDT", 4))
+        await home.clock.advance(1.0)
+        await until(lambda: kept(home, "BTCUSDT"))
+        assert kept(home, "BTCUSDT") == before != home.feeds["BTCUSDT"].position()
+
+
+def kept(home: House, symbol: str) -> Position | None:
+    """Return what the state has of a symbol."""
+    return home.state.positions().get(symbol)
+
+
 async def test_symbols_added_before_it_runs_start_with_it(tmp_path: Path) -> None:
     """A hub that is not running yet, or no longer, keeps the wanted set all the same."""
     home = House(tmp_path, FakeExchange(), first_symbols=["BTCUSDT"])
