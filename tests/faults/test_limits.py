@@ -53,7 +53,7 @@ def check_added(data_dir: Path, *, lose: bool) -> None:
             report(f"all live again after {hub.clock.monotonic() - began_s - 20:.0f} s")
             await hub.pass_time(2 * MINUTE)
             check_flawless(hub, symbols)
-        for symbol in symbols:
+        for symbol in symbols if lose else symbols[::10]:
             verdict = hub.judge(symbol)
             assert (verdict.untrue, verdict.wrong, verdict.duplicates) == (0, 0, 0)
         report(f"{check_conduct(hub)}")
