@@ -7,7 +7,8 @@ a monotonic clock, in seconds, and come in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -26,7 +27,9 @@ class KnownHole(msgspec.Struct, gc=False):
 class HoleWatch:
     """Compares what is missing now with what was before. At most `most` holes are told apart.
 
-    When there are more, the oldest are taken together as one.
+    When there are more, those with the smallest ids are taken together as one. A hole is found
+    once, and repaired once, when nothing of it is missing any more; what is missing beside it
+    later on, or again, is found anew.
     """
 
     def __init__(self, *, grace_s: float, most: int = 512) -> None:
@@ -35,42 +38,31 @@ class HoleWatch:
         self._most = most
         self._known: list[KnownHole] = []  # ascending by id, apart from one another
 
+    @property
+    def busy(self) -> bool:
+        """Whether any hole is known."""
+        return bool(self._known)
+
     def look(
         self, holes: Sequence[Hole], now_s: float, *, wait: bool
     ) -> tuple[list[Hole], list[Hole]]:
-        """Take the holes there are now; return those to tell as found, and those repaired.
+        """Take the holes there are now (ascending); return those to tell: found, and repaired.
 
         `wait` says that two connections overlap, so that even ids below a trade may still come.
         """
-        repaired: list[Hole] = []
-        kept: list[KnownHole] = []
-        for known in self._known:
-            if any(_overlap(known.hole, hole) for hole in holes):
-                kept.append(known)
-            elif known.told:
-                repaired.append(known.hole)
-        self._known = kept
-        for hole in holes:
-            for part in self._unknown_parts(hole):
-                grace_s = self._grace_s if wait or not hole.below_trade else 0.0
-                self._known.append(KnownHole(part, now_s, now_s + grace_s))
-        self._known.sort(key=lambda known: known.hole.first_id)
-        self._join_oldest()
-        found: list[Hole] = []
-        for known in self._known:
-            if not known.told and known.due_s <= now_s:
-                known.told = True
-                self.found += 1
-                found.append(known.hole)
-        return found, repaired
+        repaired = self._strike_off(holes, now_s, wait=wait)
+        self._note(holes, now_s, wait=wait)
+        due = [known for known in self._known if not known.told and known.due_s <= now_s]
+        found = sorted({known.hole.first_id: known.hole for known in due + self._join()}.items())
+        for known in due:
+            known.told = True
+        self.found += len(found)
+        return [hole for _, hole in found], repaired
 
-    def due(self, holes: Iterable[Hole], now_s: float) -> list[Hole]:
+    def due(self, holes: Sequence[Hole], now_s: float) -> list[Hole]:
         """Return those of the holes there are now that are to be repaired, ascending."""
-        return [
-            hole
-            for hole in holes
-            if any(known.due_s <= now_s and _overlap(known.hole, hole) for known in self._known)
-        ]
+        ripe = [known.hole for known in self._known if known.due_s <= now_s]
+        return [hole for hole, other in _side_by_side(holes, ripe) if other is not None]
 
     def next_due_s(self, now_s: float) -> float | None:
         """Return when the next hole becomes due that is not yet; `None` when none will."""
@@ -87,25 +79,47 @@ class HoleWatch:
         self._known = []
         return told
 
-    def _unknown_parts(self, hole: Hole) -> list[Hole]:
-        """Return the parts of a hole that were not seen before."""
-        parts: list[Hole] = []
-        first_id = hole.first_id
-        for known in self._known:
-            seen = known.hole
-            if seen.last_id < first_id or seen.first_id > hole.last_id:
+    def _strike_off(self, holes: Sequence[Hole], now_s: float, *, wait: bool) -> list[Hole]:
+        """Forget the holes of which nothing is missing any more; return those that were told."""
+        repaired: list[Hole] = []
+        kept: list[KnownHole] = []
+        beside = _side_by_side([known.hole for known in self._known], holes)
+        for known, (_, hole) in zip(self._known, beside, strict=True):
+            if hole is None:
+                if known.told:
+                    repaired.append(known.hole)
                 continue
-            if seen.first_id > first_id:
-                parts.append(_part(hole, first_id, seen.first_id - 1))
-            first_id = max(first_id, seen.last_id + 1)
-        if first_id <= hole.last_id:
-            parts.append(_part(hole, first_id, hole.last_id))
-        return parts
+            if hole.below_trade and not wait:
+                known.due_s = min(known.due_s, now_s)  # a trade above it has come since
+            kept.append(known)
+        self._known = kept
+        return repaired
 
-    def _join_oldest(self) -> None:
+    def _note(self, holes: Sequence[Hole], now_s: float, *, wait: bool) -> None:
+        """Take the parts of holes that are not known yet."""
+        noted: list[KnownHole] = []
+        waiting = deque(self._known)
+        for hole in holes:
+            due_s = now_s + (self._grace_s if wait or not hole.below_trade else 0.0)
+            first_id = hole.first_id
+            while waiting and waiting[0].hole.first_id <= hole.last_id:
+                seen = waiting[0].hole
+                if seen.first_id > first_id:
+                    part = _part(hole, first_id, seen.first_id - 1)
+                    noted.append(KnownHole(part, now_s, due_s))
+                first_id = max(first_id, seen.last_id + 1)
+                if seen.last_id > hole.last_id:
+                    break  # it was larger, and the next hole may be of it too
+                noted.append(waiting.popleft())
+            if first_id <= hole.last_id:
+                noted.append(KnownHole(_part(hole, first_id, hole.last_id), now_s, due_s))
+        self._known = [*noted, *waiting]
+
+    def _join(self) -> list[KnownHole]:
+        """Make one of those with the smallest ids, if they are too many; return the untold ones."""
         too_many = len(self._known) - self._most
         if too_many <= 0:
-            return
+            return []
         joined = self._known[: too_many + 1]
         hole = Hole(
             joined[0].hole.first_id,
@@ -114,13 +128,20 @@ class HoleWatch:
             max(known.hole.to_second_us for known in joined),
         )
         seen_s = min(known.seen_s for known in joined)
-        due_s = min(known.due_s for known in joined)
-        told = any(known.told for known in joined)
-        self._known[: too_many + 1] = [KnownHole(hole, seen_s, due_s, told)]
+        self._known[: too_many + 1] = [KnownHole(hole, seen_s, seen_s, told=True)]
+        return [known for known in joined if not known.told]
 
 
-def _overlap(one: Hole, other: Hole) -> bool:
-    return one.first_id <= other.last_id and other.first_id <= one.last_id
+def _side_by_side(
+    holes: Sequence[Hole], others: Sequence[Hole]
+) -> Iterator[tuple[Hole, Hole | None]]:
+    """Yield each hole with the first of `others` that overlaps it; both ascending."""
+    index = 0
+    for hole in holes:
+        while index < len(others) and others[index].last_id < hole.first_id:
+            index += 1
+        overlap = index < len(others) and others[index].first_id <= hole.last_id
+        yield hole, others[index] if overlap else None
 
 
 def _part(hole: Hole, first_id: int, last_id: int) -> Hole:
