@@ -203,9 +203,10 @@ class Repair:
         case.newest_asked(self._clock.monotonic(), told=False)
         feed.newest_is_due = False  # a stream that is lost from now on needs another answer
         try:
-            if feed.aggregator.ledger.newest is None:
+            if feed.owed_from_us is not None or feed.aggregator.ledger.newest is None:
                 await self._ask_first(feed)
-                return
+                if feed.connections == 1:
+                    return  # what the stream brings joins it
             rows = await self._trades(feed)
         except FeedError:
             feed.newest_is_due = True
@@ -219,14 +220,39 @@ class Repair:
                 case.newest_asked(self._clock.monotonic(), told=True)
 
     async def _ask_first(self, feed: SymbolFeed) -> None:
-        """Ask which trade was the last before a symbol that has not been seen to trade yet."""
-        self.calls += 1
-        rows: Sequence[Trade | AggTrade] = await self._history.agg_trades(feed.symbol, limit=1)
-        if not rows or feed.begin_after(rows):
+        """Ask which trade was the last before all that is known of a symbol.
+
+        Where another run was killed before it could keep anything: before the symbol was wanted.
+        """
+        begin_us, owed_us = feed.aggregator.first_second_us, feed.owed_from_us
+        if begin_us is None:
             return
-        rows = await self._trades(feed)  # it has traded since
-        if feed.begin_after(rows):
-            feed.take_history(rows, Way.RECENT.value)
+        if owed_us is not None:
+            begin_us = min(begin_us, owed_us)
+        self.calls += 1
+        before = await self._history.agg_trades(feed.symbol, end_us=begin_us - 1, limit=1)
+        if before and not await self._is_last_before(before[-1], begin_us, feed.symbol):
+            self.behind += 1
+            feed.newest_is_due = True
+            return
+        feed.owed_from_us = None
+        for row in before:
+            feed.begin_after(row.last_trade_id, begin_us - SECOND_US, row.price)
+
+    async def _is_last_before(self, row: AggTrade, begin_us: int, symbol: str) -> bool:
+        """Whether no other trade lies between one and a second: what REST tells can be behind.
+
+        The next trade shows it by its id; where there is none yet, the price of the second does.
+        """
+        self.calls += 1
+        after = await self._history.agg_trades(symbol, start_us=begin_us, limit=1)
+        if after:
+            return after[0].first_trade_id == row.last_trade_id + 1
+        self.calls += 1
+        klines = await self._history.klines(
+            symbol, start_us=begin_us, end_us=begin_us + SECOND_US, limit=2
+        )
+        return len(klines) == 2 and not klines[0].trades and klines[0].open == row.price
 
     async def _fetch(self, feed: SymbolFeed, case: Case, hole: Hole) -> None:
         """Fetch the newest part of a hole by the cheapest exact way, or give it up without one."""

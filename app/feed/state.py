@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from decimal import Decimal, InvalidOperation
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -44,6 +45,10 @@ CREATE TABLE ban (
     one INTEGER PRIMARY KEY CHECK (one = 1), until_us INTEGER NOT NULL, reason TEXT NOT NULL
 );
 """,
+    """
+ALTER TABLE positions ADD COLUMN begins INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE holes ADD COLUMN close_before TEXT;
+""",
 )
 VERSION = len(_STEPS)
 
@@ -67,6 +72,7 @@ class _Position(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     last_id: Annotated[int, msgspec.Meta(ge=NO_TRADE_ID)]
     close: str
     kept_us: _Time
+    begins: Annotated[int, msgspec.Meta(ge=0, le=1)]
 
 
 class _Hole(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -77,6 +83,7 @@ class _Hole(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     last_id: _TradeId
     from_us: _Second
     to_us: _Second
+    close_before: str | None
 
 
 class _Ban(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -181,6 +188,11 @@ class KeptState:
             rows = database.execute("SELECT symbol FROM wanted ORDER BY symbol").fetchall()
         return [row[0] for row in rows]
 
+    def wanted_since_us(self) -> dict[str, int]:
+        """Return since when each symbol is wanted, by our wall clock of then."""
+        with self._transaction() as database:
+            return dict(database.execute("SELECT symbol, added_us FROM wanted").fetchall())
+
     def want(self, symbols: Iterable[str], *, now_us: int) -> None:
         """Keep `symbols` as wanted; those that are already keep their time."""
         with self._transaction() as database:
@@ -205,9 +217,9 @@ class KeptState:
             wanted = {row[0] for row in database.execute("SELECT symbol FROM wanted")}
             kept = [(symbol, row) for symbol, row in rows.items() if symbol in wanted]
             database.executemany(
-                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (symbol, at.second_us, at.last_id, f"{at.close:f}", now_us)
+                    (symbol, at.second_us, at.last_id, f"{at.close:f}", now_us, at.begins)
                     for symbol, at in kept
                 ],
             )
@@ -215,11 +227,15 @@ class KeptState:
                 "DELETE FROM holes WHERE symbol = ?", [(symbol,) for symbol, _ in kept]
             )
             database.executemany(
-                "INSERT INTO holes VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO holes VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (symbol, each.first_id, each.last_id, each.from_second_us, each.to_second_us)
+                    (
+                        *(symbol, each.first_id, each.last_id),
+                        *(each.from_second_us, each.to_second_us),
+                        None if close is None else f"{close:f}",
+                    )
                     for symbol, at in kept
-                    for each in at.holes
+                    for each, close in zip_longest(at.holes, at.closes[: len(at.holes)])
                 ],
             )
 
@@ -253,9 +269,10 @@ class KeptState:
 
     def _read_positions(self, database: sqlite3.Connection) -> dict[str, Position]:
         """Read both tables; refuse what we cannot have written."""
-        holes: dict[str, list[Hole]] = {}
+        holes: dict[str, list[tuple[Hole, Decimal | None]]] = {}
         for row in database.execute(
-            "SELECT symbol, first_id, last_id, from_us, to_us FROM holes ORDER BY symbol, first_id"
+            "SELECT symbol, first_id, last_id, from_us, to_us, close_before FROM holes "
+            "ORDER BY symbol, first_id"
         ):
             with self._refusing("holes", row):
                 hole = msgspec.convert(row, _Hole)
@@ -263,18 +280,26 @@ class KeptState:
                     message = "its end is before its beginning"
                     raise ValueError(message)
                 found = Hole(hole.first_id, hole.last_id, hole.from_us, hole.to_us)
-                holes.setdefault(hole.symbol, []).append(found)
+                close = None if hole.close_before is None else _price(hole.close_before)
+                holes.setdefault(hole.symbol, []).append((found, close))
         positions: dict[str, Position] = {}
         for row in database.execute(
-            "SELECT symbol, second_us, last_id, close, kept_us FROM positions ORDER BY symbol"
+            "SELECT symbol, second_us, last_id, close, kept_us, begins FROM positions "
+            "ORDER BY symbol"
         ):
             with self._refusing("positions", row):
                 at = msgspec.convert(row, _Position)
-                close = _price(at.close)
-                missing = tuple(holes.pop(at.symbol, ()))
-                positions[at.symbol] = Position(at.second_us, at.last_id, close, missing)
+                missing = holes.pop(at.symbol, [])
+                positions[at.symbol] = Position(
+                    at.second_us,
+                    at.last_id,
+                    _price(at.close),
+                    holes=tuple(hole for hole, _ in missing),
+                    closes=tuple(close for _, close in missing),
+                    begins=bool(at.begins),
+                )
         for symbol, orphans in holes.items():
-            with self._refusing("holes", (symbol, *msgspec.structs.astuple(orphans[0]))):
+            with self._refusing("holes", (symbol, *msgspec.structs.astuple(orphans[0][0]))):
                 message = "its symbol has no position"
                 raise ValueError(message)
         return positions

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from enum import StrEnum
 from random import Random
 
@@ -129,6 +130,7 @@ class SymbolFeed:
         self.silence = Silence()
         self.heard = False  # anything of the symbol has ever come
         self.newest_is_due = False  # the exchange's newest id is to be asked
+        self.owed_from_us: int | None = None  # since when another run may have published
         self.last_candle_us: int | None = None
         self._last: ExchangeEvent | None = None
         self._exchange = exchange
@@ -492,8 +494,10 @@ class SymbolFeed:
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
         # Not when the stream was lost: what came after the answer would be missing still.
         self.newest_is_due |= self.connections > 1
-        if self.aggregator.ledger.newest is None and isinstance(event, Kline) and not event.trades:
-            self.newest_is_due = True  # it can be long until a trade tells the ids
+        if self.owed_from_us is not None or (
+            self.aggregator.ledger.newest is None and isinstance(event, Kline) and not event.trades
+        ):
+            self.newest_is_due = True  # no trade may tell for long what was the last one before
         if self.newest_is_due:
             self._wake()
 
@@ -530,8 +534,14 @@ class SymbolFeed:
         self.aggregator.resume(position)
         self.newest_is_due = True
 
+    def owe_from(self, second_us: int) -> None:
+        """Learn since when it was wanted, where another run has not kept how far it had come."""
+        self.owed_from_us = second_us
+
     def position(self) -> Position | None:
-        """Return how far everything is known or named as missing."""
+        """Return how far everything is known or named as missing; `None` when that is not known."""
+        if self.owed_from_us is not None:
+            return None
         try:
             return self.aggregator.position()
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
@@ -565,17 +575,17 @@ class SymbolFeed:
         """Return when another hole becomes due (monotonic); `None` when none will."""
         return self._watch.next_due_s(now_s)
 
-    def begin_after(self, trades: Sequence[Trade | AggTrade]) -> bool:
-        """Learn the newest trades of a symbol of which none is held; say whether one is of before.
-
-        Of before the first second that is known: from there on nothing is missed without a trace.
-        """
-        first_us = self.aggregator.first_second_us
-        for trade in reversed(trades):
-            if first_us is not None and trade.time_us < first_us:
-                self.aggregator.begin_after(trade)
-                return True
-        return False
+    def begin_after(self, last_id: int, second_us: int, close: Decimal) -> None:
+        """Learn which trade was the last up to the end of a second, before all that is known."""
+        self._publish(
+            self.aggregator.begin_after(
+                last_id,
+                second_us,
+                close,
+                event_us=self._exchange_us(),
+                received_us=self._feed_clock.received_us(),
+            )
+        )
 
     def take_history(self, trades: Sequence[Trade | AggTrade], way: str) -> int:
         """Take trades that were fetched; return how many of them were missing."""

@@ -35,6 +35,7 @@ REFRESH_S = 3_600.0
 # most, and whenever that has gone on for a tenth longer: it is large, and halts can be long.
 REFRESH_SOON_S = 60.0
 REFRESH_SHARE = 0.1
+OWED_US = 600 * SECOND_US  # how long ago a symbol may have been wanted for the first time
 TICK_S = 1.0
 FIRST_TIME_WITHIN_S = 2.0
 TIME_AGAIN_S = 5.0  # how often the exchange's clock is asked at most
@@ -78,7 +79,9 @@ class SymbolManager:
         self._backfill_us = backfill_s * SECOND_US
         self._resumes = resumes
         self._refused = refused
-        self._positions: Mapping[str, Position] = {}  # of the run before, until this one begins
+        # Of the run before, until this one begins.
+        self._positions: Mapping[str, Position] = {}
+        self._wanted_since_us: Mapping[str, int] = {}
         self._feeds: dict[str, SymbolFeed] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._listed: Mapping[str, SymbolInfo] | None = None
@@ -101,7 +104,8 @@ class SymbolManager:
         if not wanted and self._first_symbols:
             wanted = sorted(set(self._first_symbols))
             await asyncio.to_thread(self._state.want, wanted, now_us=self._clock.now_us())
-        if self._resumes:
+        elif self._resumes:
+            self._wanted_since_us = await asyncio.to_thread(self._state.wanted_since_us)
             self._positions = await asyncio.to_thread(self._state.positions)
         for symbol in wanted:
             self._feeds[symbol] = self._make_feed(symbol)
@@ -144,7 +148,24 @@ class SymbolManager:
                 log.warning("position not used symbol=%s reason=it lies in the future", symbol)
                 continue
             feed.resume(position)
-        self._positions = {}
+        self._owe_since()
+        self._positions, self._wanted_since_us = {}, {}
+
+    def _owe_since(self) -> None:
+        """Let symbols of which nothing was kept go on from when they were wanted.
+
+        Another run was killed before it could keep anything, within seconds: if that was lately, it
+        may have published some candles, and those behind them are missing.
+        """
+        now_us = self._clock.now_us()
+        offset_us = self._feed_clock.offset_us or 0  # unknown: what else is there to go by?
+        for symbol, added_us in self._wanted_since_us.items():
+            feed = self._feeds.get(symbol)
+            if feed is None or symbol in self._positions:
+                continue
+            if now_us - OWED_US <= added_us < now_us:
+                since_us = (added_us - offset_us) // SECOND_US * SECOND_US
+                feed.owe_from(since_us)
 
     def _work(
         self, tasks: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]
@@ -292,18 +313,23 @@ class SymbolManager:
     async def _keep_positions(self) -> None:
         """Keep how far each symbol has come, once a second: a restart goes on from there.
 
-        What is kept is as of a second ago: what a client has not been sent yet, as this process is
-        killed, is published again by the next.
+        What is kept is as of a second ago, if it holds still: what a client has not been sent yet,
+        as this process is killed, and a candle that is disputed since, are published again by the
+        next one.
         """
         kept: dict[str, Position] = {}
+        before: dict[str, Position | None] = {}
         while True:
-            found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
             await self._clock.sleep(TICK_S)
+            found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
             changed = {
                 symbol: position
-                for symbol, position in found.items()
-                if position is not None and position != kept.get(symbol)
+                for symbol, position in before.items()
+                if position is not None
+                and found.get(symbol) is not None
+                and position != kept.get(symbol)
             }
+            before = found
             if changed:
                 try:
                     await asyncio.to_thread(

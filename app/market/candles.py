@@ -8,8 +8,9 @@ A candle is issued (returned to the caller) when
 
 1. trades prove it: one contiguous range of held ids reaches from an earlier second, or from the
    last id that an earlier kline named, to a later second. Empty seconds in between are proved too;
-2. the exchange's kline proves it: every id that it names is held and all numbers are equal. A kline
-   without trades proves an empty second if its price is our previous close, or if we have none;
+2. the exchange's kline proves it: as many trades are held as it counts, and all numbers are equal.
+   A kline without trades proves an empty second if its price is our previous close, or if we have
+   none;
 3. the exchange's clock has passed its end by the grace: it goes out `complete=False`.
 
 Rules 1 and 2 issue it `complete=True`, once more and one revision higher if it had gone out before.
@@ -24,24 +25,29 @@ still differ, the kline that the exchange's history has decides (`settle`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
+from operator import attrgetter
 
+from app.market.adoption import missing_by_second
+from app.market.counts import Counts
 from app.market.events import NO_TRADE_ID, SECOND_US, AggTrade, Candle, Kline, Trade
+from app.market.issuing import CandleIssuer
 from app.market.kept import KeptSeconds
 from app.market.ledger import Entry, Hole, TradeLedger
-from app.market.position import Position
-from app.market.second import Agreement, Second
+from app.market.position import Position, PositionFinder
+from app.market.second import Agreement, Second, agree
 
 NOTHING: Sequence[Candle] = ()
 DAY_S = 86_400
 _CLOSED = -2  # no trade has this id
 _QUEUE_LIMIT = 256  # bounds the memory of a busy second, and the work left for its end
-_REOPENED_US = 900 * SECOND_US  # how far back time decides anew about what was taken for a hole
+_REOPENED_US = 900 * SECOND_US  # how far back time decides about what may be a hole
+_NAMES_US = 3_600 * SECOND_US  # how long what klines named is of use within a hole
 _LATE_KLINE_US = 5 * SECOND_US  # a kline that comes so long behind newer ones is late
 
 
-class CandleAggregator:
+class CandleAggregator(Counts):
     """The 1-second candles of one symbol.
 
     Each method that takes something returns the candles to publish now, oldest first; mostly none.
@@ -63,17 +69,29 @@ class CandleAggregator:
         most_waiting: int = 3_600,
         backfill_seconds: int = DAY_S,
     ) -> None:
+        super().__init__()
         self.symbol = symbol
         self.source = source
         self.ledger = TradeLedger()
-        self._carry_empty = carry_empty
         self._kept = KeptSeconds(
             keep_seconds=keep_seconds, most_waiting=most_waiting, backfill_seconds=backfill_seconds
         )
+        self._issuer = CandleIssuer(
+            symbol,
+            source=source,
+            interval=self.INTERVAL,
+            carry_empty=carry_empty,
+            kept=self._kept,
+            ledger=self.ledger,
+            counts=self,
+        )
+        self._positions = PositionFinder()
         self._newest_kline_us = -1
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
-        self._disputed: dict[int, None] = {}
-        self._unexplained: dict[int, None] = {}
+        self._resumed_us = -1  # up to there another run has decided
+        # The last second of which a trade came before the exchange began to count anew, if it has,
+        # and an id between those that it had and those that it gives now.
+        self._before: tuple[int, int] | None = None
         # The quick way: trades that follow the newest id within its open second only queue up here,
         # and are added up together when anything else happens.
         self._queue: list[Trade] = []
@@ -81,28 +99,6 @@ class CandleAggregator:
         self._from_us = 0
         self._until_us = 0
         self._next_id = _CLOSED
-
-        self.trades = 0
-        self.klines = 0
-        self.duplicates = 0
-        self.too_late = 0
-        self.overlapping = 0
-        self.disordered = 0  # match times that contradict the ids: never seen from the exchange
-        self.backwards = 0  # those in a row that look as if the ids had begun anew
-        self.published = 0
-        self.complete = 0
-        self.incomplete = 0
-        self.revised = 0
-        self.proved = 0  # seconds
-        self.verified = 0
-        self.rounding = 0
-        self.mismatched = 0
-        self.kline_wrong = 0
-        self.kline_late = 0
-        self.kline_missing = 0
-        self.repaired = 0
-        self.candles_only = 0
-        self.never_existed = 0
 
     def add(self, trade: Trade) -> Sequence[Candle] | None:
         """Take one trade, in any order, any number of times; `None` when it was held already."""
@@ -129,22 +125,18 @@ class CandleAggregator:
         second_us = kline.open_time_us
         if not kline.closed or kline.interval != self.INTERVAL or self._kept.gone(second_us):
             return NOTHING
+        self._add_up()
         self.klines += not kline.from_rest
         second = self._kept.take(second_us)
-        if second.kline is not None and (kline.from_rest or not second.kline.from_rest):
+        if not self._take_kline(second, kline):
             return NOTHING
-        self._count_delay(second, kline)
-        self._add_up()
-        second.kline = kline
         self._next_id = _CLOSED
         self._newest_kline_us = max(self._newest_kline_us, second_us)
         touched = {second_us}
-        ids = kline.last_trade_id - kline.first_trade_id + 1
-        if 0 < kline.trades == ids and not kline.from_rest:
-            # Else its ids are wrong: what would be missing then could be the whole history.
-            proved = self.ledger.name(kline.first_trade_id, kline.last_trade_id, second_us)
-            touched.update(self._prove(proved))
-        candles = self._issue(self._with_carried(touched), kline.event_us or 0, kline.received_us)
+        if _has_ids(kline):
+            touched.update(self._name(kline))
+        candles = self._issuer.issue(touched, kline.event_us or 0, kline.received_us)
+        self._name_head()
         self._reach(second_us)
         self._reopen(kline)
         return candles
@@ -173,7 +165,8 @@ class CandleAggregator:
             return NOTHING
         candles: list[Candle] = []
         all_decided = True
-        for second_us in range(self._undecided_us, last_us + 1, SECOND_US):
+        first_us = max(self._undecided_us, kept.newest_us - _REOPENED_US)
+        for second_us in range(first_us, last_us + 1, SECOND_US):
             second = kept.get(second_us)
             if (second is None or not second.decided) and not kept.gone(second_us):
                 has_trades = second is not None and second.trades > 0
@@ -181,12 +174,16 @@ class CandleAggregator:
                     all_decided = False
                 elif has_trades or without_klines or self._newest_kline_us > second_us:
                     if has_trades or self._known_empty(second_us):
-                        candles.extend(self._issue((second_us,), event_us, received_us, timer=True))
+                        candles += self._issuer.issue_due(second_us, event_us, received_us)
                         self._reach(second_us)
+                    else:
+                        kept.take(second_us)  # it waits for what decides it
                 else:
                     all_decided = False
             if all_decided:
                 self._undecided_us = second_us + SECOND_US
+        if candles:
+            self._open_quick_way()
         return candles
 
     # -- what was missed ---------------------------------------------------------------------
@@ -196,57 +193,47 @@ class CandleAggregator:
 
         What has happened since is missing from here on, and so are the holes that were open.
         """
-        self._kept.reach(position.second_us)
-        second = self._kept.take(position.second_us)
-        second.carry(position.close)
-        self._mark_proved(second)
-        second.verified = second.skipped = True
-        self._kept.advance()
+        closes = {position.second_us: position.close}
+        for hole, close in zip(position.holes, position.closes, strict=False):
+            if close is not None:
+                closes[hole.from_second_us - SECOND_US] = close
+        self.proved += self._kept.resume(position.second_us, position.holes, closes)
+        self.ledger.begin_at(
+            position.last_id, position.second_us, position.holes, begins=position.begins
+        )
+        self._resumed_us = position.second_us
         self._undecided_us = position.second_us + SECOND_US
-        self.ledger.begin_at(position.last_id, position.second_us, position.holes)
 
-    def begin_after(self, trade: Trade | AggTrade) -> None:
-        """Learn of the last trade before the first second of which anything is known.
+    def begin_after(
+        self, last_id: int, second_us: int, close: Decimal, *, event_us: int, received_us: int
+    ) -> list[Candle]:
+        """Learn which trade was the last up to the end of a second, before all that is known.
 
-        For an aggregator that holds none yet: what it misses from here on is known to be missing.
-        """
-        before_us = self._kept.first_us - SECOND_US
-        if self.ledger.newest is not None or trade.time_us >= self._kept.first_us:
-            return
-        self._kept.reach(before_us)
-        second = self._kept.take(before_us)
-        second.carry(trade.price)
-        self._mark_proved(second)
-        second.verified = second.skipped = True
-        self._kept.advance()
-        last_id = trade.id if isinstance(trade, Trade) else trade.last_trade_id
-        self.ledger.begin_at(last_id, before_us)
-
-    def position(self) -> Position | None:
-        """Return how far everything is known or named as missing; `None` while nothing is proved.
-
-        The edges of holes are widened to whole seconds: sums of parts of a second are not kept.
+        What is missed from there on is known to be missing. Return the candles to publish.
         """
         self._add_up()
-        newest = self.ledger.newest
-        if newest is None:
+        known_us = self._kept.first_us
+        if not second_us < known_us or 0 <= self.ledger.lowest_id <= last_id:
+            return []
+        self.proved += self._kept.begin_after(second_us, close)
+        self._undecided_us = min(self._undecided_us, second_us + SECOND_US)
+        touched = set(self._issuer.prove(self.ledger.anchor(last_id, second_us)))
+        _, proved = self.ledger.add(last_id, last_id, second_us)
+        touched.update(self._issuer.prove(proved))
+        return self._mended(touched, event_us, received_us)
+
+    def position(self) -> Position | None:
+        """Return how far everything is known or named as missing.
+
+        `None` when that cannot be told just now, as while a second is disputed, or went out without
+        a proof that no missing id would bring: what was told before stays good.
+        """
+        self._add_up()
+        if self._issuer.disputed:
             return None
-        at_us, last_id = newest.last_second_us, newest.last_id
-        second = self._kept.get(at_us)
-        if second is None or not second.proved:
-            if second is None or second.trades == 0 or second.first_id <= newest.first_id:
-                return None  # it begins in the middle of this second
-            at_us, last_id = at_us - SECOND_US, second.first_id - 1
-            second = self._kept.get(at_us)
-        while second is not None and second.proved:
-            close = second.known_close
-            if close is not None:
-                following = self._kept.get(at_us + SECOND_US)
-                if following is None or not following.proved or following.trades:
-                    return Position(at_us, last_id, close, self._whole_holes(last_id))
-            at_us += SECOND_US
-            second = self._kept.get(at_us)
-        return None
+        if self.incomplete and self.open_without_kline(self._kept.newest_us) is not None:
+            return None
+        return self._positions.find(self.ledger, self._kept)
 
     def fill(
         self, trades: Sequence[Trade | AggTrade]
@@ -254,7 +241,8 @@ class CandleAggregator:
         """Take trades from the exchange's history, those that are held already too.
 
         Return the candles to publish, and the trades that were missing. An aggregate of which some
-        trades are held is left out: it cannot be split.
+        trades are held is left out: it cannot be split. So is what lies before the smallest id that
+        is known to exist: the exchange tells more of the past than is missing.
         """
         self._add_up()
         touched: set[int] = set()
@@ -265,24 +253,19 @@ class CandleAggregator:
             else:
                 first_id, last_id = trade.first_trade_id, trade.last_trade_id
             second_us = trade.time_us - trade.time_us % SECOND_US
-            if self._kept.gone(second_us) or first_id < self.ledger.lowest_id:
-                continue  # the exchange tells more of the past than is missing
-            entry, proved = self.ledger.add(first_id, last_id, second_us)
-            if entry is not Entry.NEW:
+            if first_id < self.ledger.lowest_id or self._is_of_before(first_id, second_us):
                 continue
-            taken.append(trade)
-            self._sum(trade, first_id, last_id, second_us)
-            touched.add(second_us)
-            touched.update(self._prove(proved))
+            entry, proved = self.ledger.add(first_id, last_id, second_us)
+            if entry is Entry.NEW:
+                taken.append(trade)
+                if not self._kept.gone(second_us):
+                    self._sum(trade, first_id, last_id, second_us)
+                    touched.add(second_us)
+                touched.update(self._issuer.prove(proved))
         if not taken:
             return [], taken
         last = taken[-1]
-        candles = self._issue(self._with_carried(touched), last.event_us, last.received_us)
-        for second_us in sorted(touched):
-            self._reach(second_us, undecided=False)
-        self._count_repaired(candles)
-        self._open_quick_way()
-        return candles, taken
+        return self._mended(touched, last.event_us, last.received_us), taken
 
     def absent(
         self, first_id: int, last_id: int, *, event_us: int, received_us: int
@@ -299,169 +282,184 @@ class CandleAggregator:
         if entry is not Entry.NEW:
             return []
         self.never_existed += last_id - first_id + 1
-        self._next_id = _CLOSED
-        touched = {second_us, *self._prove(proved)}
-        # Seconds of klines that named such ids can be compared now.
-        touched.update(
-            at for at, second in self._kept.items() if second.kline and not second.compared
-        )
-        candles = self._issue(self._with_carried(touched), event_us, received_us)
-        self._count_repaired(candles)
-        self._open_quick_way()
-        return candles
+        touched = {each.open_us for each in self._kept if each.kline and not each.compared}
+        touched.update(self._issuer.prove(proved))
+        return self._mended(touched, event_us, received_us)
 
     def adopt(self, hole: Hole, klines: Sequence[Kline], *, event_us: int) -> list[Candle] | None:
         """Take the exchange's own candles, of REST, for all seconds that a hole touches.
 
         They name no ids, so those are counted up from the id before the hole; `None`, and nothing
-        changes, unless the sum meets the id after it and every second is there.
+        changes, unless the sum meets the id after it, every second is there, and no other hole
+        touches them. It may be the end of a larger hole, if `ledger.anchor` told where it begins.
         """
         self._add_up()
-        wanted = range(hole.from_second_us, hole.to_second_us + 1, SECOND_US)
-        if [kline.open_time_us for kline in klines] != list(wanted):
+        missing = missing_by_second(hole, klines, self.ledger, self._kept)
+        if missing is None:
             return None
-        if not all(kline.closed for kline in klines):
-            return None
-        if any(self._kept.gone(kline.open_time_us) for kline in klines):
-            return None
-        held = sum(second.trades for second in self._kept.between(wanted[0], wanted[-1]))
-        if sum(kline.trades for kline in klines) != held + hole.ids:
-            return None
-        second_us = hole.from_second_us
-        entry, proved = self.ledger.add(hole.first_id, hole.last_id, second_us)
-        if entry is not Entry.NEW:
-            return None
-        next_id = hole.first_id
-        for kline in klines:
-            second = self._kept.take(kline.open_time_us)
-            first_id = second.first_id if 0 <= second.first_id < next_id else next_id
-            last_id = first_id + kline.trades - 1
-            if not kline.trades:
-                first_id = last_id = NO_TRADE_ID
-            else:
-                self.ledger.anchor(last_id, kline.open_time_us)
-                next_id = last_id + 1
-            self._mark_proved(second)
-            second.adopt(kline, first_id, last_id)
-            second.verified = True
-            self.candles_only += 1
-        touched = {*wanted, *self._prove(proved)}
-        self._next_id = _CLOSED
-        candles = self._issue(self._with_carried(touched), event_us, klines[-1].received_us)
-        for second_us in wanted:
-            self._reach(second_us, undecided=False)
-        self._count_repaired(candles)
-        self._open_quick_way()
-        return candles
+        first_id = hole.first_id
+        touched: set[int] = set()
+        for kline, count in zip(klines, missing, strict=True):
+            second_us = kline.open_time_us
+            if self._kept.gone(second_us):
+                continue
+            second = self._kept.take(second_us)
+            self._take_kline(second, kline)
+            touched.add(second_us)
+            if count:
+                last_id = first_id + count - 1
+                _, proved = self.ledger.add(first_id, last_id, second_us)
+                touched.update(self._issuer.prove(proved))
+                ids = (first_id, last_id)
+                if second.first_id != NO_TRADE_ID:
+                    ids = (min(first_id, second.first_id), max(last_id, second.last_id))
+                self._issuer.adopt(second, kline, *ids)
+                self.candles_only += 1
+                first_id += count
+        return self._mended(touched, event_us, klines[-1].received_us)
 
-    def give_up_before(self, second_us: int) -> list[Hole]:
-        """Give up the holes that lie wholly before a second; return them."""
+    def give_up_before(self, time_us: int) -> list[Hole]:
+        """Give up what is missing before the second of a time; return the holes that lie there.
+
+        Nothing of those seconds is taken any more.
+        """
         self._add_up()
+        second_us = min(time_us - time_us % SECOND_US, self._kept.newest_us)
+        self._kept.give_up_before(second_us)
+        self._forget_lost()
         return self.ledger.forget_before(second_us)
 
     def give_up(self, hole: Hole) -> None:
-        """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent."""
+        """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent.
+
+        If a trade of it comes nevertheless, it is taken.
+        """
         self._add_up()
         self.ledger.give_up(hole.first_id, hole.last_id)
 
     def begin_anew(self) -> None:
         """Learn that the exchange has begun to count its trades anew, as a wiped testnet does.
 
-        What was published stands. Nothing is missing any more, since nothing of it can be had.
+        What was published stands. What was missing is missing no more, since it cannot be had; only
+        what klines have named of the new ids is.
         """
         self._add_up()
-        self.ledger = TradeLedger()
+        kept, newest = self._kept, self.ledger.newest
+        for second in kept:
+            second.renumbered = second.trades > 0
+        if newest is not None:
+            last = kept.get(newest.last_second_us)
+            if last is not None and last.trades and not last.proved:
+                last.begin_anew()
+            self._before = newest.last_second_us, newest.last_id // 2
+        self.ledger = self._issuer.ledger = TradeLedger()
+        self._positions = PositionFinder()
         self._next_id = _CLOSED
         self.backwards = 0
+        for second in sorted(kept, key=attrgetter("open_us")):
+            if second.kline is not None and _has_ids(second.kline) and not second.compared:
+                self._name(second.kline)
 
     @property
     def unexplained(self) -> bool:
-        """Whether an empty kline has another price than our last one: trades are missing before it.
+        """Whether a kline tells of trades that are not held, and no hole nor trade behind it does.
 
-        No kline has named their ids; the exchange's newest id tells them.
+        It counts more than are held, or carries another price than our last one. Nothing has told
+        the ids of what is missing: the exchange's newest id does.
         """
-        for second_us in tuple(self._unexplained):
+        unexplained = self._issuer.unexplained
+        for second_us in tuple(unexplained):
             second = self._kept.get(second_us)
-            if second is None or second.proved:
-                del self._unexplained[second_us]
-        return bool(self._unexplained)
+            if second is None or second.compared:
+                del unexplained[second_us]
+            elif not (self.ledger.knows_behind(second_us) or self.ledger.is_missing_in(second_us)):
+                return True
+        return False
 
     # -- the audit ---------------------------------------------------------------------------
 
     @property
     def disputed(self) -> Sequence[int]:
         """The seconds whose numbers are not those of their kline, and which nobody has settled."""
-        for second_us in tuple(self._disputed):
-            second = self._kept.get(second_us)
-            if second is None or not second.disputed:  # forgotten, or repaired otherwise
-                del self._disputed[second_us]
-        return tuple(self._disputed)
+        return tuple(self._issuer.disputed)
 
     def ids_in_dispute(self, second_us: int) -> tuple[int, int] | None:
-        """Return the first and the last id that a disputed second may have; `None` for no trades.
+        """Return the first and the last id that a disputed second may have.
 
-        What it holds, and what its kline named.
+        What it holds, and what its kline named. `None` if to count them once more tells nothing:
+        without trades, or if some of them have ids that the exchange counts no more.
         """
         second = self._kept.get(second_us)
-        if second is None:
+        if second is None or not second.disputed or second.renumbered:
             return None
         ids = [second.first_id, second.last_id] if second.trades else []
         kline = second.kline
-        if kline is not None and kline.trades and not kline.from_rest:
+        if kline is not None and _has_ids(kline):
             ids += [kline.first_trade_id, kline.last_trade_id]
         return (min(ids), max(ids)) if ids else None
 
     def recount(self, second_us: int, trades: Sequence[Trade]) -> list[Candle]:
-        """Count the trades of a disputed second once more, from those that REST has."""
+        """Count the trades of a disputed second once more, from all that REST has of it.
+
+        It stays disputed unless they agree with its kline.
+        """
         self._add_up()
         second = self._kept.get(second_us)
-        if second is None or not second.disputed:
-            self._disputed.pop(second_us, None)
+        if second is None or second.kline is None or self.ids_in_dispute(second_us) is None:
             return []
-        if second.trades:
-            self.ledger.cut(second.first_id, second.last_id, second_us)
-        self.proved -= second.proved
+        ours = [trade for trade in trades if trade.time_us // SECOND_US * SECOND_US == second_us]
+        if not ours:
+            return []
+        touched = {second_us}
         second.clear()
-        second.recounted = True
-        self._disputed.pop(second_us, None)
-        self._next_id = _CLOSED
-        candles, _ = self.fill(trades)
-        return candles
+        for trade in ours:
+            entry, proved = self.ledger.add(trade.id, trade.id, second_us)
+            if entry is Entry.NEW:
+                self.trades += 1
+                touched.update(self._issuer.prove(proved))
+            second.add(trade)
+        kline = second.kline
+        agreement = second.compare(kline)
+        if agreement is not Agreement.DIFFERENT:
+            self._issuer.mark_verified(second, agreement)
+        return self._settled(touched, kline.event_us or 0, kline.received_us)
 
     def settle(self, kline: Kline, *, event_us: int) -> list[Candle]:
         """Let REST's kline decide about a disputed second: ours stands, or its numbers go out."""
         self._add_up()
         second = self._kept.get(kline.open_time_us)
-        self._disputed.pop(kline.open_time_us, None)
         if second is None or not second.disputed:
             return []
-        second.disputed = False
-        if second.compare(kline) is not Agreement.DIFFERENT:
+        touched = {kline.open_time_us}
+        agreement = second.compare(kline)
+        if agreement is not Agreement.DIFFERENT:
             self.kline_wrong += 1
-            self.verified += 1
+            self._issuer.mark_verified(second, agreement)
         else:
             self.mismatched += 1
             first_id, last_id = second.first_id, second.last_id
+            theirs = second.kline
             if not kline.trades:
                 first_id = last_id = NO_TRADE_ID
-            second.adopt(kline, first_id, last_id)
-        self._mark_proved(second)
-        second.verified = True
-        self._next_id = _CLOSED
-        return self._issue(self._with_carried({kline.open_time_us}), event_us, kline.received_us)
+            elif theirs is not None and not theirs.from_rest and agree(theirs, kline):
+                first_id, last_id = theirs.first_trade_id, theirs.last_trade_id
+            self._issuer.adopt(second, kline, first_id, last_id)
+            touched |= self._hold(first_id, last_id, kline.open_time_us)
+        return self._settled(touched, event_us, kline.received_us)
 
     def without_kline(self, before_us: int) -> tuple[int, int] | None:
-        """Return the first and the last second before `before_us` that wait for a kline still."""
-        first_us = self._kept.verified_next_us
-        waiting = (
-            [
-                at
-                for at, second in self._kept.items()
-                if first_us <= at < before_us and second.decided and second.kline is None
-            ]
-            if 0 <= first_us < before_us
-            else []
-        )
+        """Return the first and the last second before `before_us` that wait for a kline still.
+
+        Those that trades are known to be missing of wait for these first.
+        """
+        waiting = [
+            second.open_us
+            for second in self._kept
+            if second.open_us < before_us
+            and second.kline is None
+            and not second.verified
+            and (second.decided or second.proved or not self.ledger.is_missing_in(second.open_us))
+        ]
         return (min(waiting), max(waiting)) if waiting else None
 
     def open_without_kline(self, before_us: int) -> tuple[int, int] | None:
@@ -471,18 +469,24 @@ class CandleAggregator:
         can be long until a later trade shows that they were whole.
         """
         waiting = [
-            at
-            for at, second in self._kept.items()
-            if at < before_us and not (second.proved or second.kline) and second.issue is not None
+            second.open_us
+            for second in self._kept
+            if second.open_us < before_us
+            and second.issue is not None
+            and not (second.proved or second.kline)
+            and not self.ledger.is_missing_in(second.open_us)
         ]
-        holes = self.ledger.holes() if waiting else []
-        waiting = [at for at in waiting if not any(hole.touches(at) for hole in holes)]
         return (min(waiting), max(waiting)) if waiting else None
 
     @property
     def unverified(self) -> int:
         """How many seconds went out that are not compared with a kline yet."""
-        return sum(second.decided and not second.verified for _, second in self._kept.items())
+        return sum(second.decided and not second.verified for second in self._kept)
+
+    @property
+    def never_verified(self) -> int:
+        """How many proved seconds were forgotten before a kline of them came."""
+        return self._kept.never_verified
 
     @property
     def first_second_us(self) -> int | None:
@@ -496,14 +500,12 @@ class CandleAggregator:
 
     @property
     def complete_until_us(self) -> int | None:
-        """The second up to which all are proved; `None` while the first one is not."""
-        self._kept.advance()
+        """The second up to which all are proved and went out; `None` while the first one is not."""
         return self._kept.complete_until_us
 
     @property
     def verified_until_us(self) -> int | None:
         """The second up to which all are equal to their klines too."""
-        self._kept.advance()
         return self._kept.verified_until_us
 
     @property
@@ -511,7 +513,9 @@ class CandleAggregator:
         """The share of all seconds, from the first to the newest but one, that are proved."""
         first_us, newest_us = self._kept.first_us, self._kept.newest_us
         seconds = (newest_us - first_us) // SECOND_US
-        return min(1.0, self.proved / seconds) if first_us >= 0 and seconds > 0 else None
+        if first_us < 0 or seconds <= 0:
+            return None
+        return (self.proved - self._kept.proved(newest_us)) / seconds
 
     @property
     def last_trade_id(self) -> int | None:
@@ -528,27 +532,32 @@ class CandleAggregator:
         """Take a trade that is not simply the next one of the open second."""
         self._add_up()
         second_us = trade.time_us - trade.time_us % SECOND_US
-        if self._kept.gone(second_us):
+        gone = self._kept.gone(second_us)
+        if self._is_of_before(first_id, second_us) or (gone and not self.ledger.knows(first_id)):
             self.too_late += 1
             return NOTHING
-        newest = self.ledger.newest
-        if newest is not None and last_id < newest.last_id and second_us > newest.last_second_us:
-            self.disordered += 1  # a smaller id cannot be of a later second
-            self.backwards += 1
-            return None
-        entry, proved = self.ledger.add(first_id, last_id, second_us)
+        self._bridge(first_id, second_us)
+        entry, proved = self.ledger.add(first_id, last_id, second_us, in_order=True)
         if entry is not Entry.NEW:
             if entry is Entry.DUPLICATE:
                 self.duplicates += 1
-            else:
+            elif entry is Entry.OVERLAP:
                 self.overlapping += 1
+            else:
+                self._note_disorder(last_id)
             return None
         self.backwards = 0
-        self._sum(trade, first_id, last_id, second_us)
-        touched = {second_us}
-        touched.update(self._prove(proved))
-        candles = self._issue(self._with_carried(touched), trade.event_us, trade.received_us)
-        self._reach(second_us)
+        touched: set[int] = set()
+        if gone:
+            self.too_late += 1  # that it is not missing is all that is of use
+        else:
+            self._sum(trade, first_id, last_id, second_us)
+            touched.add(second_us)
+        touched.update(self._issuer.prove(proved))
+        candles = self._issuer.issue(touched, trade.event_us, trade.received_us)
+        self._name_head()
+        if not gone:
+            self._reach(second_us)
         self._open_quick_way()
         return candles
 
@@ -558,7 +567,12 @@ class CandleAggregator:
         second = self._kept.take(second_us)
         if second.proved:
             self.disordered += 1
-        second.add_any(first_id, last_id, trade.price, trade.quantity, maker=trade.buyer_is_maker)
+            if second.verified:
+                return  # the exchange does not count it there
+            self.proved -= 1
+            second.proved = False
+            self._kept.reopen(second_us)
+        second.add(trade)
 
     def _add_up(self) -> None:
         """Add the queued trades to their second and to the ledger."""
@@ -588,6 +602,28 @@ class CandleAggregator:
             self._until_us = second.open_us + SECOND_US
             self._next_id = newest.last_id + 1
 
+    def _bridge(self, first_id: int, second_us: int) -> None:
+        """Remember the price that a silence carries which is longer than anything is kept."""
+        newest = self.ledger.newest
+        if newest is None or first_id != newest.last_id + 1:
+            return
+        first_us = second_us - self._kept.backfill_us
+        if newest.last_second_us < first_us - SECOND_US:
+            close = self._kept.known_close(newest.last_second_us)
+            if close is not None:
+                self._kept.remember_close(first_us - SECOND_US, close)
+
+    def _is_of_before(self, first_id: int, second_us: int) -> bool:
+        """Whether ids are of before the exchange began to count anew."""
+        if self._before is None or second_us > self._before[0]:
+            return False
+        return second_us < self._before[0] or first_id > self._before[1]
+
+    def _note_disorder(self, last_id: int) -> None:
+        newest = self.ledger.newest
+        self.disordered += 1
+        self.backwards += newest is not None and last_id < newest.last_id
+
     def _reach(self, second_us: int, *, undecided: bool = True) -> None:
         """Learn of something in a second; what came too late to be due is not `undecided`."""
         kept = self._kept
@@ -596,14 +632,109 @@ class CandleAggregator:
         elif undecided:
             self._undecided_us = min(self._undecided_us, second_us)
         if kept.reach(second_us):
-            for lost in kept.tidy():
-                if lost.trades:
-                    self.ledger.cut(lost.first_id, lost.last_id, lost.open_us)
-                self._disputed.pop(lost.open_us, None)
-            self.ledger.forget_names(kept.newest_us - 3_600 * SECOND_US)
-            if kept.get(self._from_us) is None:
-                self._next_id = _CLOSED
-        self._undecided_us = max(self._undecided_us, kept.floor_us)
+            self._tidy()
+        self._undecided_us = max(self._undecided_us, self._decided_us)
+
+    def _tidy(self) -> None:
+        """Forget what is settled, or what there is no room for."""
+        for lost in self._kept.tidy():
+            if lost.trades and not lost.renumbered:
+                self.ledger.cut(lost.first_id, lost.last_id, lost.open_us)
+        self.ledger.forget_names(self._kept.newest_us - _NAMES_US)
+        self._forget_lost()
+
+    def _forget_lost(self) -> None:
+        """Expect nothing any more of seconds that are kept no longer."""
+        for waiting in (self._issuer.disputed, self._issuer.unexplained):
+            for second_us in tuple(waiting):
+                if self._kept.get(second_us) is None:
+                    del waiting[second_us]
+        if self._kept.get(self._from_us) is None:
+            self._next_id = _CLOSED
+
+    # -- taking klines and history -----------------------------------------------------------
+
+    def _take_kline(self, second: Second, kline: Kline) -> bool:
+        """Give a second its kline, unless it has a better one; count those that come late."""
+        known = second.kline
+        if known is not None and (kline.from_rest or not known.from_rest):
+            return False
+        if kline.from_rest:
+            self.kline_missing += 1
+        elif known is not None:  # REST was quicker
+            self.kline_missing -= 1
+            self.kline_late += 1
+        elif second.open_us + _LATE_KLINE_US < self._newest_kline_us:
+            self.kline_late += 1
+        second.kline = kline
+        return True
+
+    def _name(self, kline: Kline) -> list[int]:
+        """Learn of the ids that a kline names; return the seconds that are proved by that."""
+        ids = (kline.first_trade_id, kline.last_trade_id)
+        if self._is_of_before(ids[0], kline.open_time_us):
+            return []
+        if self.ledger.fits(*ids, kline.open_time_us):
+            return self._issuer.prove(self.ledger.name(*ids, kline.open_time_us))
+        self._note_disorder(kline.last_trade_id)
+        return []
+
+    def _name_head(self) -> None:
+        """Learn of ids before all that are known, from how many trades REST counts in a second.
+
+        A kline of REST names none; but where they end is known once all is proved from the next
+        second on to the first id that is known.
+        """
+        head = self.ledger.head
+        if head is None or self._before is not None:
+            return  # or they may be of before the exchange began to count anew
+        second_us = head.first_second_us
+        second = self._kept.get(second_us)
+        while second is not None and second.proved:
+            second_us -= SECOND_US
+            second = self._kept.get(second_us)
+        if second is None or second.kline is None or _has_ids(second.kline):
+            return
+        lacking = second.kline.trades - second.trades
+        if not 0 < lacking <= head.first_id:
+            return
+        if second.trades and not (
+            second.open_us < head.last_second_us and second.last_id <= head.last_id
+        ):
+            return  # some may be missing behind
+        last_id = second.last_id if second.trades else head.first_id - 1
+        self.ledger.suppose(head.first_id - lacking, last_id, second.open_us)
+
+    def _hold(self, first_id: int, last_id: int, second_us: int) -> set[int]:
+        """Count ids of a second that is settled as held; return the seconds that this proves."""
+        touched: set[int] = set()
+        if first_id == NO_TRADE_ID or not self.ledger.fits(first_id, last_id, second_us):
+            return touched
+        for hole in self.ledger.holes():
+            if hole.last_id < first_id or hole.first_id > last_id:
+                continue
+            ids = (max(hole.first_id, first_id), min(hole.last_id, last_id))
+            _, proved = self.ledger.add(*ids, second_us)
+            touched.update(self._issuer.prove(proved))
+        return touched
+
+    def _mended(self, touched: set[int], event_us: int, received_us: int) -> list[Candle]:
+        """Return the candles of seconds that history has touched."""
+        candles = self._settled(touched, event_us, received_us)
+        for second_us in sorted(touched):
+            self._reach(second_us, undecided=False)
+        self.repaired += sum(candle.complete for candle in candles)
+        self._open_quick_way()
+        return candles
+
+    def _settled(self, touched: set[int], event_us: int, received_us: int) -> list[Candle]:
+        """Return the candles of seconds that are known anew, all of them kept already."""
+        self._next_id = _CLOSED
+        candles = self._issuer.issue(touched, event_us, received_us)
+        self._name_head()
+        return candles
+
+    # -- time --------------------------------------------------------------------------------
 
     def _reopen(self, kline: Kline) -> None:
         """Let time decide anew about the seconds before a kline that were taken for a hole.
@@ -617,106 +748,19 @@ class CandleAggregator:
             before_us = self.ledger.second_of_end(kline.first_trade_id - 1)
         if before_us is not None:
             before_us = max(before_us, kline.open_time_us - _REOPENED_US)
-            self._undecided_us = max(min(self._undecided_us, before_us), self._kept.floor_us)
+            self._undecided_us = max(min(self._undecided_us, before_us), self._decided_us)
 
-    def _count_delay(self, second: Second, kline: Kline) -> None:
-        """Count klines that came late or that the stream did not bring at all."""
-        if kline.from_rest:
-            self.kline_missing += 1
-        elif second.kline is not None:  # REST was quicker
-            self.kline_missing -= 1
-            self.kline_late += 1
-        elif second.open_us + _LATE_KLINE_US < self._newest_kline_us:
-            self.kline_late += 1
-
-    def _count_repaired(self, candles: Iterable[Candle]) -> None:
-        self.repaired += sum(candle.complete for candle in candles)
-
-    def _whole_holes(self, last_id: int) -> tuple[Hole, ...]:
-        """Return the holes up to `last_id`, with all trades of the seconds at their edges."""
-        whole: list[Hole] = []
-        for hole in map(self._widened, self.ledger.holes()):
-            if hole.last_id >= last_id:
-                break
-            if whole and whole[-1].last_id + 1 >= hole.first_id:
-                before = whole.pop()
-                first = (before.first_id, max(before.last_id, hole.last_id))
-                whole.append(Hole(*first, before.from_second_us, hole.to_second_us))
-            else:
-                whole.append(hole)
-        return tuple(whole)
-
-    def _widened(self, hole: Hole) -> Hole:
-        first_id, last_id, from_us = hole.first_id, hole.last_id, hole.from_second_us
-        below, above = self._kept.get(from_us), self._kept.get(hole.to_second_us)
-        if below is not None and below.trades and below.first_id < first_id:
-            held = self.ledger.range_of(below.first_id)
-            if held is not None and min(held.first_second_us, held.reach_us) < from_us:
-                first_id = below.first_id
-            else:
-                from_us = min(from_us + SECOND_US, hole.to_second_us)  # its beginning is not known
-        if above is not None and above.trades:
-            last_id = max(last_id, above.last_id)
-        return Hole(first_id, last_id, from_us, hole.to_second_us)
-
-    # -- proving -----------------------------------------------------------------------------
-
-    def _prove(self, seconds: range) -> list[int]:
-        """Mark `seconds` as proved by ids (rule 1) and return those that were not before."""
-        proved: list[int] = []
-        kept = self._kept
-        # After a long silence there may be very many.
-        from_us = max(seconds.start, kept.floor_us, seconds.stop - kept.backfill_us)
-        for second_us in range(from_us, seconds.stop, SECOND_US):
-            if not kept.gone(second_us):
-                second = kept.take(second_us)
-                if not second.proved:
-                    self._mark_proved(second)
-                    proved.append(second_us)
-        return proved
-
-    def _mark_proved(self, second: Second) -> None:
-        self.proved += not second.proved
-        second.proved = True
-
-    def _prove_by_kline(self, second: Second) -> None:
-        """Apply rule 2 to a second whose kline is here, and compare the two, once."""
-        kline = second.kline
-        if kline is None or second.compared:
-            return
-        if not (second.proved or self._accounted_for(second, kline)):
-            return
-        second.compared = True
-        agreement = second.compare(kline)
-        if agreement is Agreement.DIFFERENT:
-            second.disputed = True
-            self._disputed[second.open_us] = None
-            return
-        self._mark_proved(second)
-        second.verified = True
-        self.verified += 1
-        self.rounding += agreement is Agreement.ROUNDED
-
-    def _accounted_for(self, second: Second, kline: Kline) -> bool:
-        """Whether everything that the exchange's kline says happened in a second is held."""
-        if kline.trades and kline.from_rest:
-            return second.trades == kline.trades
-        if kline.trades:
-            return self.ledger.holds(kline.first_trade_id, kline.last_trade_id)
-        if second.trades:
-            return False  # the two contradict each other
-        previous = self._close_before(second.open_us)
-        if previous is None or previous == kline.open:
-            return True
-        self._unexplained[second.open_us] = None
-        return False
+    @property
+    def _decided_us(self) -> int:
+        """The first second about which time may decide still."""
+        return max(self._kept.floor_us, self._resumed_us + SECOND_US)
 
     def _known_empty(self, second_us: int) -> bool:
         """Whether no missing id can belong to a second of which no trade is held."""
         second = self._kept.get(second_us)
         if second is not None and second.kline is not None:
             return second.kline.trades == 0
-        price = self._close_before(second_us)
+        price = self._kept.known_close(second_us - SECOND_US)
         if price is None:
             return False
         before, after = self.ledger.around(second_us)
@@ -729,121 +773,10 @@ class CandleAggregator:
                 return later.kline.trades == 0 and later.kline.open == price
         return True
 
-    def _close_before(self, second_us: int) -> Decimal | None:
-        """Return the close of the second before, as far as it is known."""
-        before = self._kept.get(second_us - SECOND_US)
-        return None if before is None else before.known_close
 
-    def _last_close(self, second_us: int) -> Decimal | None:
-        """Return the close of the newest second before, of those that are kept."""
-        known = [
-            at for at, kept in self._kept.items() if at < second_us and kept.known_close is not None
-        ]
-        nearest = self._kept.get(max(known)) if known else None
-        return None if nearest is None else nearest.known_close
+def _has_ids(kline: Kline) -> bool:
+    """Whether a kline names as many ids as it has trades.
 
-    # -- issuing -----------------------------------------------------------------------------
-
-    def _with_carried(self, touched: set[int]) -> list[int]:
-        """Return the touched seconds and the empty ones behind them, ascending.
-
-        A change of a second's close changes the empty seconds that carry it, and can settle whether
-        their klines agree.
-        """
-        for second_us in tuple(touched):
-            following_us = second_us + SECOND_US
-            following = self._kept.get(following_us)
-            while following is not None and not following.trades and following_us not in touched:
-                touched.add(following_us)
-                following_us += SECOND_US
-                following = self._kept.get(following_us)
-        return sorted(touched)
-
-    def _issue(
-        self, seconds: Iterable[int], event_us: int, received_us: int, *, timer: bool = False
-    ) -> list[Candle]:
-        """Return the candles of `seconds` (ascending) that are to go out now."""
-        candles: list[Candle] = []
-        for second_us in seconds:
-            second = self._kept.take(second_us) if timer else self._kept.get(second_us)
-            if second is None:
-                continue
-            if not second.trades:
-                self._carry(second, timer=timer)
-            self._prove_by_kline(second)
-            if not (second.proved or timer or second.issue is not None):
-                continue
-            if not (second.trades or second.carried):
-                continue
-            if second.issue is not None and not second.differs(second.issue):
-                continue
-            if not (second.trades or self._carry_empty):
-                second.skipped = True
-                continue
-            candles.append(self._issue_one(second, event_us, received_us))
-        return candles
-
-    def _carry(self, second: Second, *, timer: bool) -> None:
-        """Give an empty second the price that it carries, where one is known."""
-        if second.verified:
-            return  # the exchange has said it, whatever of the second before is missing here
-        kline = second.kline
-        price = self._close_before(second.open_us)
-        if second.proved:
-            if price is None:
-                price = self._last_close(second.open_us) if kline is None else kline.close
-        elif kline is not None:
-            if kline.trades:
-                return  # it has trades; we lack them
-            if price is not None and price != kline.open and not timer and second.issue is None:
-                return  # trades are missing before it; the timer decides
-            price = kline.close
-        elif not timer and second.issue is None:
-            return
-        if price is not None:
-            second.carry(price)
-
-    def _issue_one(self, second: Second, event_us: int, received_us: int) -> Candle:
-        before = second.issue
-        revision = second.revisions
-        second.revisions += 1
-        candle = second.issue = Candle(
-            self.source,
-            self.symbol,
-            self.INTERVAL,
-            second.open_us,
-            second.open,
-            second.high,
-            second.low,
-            second.close,
-            second.volume,
-            second.quote_volume,
-            second.trades,
-            second.taker_buy_volume,
-            second.taker_buy_quote_volume,
-            second.first_id,
-            second.last_id,
-            second.complete,
-            revision,
-            event_us,
-            received_us,
-        )
-        if revision == 0:
-            self.published += 1
-        else:
-            self.revised += 1
-        if before is not None:
-            self._count(before, -1)
-        elif revision:
-            self.incomplete -= 1  # what went out before it was forgotten was not proved
-        self._count(candle, 1)
-        if second is self._current:
-            self._next_id = _CLOSED
-        return candle
-
-    def _count(self, issue: Candle, by: int) -> None:
-        """Keep `complete` and `incomplete`: of how many candles the newest issue says so."""
-        if issue.complete:
-            self.complete += by
-        else:
-            self.incomplete += by
+    Else some never existed or they are wrong: what is missing then could be the whole history.
+    """
+    return 0 < kline.trades == kline.last_trade_id - kline.first_trade_id + 1

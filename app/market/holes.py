@@ -49,13 +49,14 @@ class HoleWatch:
         `wait` says that two connections overlap, so that even ids below a trade may still come.
         """
         repaired = self.forget(holes)
+        if not wait:
+            self._hurry(holes, now_s)
         for part in self._unknown_parts(holes):
             grace_s = self._grace_s if wait or not part.below_trade else 0.0
             self._known.append(KnownHole(part, now_s, now_s + grace_s))
             self.seen += 1
         self._known.sort(key=lambda known: known.hole.first_id)
-        self._join_oldest()
-        found: list[Hole] = []
+        found = self._join_oldest()
         for known in self._known:
             if not known.told and known.due_s <= now_s:
                 known.told = True
@@ -104,10 +105,25 @@ class HoleWatch:
                 parts.append(_part(hole, first_id, hole.last_id))
         return parts
 
-    def _join_oldest(self) -> None:
+    def _hurry(self, holes: Sequence[Hole], now_s: float) -> None:
+        """Wait no longer for ids that only a kline had named, once a trade above them is here."""
+        below_trades = [hole for hole in holes if hole.below_trade]
+        waiting = [
+            known for known in self._known if known.due_s > now_s and not known.hole.below_trade
+        ]
+        shown = {hole.first_id for hole in _touching((each.hole for each in waiting), below_trades)}
+        for known in waiting:
+            if known.hole.first_id in shown:
+                known.due_s = now_s
+
+    def _join_oldest(self) -> list[Hole]:
+        """Make one of the oldest, if there are too many; return what is to be told before.
+
+        If some of them were told, the others are, so that all of the one has been.
+        """
         too_many = len(self._known) - self._most
         if too_many <= 0:
-            return
+            return []
         joined = self._known[: too_many + 1]
         hole = Hole(
             joined[0].hole.first_id,
@@ -119,6 +135,9 @@ class HoleWatch:
         due_s = min(known.due_s for known in joined)
         told = any(known.told for known in joined)
         self._known[: too_many + 1] = [KnownHole(hole, seen_s, due_s, told)]
+        untold = [known.hole for known in joined if told and not known.told]
+        self.found += len(untold)
+        return untold
 
 
 def _touching(holes: Iterable[Hole], others: Sequence[Hole]) -> Iterator[Hole]:

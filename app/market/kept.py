@@ -7,9 +7,11 @@ long as there is room. How seconds close is decided elsewhere: see `app.market.c
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 
 from app.market.events import SECOND_US
+from app.market.ledger import Hole
 from app.market.second import Second
 
 # The mark of a forgotten second: two flags, and above them how often it was issued.
@@ -29,16 +31,48 @@ class KeptSeconds:
         self.newest_us = -1  # of which a trade or a kline is known, or that was issued
         self.first_us = -1  # the first of all
         self.floor_us = 0
-        self.unverified_for_good = 0  # seconds that were proved, and forgotten without a kline
-        self.complete_next_us = -1  # the first that is not proved
-        self.verified_next_us = -1  # the first that is not proved and equal to its kline
-        self._keep_us = keep_seconds * SECOND_US
-        self._most_waiting = most_waiting
         self.backfill_us = backfill_seconds * SECOND_US
+        self.never_verified = 0  # seconds that were proved, and forgotten without a kline
+        self._keep_us = min(keep_seconds, backfill_seconds) * SECOND_US
+        self._most_waiting = most_waiting
+        self._complete_next_us = -1  # the first that is not proved and published
+        self._verified_next_us = -1  # the first that is not proved and equal to its kline
         self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US  # it looks at all of them
         self._tidied_us = 0
         self._seconds: dict[int, Second] = {}
+        self._closes: dict[int, Decimal] = {}  # of seconds that are not kept, for those behind them
         self._marks = array("H", bytes(2 * (backfill_seconds + 1)))
+
+    def resume(self, second_us: int, holes: Sequence[Hole], closes: Mapping[int, Decimal]) -> int:
+        """Begin behind `second_us`: all before is settled but the seconds of `holes` (ascending).
+
+        `closes` are those of the seconds before these, and of `second_us` itself. Return how many
+        seconds are settled, from the first hole's on. For one that has seen nothing.
+        """
+        first_us = min(holes[0].from_second_us, second_us) if holes else second_us
+        self.newest_us = second_us
+        self.first_us = self.floor_us = max(first_us, second_us - self.backfill_us)
+        self._complete_next_us = self._verified_next_us = self.first_us
+        for at_us in range(self.floor_us, second_us + SECOND_US, SECOND_US):
+            self._marks[self._place(at_us)] = _PROVED | _VERIFIED
+        settled = (second_us - self.first_us) // SECOND_US + 1
+        for hole in holes:
+            from_us = max(hole.from_second_us, self.first_us)
+            for at_us in range(from_us, hole.to_second_us + SECOND_US, SECOND_US):
+                self._marks[self._place(at_us)] = 0
+                settled -= 1
+        self._closes.update(closes)
+        return settled
+
+    def begin_after(self, second_us: int, close: Decimal) -> int:
+        """Learn that a second before all that is known is settled; return how many are by that."""
+        self.first_us = self.floor_us = max(second_us, self.newest_us - self.backfill_us)
+        self._complete_next_us = self._verified_next_us = self.first_us
+        if self.first_us > second_us:
+            return 0
+        self._marks[self._place(second_us)] = _PROVED | _VERIFIED
+        self._closes[second_us] = close
+        return 1
 
     def get(self, second_us: int) -> Second | None:
         """Return a kept second."""
@@ -56,30 +90,41 @@ class KeptSeconds:
         """Whether it is too old, or was proved and forgotten: nothing may change it."""
         if second_us in self._seconds:
             return False
-        return second_us < self.floor_us or bool(self._mark(second_us) & _PROVED)
+        if second_us < self.floor_us:
+            return True
+        mark = self._mark(second_us)
+        return bool(mark & _PROVED) or mark >> _ISSUES == _MOST_ISSUES
 
-    def items(self) -> Iterator[tuple[int, Second]]:
+    def proved(self, second_us: int) -> bool:
+        """Whether all its trades are known, as far back as is remembered."""
+        second = self._seconds.get(second_us)
+        return second.proved if second is not None else bool(self._mark(second_us) & _PROVED)
+
+    def known_close(self, second_us: int) -> Decimal | None:
+        """Return what a second behind it would carry; `None` while unknown, or long forgotten."""
+        second = self._seconds.get(second_us)
+        close = None if second is None else second.known_close
+        return self._closes.get(second_us) if close is None else close
+
+    def remember_close(self, second_us: int, close: Decimal) -> None:
+        """Keep the close of a second that is not kept, as long as the one behind it may need it."""
+        self._closes[second_us] = close
+
+    def __iter__(self) -> Iterator[Second]:
         """Yield what is kept, in no order."""
-        yield from self._seconds.items()
-
-    def between(self, from_us: int, to_us: int) -> Iterator[Second]:
-        """Yield the kept seconds from one to another, both included, ascending."""
-        for second_us in range(max(from_us, self.floor_us), to_us + 1, SECOND_US):
-            second = self._seconds.get(second_us)
-            if second is not None:
-                yield second
+        return iter(self._seconds.values())
 
     def reach(self, second_us: int) -> bool:
         """Learn of something in `second_us`; tell whether it is time to `tidy`."""
         if self.newest_us < 0:
             self.newest_us = self.first_us = second_us
-            self.complete_next_us = self.verified_next_us = second_us
+            self._complete_next_us = self._verified_next_us = second_us
             self.floor_us = second_us - self._keep_us
             return False
         if second_us <= self.newest_us:
             if second_us < self.first_us:
                 self.first_us = second_us
-                self.complete_next_us = self.verified_next_us = second_us
+                self._complete_next_us = self._verified_next_us = second_us
             return False
         self._clear_marks(self.newest_us + SECOND_US, second_us)
         self.newest_us = second_us
@@ -92,16 +137,15 @@ class KeptSeconds:
         Return those that had to go without having been proved: their trades are missing again.
         """
         self._tidied_us = self.newest_us
-        self.advance()
+        self._advance()
         old_us = self.newest_us - self._keep_us
         waiting: list[int] = []
         for second_us, second in tuple(self._seconds.items()):
-            if second_us >= old_us:
-                continue
-            settled = second.proved and second.verified and self._is_settled(second_us + SECOND_US)
-            if settled or second_us < self.floor_us:
+            if second_us < self.floor_us or (
+                second_us < old_us and second.proved and second.verified
+            ):
                 self._forget(second, verified=second.verified)
-            else:
+            elif second_us < old_us:
                 waiting.append(second_us)
         lost: list[Second] = []
         too_many = len(waiting) - self._most_waiting
@@ -109,35 +153,49 @@ class KeptSeconds:
             for second_us in sorted(waiting)[:too_many]:
                 second = self._seconds[second_us]
                 if second.proved:
-                    self.unverified_for_good += 1
+                    self.never_verified += 1
                 else:
                     lost.append(second)
                 self._forget(second, verified=second.proved)  # nothing will ever verify it
+        self._forget_closes()
         return lost
 
-    def _is_settled(self, second_us: int) -> bool:
-        """Whether a second is proved: if not, the price of the one before it will be asked for."""
-        second = self._seconds.get(second_us)
-        return second.proved if second is not None else bool(self._mark(second_us) & _PROVED)
+    def give_up_before(self, second_us: int) -> None:
+        """Take nothing from before a second any more."""
+        self.floor_us = max(self.floor_us, second_us)
+        for old_us in [each for each in self._seconds if each < self.floor_us]:
+            del self._seconds[old_us]
 
-    def advance(self) -> None:
-        """Move on as far as everything is proved, and verified."""
-        self.complete_next_us = self._advanced(
-            self.complete_next_us, _PROVED, lambda second: second.proved
-        )
-        self.verified_next_us = self._advanced(
-            self.verified_next_us, _VERIFIED, lambda second: second.proved and second.verified
-        )
+    def reopen(self, second_us: int) -> None:
+        """Learn that a second is proved no more."""
+        self._complete_next_us = min(self._complete_next_us, second_us)
+        self._verified_next_us = min(self._verified_next_us, second_us)
 
     @property
     def complete_until_us(self) -> int | None:
-        """The last second up to which all are proved; `None` if the first one is not."""
-        return self._until(self.complete_next_us)
+        """The last second up to which all are proved and out; `None` if the first one is not."""
+        self._advance()
+        return self._until(self._complete_next_us)
 
     @property
     def verified_until_us(self) -> int | None:
-        """The last second up to which all are proved and equal to their klines."""
-        return self._until(self.verified_next_us)
+        """The last second up to which all are proved and equal to their klines.
+
+        Those that were forgotten before their klines came do not count: see `never_verified`.
+        """
+        self._advance()
+        return self._until(self._verified_next_us)
+
+    def _advance(self) -> None:
+        """Move on as far as everything is proved, and verified."""
+        self._complete_next_us = self._advanced(
+            self._complete_next_us,
+            _PROVED,
+            lambda second: second.complete and second.decided and second.known_close is not None,
+        )
+        self._verified_next_us = self._advanced(
+            self._verified_next_us, _VERIFIED, lambda second: second.proved and second.verified
+        )
 
     def _until(self, next_us: int) -> int | None:
         return next_us - SECOND_US if next_us > self.first_us else None
@@ -154,10 +212,27 @@ class KeptSeconds:
         return next_us
 
     def _forget(self, second: Second, *, verified: bool) -> None:
-        del self._seconds[second.open_us]
+        second_us = second.open_us
+        del self._seconds[second_us]
+        if second_us < self.floor_us:
+            return  # its place is another's by now
         flags = _PROVED * second.proved | _VERIFIED * verified
         issues = min(second.revisions, _MOST_ISSUES)
-        self._marks[self._place(second.open_us)] = issues << _ISSUES | flags
+        self._marks[self._place(second_us)] = issues << _ISSUES | flags
+        close = second.known_close
+        if close is not None and (second.proved or second.kline is not None):
+            self._closes[second_us] = close
+
+    def _forget_closes(self) -> None:
+        """Keep only those that a second may need which can still go out: the newest of them."""
+        for second_us in sorted(self._closes):
+            behind_us = second_us + SECOND_US
+            if (
+                behind_us < self.floor_us
+                or self.proved(behind_us)
+                or len(self._closes) > self._most_waiting + 1
+            ):
+                del self._closes[second_us]
 
     def _mark(self, second_us: int) -> int:
         if second_us < self.floor_us or second_us > self.newest_us:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 from enum import Enum
 
-from app.market.events import NO_TRADE_ID, Candle, Kline, Trade
+from app.market.events import NO_TRADE_ID, AggTrade, Candle, Kline, Trade
 
 ZERO = Decimal(0)
 
@@ -18,12 +18,23 @@ _CONTEXT = Context(prec=60)
 _EXCHANGE_STEP = Decimal("1e-8")  # the exchange shows volumes with 8 decimals
 
 
+_NUMBERS = (
+    "open", "high", "low", "close", "volume", "quote_volume", "trades", "taker_buy_volume",
+    "taker_buy_quote_volume",
+)  # fmt: skip
+
+
 class Agreement(Enum):
     """How a second's own numbers compare with the exchange's."""
 
     EQUAL = "equal"
     ROUNDED = "rounded"  # equal, but for the exchange's rounding of quote volumes
     DIFFERENT = "different"
+
+
+def agree(one: Kline, other: Kline) -> bool:
+    """Whether two klines of a second say the same, but for ids and times."""
+    return all(getattr(one, name) == getattr(other, name) for name in _NUMBERS)
 
 
 class Second:
@@ -48,7 +59,7 @@ class Second:
         "open_us",
         "proved",
         "quote_volume",
-        "recounted",
+        "renumbered",
         "revisions",
         "skipped",
         "taker_buy_quote_volume",
@@ -70,8 +81,8 @@ class Second:
         self.compared = False  # with its kline
         self.verified = False  # and found equal
         self.disputed = False  # or found different, which is not settled yet
-        self.recounted = False  # from trades that were fetched once more
         self.adopted = False  # the numbers are those of a kline from REST
+        self.renumbered = False  # its trades have ids that the exchange counts no more
         self.proved = False
         self.skipped = False  # decided, but not published: EMPTY_SECONDS=skip
         self.issue: Candle | None = None
@@ -108,10 +119,13 @@ class Second:
         self.close, self.last_id = newest.price, newest.id
         self.trades += len(trades)
 
-    def add_any(
-        self, first_id: int, last_id: int, price: Decimal, quantity: Decimal, *, maker: bool
-    ) -> None:
+    def add(self, trade: Trade | AggTrade) -> None:
         """Add one trade, or one aggregate of trades at one price, in any order."""
+        price, quantity = trade.price, trade.quantity
+        if isinstance(trade, Trade):
+            first_id = last_id = trade.id
+        else:
+            first_id, last_id = trade.first_trade_id, trade.last_trade_id
         if self.trades == 0:
             self.open = self.high = self.low = self.close = price
             self.first_id, self.last_id = first_id, last_id
@@ -127,7 +141,7 @@ class Second:
             amount = price * quantity
             self.volume += quantity
             self.quote_volume += amount
-            if not maker:
+            if not trade.buyer_is_maker:
                 self.taker_buy_volume += quantity
                 self.taker_buy_quote_volume += amount
 
@@ -145,24 +159,33 @@ class Second:
         self.trades = kline.trades
         self.first_id, self.last_id = first_id, last_id
         self.carried = not kline.trades
-        self.adopted = self.proved = self.compared = True
-        self.disputed = False
+        self.adopted = True
 
     def clear(self) -> None:
-        """Forget the sums, to be added up anew; what was published and its kline stay known."""
+        """Forget the sums, to be added up anew; what was published and what proves it stay."""
         self.open = self.high = self.low = self.close = ZERO
         self.volume = self.quote_volume = ZERO
         self.taker_buy_volume = self.taker_buy_quote_volume = ZERO
         self.trades = 0
         self.first_id = self.last_id = NO_TRADE_ID
-        self.carried = self.compared = self.verified = self.disputed = self.proved = False
-        self.adopted = False
+        self.carried = False
+
+    def begin_anew(self) -> None:
+        """Let ids that the exchange counts anew follow those that are held, though smaller.
+
+        None are told until its kline names them: the two kinds cannot be compared.
+        """
+        self.renumbered = True
+        self.first_id = self.last_id = NO_TRADE_ID
 
     @property
     def known_close(self) -> Decimal | None:
         """What a second after it would carry; `None` while unknown."""
-        if self.kline is not None and not self.proved:
-            return self.kline.close  # the exchange's own, where ours may lack trades
+        if not self.proved:
+            if self.disputed:
+                return None  # nobody knows whose numbers are right
+            if self.kline is not None:
+                return self.kline.close  # the exchange's own, where ours may lack trades
         return self.close if self.trades or self.carried else None
 
     @property
@@ -173,7 +196,7 @@ class Second:
     @property
     def decided(self) -> bool:
         """Whether it went out, or was left out on purpose."""
-        return self.issue is not None or self.skipped
+        return self.revisions > 0 or self.skipped
 
     def differs(self, issue: Candle) -> bool:
         """Whether what is known now is not what `issue` said."""
@@ -193,12 +216,12 @@ class Second:
         )
 
     def compare(self, kline: Kline) -> Agreement:
-        """Compare with the exchange's numbers; a kline from REST names no ids.
+        """Compare with the exchange's numbers; ids only where both tell them.
 
         Products finer than 8 decimals are rounded by the exchange, trade by trade or in the sum:
         the two quote volumes may then differ by one step for each trade.
         """
-        named = kline.trades > 0 and not kline.from_rest
+        named = not kline.from_rest and (self.first_id != NO_TRADE_ID or not self.trades)
         if (
             self.open != kline.open
             or self.high != kline.high

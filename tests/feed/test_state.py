@@ -46,7 +46,7 @@ symbols = [f"SYMBOL{n}" for n in range(40)]
 state.want(symbols, now_us=1)
 for number in count(1):
     holes = tuple(Hole(at, at, at * S, at * S) for at in range(number % 7))
-    kept = Position(number * S, number, Decimal(number), holes)
+    kept = Position(number * S, number, Decimal(number), holes, (None,) * len(holes))
     state.keep_positions(dict.fromkeys(symbols, kept), now_us=number)
     state.keep_ban(number, "ban")
     print(number, flush=True)
@@ -77,7 +77,8 @@ def written(path: Path, script: str) -> None:
 
 def a_position(second: int = 5, *holes: Hole, last_id: int = 77, close: str = "1.50") -> Position:
     """Return a position at some second."""
-    return Position(second * S, last_id, Decimal(close), holes)
+    closes = (None, Decimal("0.10"))[: len(holes)]
+    return Position(second * S, last_id, Decimal(close), holes, closes, bool(holes))
 
 
 def test_the_wanted_set_survives(opened: Callable[[], KeptState]) -> None:
@@ -118,9 +119,7 @@ def test_wanting_twice_and_forgetting_what_is_not_there_is_harmless(
     state.want(["BTCUSDT", "ETHUSDT"], now_us=NOW_US + 5)
     state.forget("BNBUSDT")
     state.close()
-    with closing(sqlite3.connect(state.path)) as database:
-        rows = dict(database.execute("SELECT symbol, added_us FROM wanted"))
-    assert rows == {"BTCUSDT": NOW_US, "ETHUSDT": NOW_US + 5}
+    assert opened().wanted_since_us() == {"BTCUSDT": NOW_US, "ETHUSDT": NOW_US + 5}
 
 
 def test_each_epoch_is_larger_than_the_last(opened: Callable[[], KeptState]) -> None:
@@ -211,17 +210,25 @@ HOLES = st.lists(
     max_size=4,
     unique_by=lambda hole: hole.first_id,
 )
-POSITIONS = st.builds(
-    Position,
-    st.integers(0, 1 << 40).map(lambda second: second * S),
-    st.integers(-1, (1 << 63) - 1),
-    st.decimals(min_value="0.000000000000000001", max_value="1e30", places=18),
-    HOLES.map(lambda holes: tuple(sorted(holes, key=lambda hole: hole.first_id))),
-)
+PRICES = st.decimals(min_value="0.000000000000000001", max_value="1e30", places=18)
+
+
+@st.composite
+def positions(draw: st.DrawFn) -> Position:
+    """Return any position, with a close or none for each of its holes."""
+    holes = sorted(draw(HOLES), key=lambda hole: hole.first_id)
+    return Position(
+        draw(st.integers(0, 1 << 40)) * S,
+        draw(st.integers(-1, (1 << 63) - 1)),
+        draw(PRICES),
+        tuple(holes),
+        tuple(draw(st.none() | PRICES) for _ in holes),
+        draw(st.booleans()),
+    )
 
 
 @settings(max_examples=30, deadline=None)
-@given(changes=st.lists(st.dictionaries(st.sampled_from("ABCD"), POSITIONS), max_size=5))
+@given(changes=st.lists(st.dictionaries(st.sampled_from("ABCD"), positions()), max_size=5))
 def test_what_is_kept_is_what_is_read(
     tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Position]]
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -14,58 +13,20 @@ from msgspec.structs import replace
 from app.market.candles import CandleAggregator
 from app.market.events import AggTrade, Candle, Kline, Trade
 from app.market.position import Position
+from tests.market.repairing import Repairing
+from tests.market.truth import (
+    D,
+    Exchange,
+    S,
+    aggregate,
+    from_rest,
+    kline_of,
+    newest,
+    numbers,
+    trade,
+)
 
-S = 1_000_000
-D = Decimal
 FAR = 10_000 * S
-
-
-def trade(
-    trade_id: int, at_s: float, price: str = "10", quantity: str = "1", *, maker: bool = False
-) -> Trade:
-    """Make a trade of second `at_s`."""
-    at_us = round(at_s * S)
-    return Trade("SYMBOL", trade_id, D(price), D(quantity), at_us, maker, at_us, at_us)
-
-
-def kline_of(trades: Sequence[Trade], at_s: int, *, carried: str | None = None) -> Kline:
-    """Make the exchange's kline of second `at_s` from the very trades, by plain sums."""
-    inside = sorted((t for t in trades if t.time_us // S == at_s), key=lambda t: t.id)
-    bought = [t for t in inside if not t.buyer_is_maker]
-    if inside:
-        prices = [t.price for t in inside]
-        numbers = (prices[0], max(prices), min(prices), prices[-1])
-        ids = (inside[0].id, inside[-1].id)
-    else:
-        assert carried is not None
-        numbers = (D(carried),) * 4
-        ids = (-1, -1)
-    return Kline(
-        "SYMBOL",
-        "1s",
-        at_s * S,
-        at_s * S + S - 1,
-        *numbers,
-        sum((t.quantity for t in inside), D(0)),
-        sum((t.price * t.quantity for t in inside), D(0)),
-        len(inside),
-        sum((t.quantity for t in bought), D(0)),
-        sum((t.price * t.quantity for t in bought), D(0)),
-        *ids,
-        closed=True,
-        event_us=at_s * S + S,
-        received_us=at_s * S + S,
-    )
-
-
-def newest(candles: Iterable[Candle]) -> dict[int, Candle]:
-    """Return the newest issue of each second, by its second."""
-    found: dict[int, Candle] = {}
-    for candle in candles:
-        before = found.get(candle.open_time_us)
-        assert candle.revision == (0 if before is None else before.revision + 1)
-        found[candle.open_time_us] = candle
-    return {at_us // S: candle for at_us, candle in found.items()}
 
 
 def feed(events: Iterable[Trade | Kline | AggTrade], *, end: bool = False) -> list[Candle]:
@@ -86,24 +47,6 @@ def take(aggregator: CandleAggregator, event: Trade | Kline | AggTrade) -> Seque
     if isinstance(event, AggTrade):
         return aggregator.add_aggregate(event) or ()
     return aggregator.add_kline(event)
-
-
-def numbers(candle: Candle) -> tuple[object, ...]:
-    """Return all that the exchange's kline says too."""
-    return (
-        candle.open, candle.high, candle.low, candle.close, candle.volume, candle.quote_volume,
-        candle.trades, candle.taker_buy_volume, candle.taker_buy_quote_volume,
-        candle.first_trade_id, candle.last_trade_id,
-    )  # fmt: skip
-
-
-def kline_numbers(kline: Kline) -> tuple[object, ...]:
-    """Return the same of a kline."""
-    return (
-        kline.open, kline.high, kline.low, kline.close, kline.volume, kline.quote_volume,
-        kline.trades, kline.taker_buy_volume, kline.taker_buy_quote_volume,
-        kline.first_trade_id, kline.last_trade_id,
-    )  # fmt: skip
 
 
 # Rule 1: trades prove.
@@ -178,6 +121,17 @@ def test_an_empty_second_that_its_kline_proved_does_not_end_the_proof():
     assert {at: c.complete for at, c in found.items()} == {2: True, 3: True, 4: True}
 
 
+def test_a_long_silence_without_a_known_price_is_not_published():
+    """If the last trade before it had to be given up, nothing is carried."""
+    aggregator = CandleAggregator(
+        "SYMBOL", source="test", keep_seconds=2, most_waiting=0, backfill_seconds=10
+    )
+    for event in (trade(1, 1), trade(2, 2), trade(3, 3), kline_of([], 9, carried="10")):
+        take(aggregator, event)
+    assert aggregator.last_trade_id == 2
+    assert list(take(aggregator, trade(3, 100))) == []
+
+
 def test_a_long_silence_is_published_as_far_back_as_the_backfill_goes():
     """After a silence longer than the backfill, only that many empty seconds go out."""
     aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=10, backfill_seconds=10)
@@ -205,7 +159,7 @@ def test_a_kline_before_its_last_trade_waits_for_it():
     assert aggregator.add_kline(kline_of(trades, 1)) == []
     (candle,) = take(aggregator, trades[1])
     assert candle.complete
-    assert numbers(candle) == kline_numbers(kline_of(trades, 1))
+    assert numbers(candle) == numbers(kline_of(trades, 1))
     assert (aggregator.verified, aggregator.mismatched) == (1, 0)
 
 
@@ -230,43 +184,38 @@ def test_the_last_trade_before_an_empty_second_settles_its_kline():
     assert (candle.open_time_us, candle.complete, candle.close) == (3 * S, True, D(6))
 
 
-def test_a_kline_from_rest_proves_by_the_number_of_its_trades():
-    """It names no ids; but who holds as many trades of the second as it counts holds all."""
+def test_a_kline_from_rest_proves_by_its_count():
+    """A kline from REST names no ids: it proves its second once as many trades are held."""
     trades = [trade(1, 1), trade(2, 1.2, "12")]
-    from_rest = replace(kline_of(trades, 1), first_trade_id=-1, last_trade_id=-1, from_rest=True)
-    some, every = (CandleAggregator("SYMBOL", source="test") for _ in range(2))
-    take(some, trades[0])
-    assert some.add_kline(from_rest) == []
-    for each in trades:
-        take(every, each)
-    (candle,) = every.add_kline(from_rest)
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    take(aggregator, trades[0])
+    assert aggregator.add_kline(from_rest(kline_of(trades, 1))) == []
+    (candle,) = take(aggregator, trades[1])
     assert candle.complete
-    assert (every.verified, some.verified, some.mismatched) == (1, 0, 0)
+    assert numbers(candle) == numbers(kline_of(trades, 1))
+    assert (aggregator.klines, aggregator.kline_missing, aggregator.verified) == (0, 1, 1)
 
 
 def test_a_kline_of_the_stream_replaces_one_from_rest():
-    """Where a kline from REST proved nothing, the stream's own, which names ids, still counts."""
-    trades = [trade(1, 1), trade(2, 1.2, "12")]
-    kline = kline_of(trades, 1)
-    from_rest = replace(kline, first_trade_id=-1, last_trade_id=-1, from_rest=True)
+    """The stream's own kline takes the place of REST's, and not the other way round."""
+    kline = kline_of([trade(1, 1), trade(2, 1.2, "12")], 1)
     aggregator = CandleAggregator("SYMBOL", source="test")
-    take(aggregator, trades[0])
-    assert aggregator.add_kline(from_rest) == []
-    take(aggregator, kline)
-    (candle,) = take(aggregator, trades[1])
-    assert candle.complete
-    assert list(aggregator.add_kline(from_rest)) == []
-    assert (aggregator.verified, aggregator.mismatched) == (1, 0)
+    take(aggregator, trade(1, 1))
+    aggregator.add_kline(from_rest(kline))
+    assert aggregator.ledger.holes() == []
+    aggregator.add_kline(kline)
+    assert len(aggregator.ledger.holes()) == 1
+    assert list(aggregator.add_kline(from_rest(kline))) == []
+    assert (aggregator.klines, aggregator.kline_late, aggregator.kline_missing) == (1, 1, 0)
 
 
 def test_a_kline_from_rest_is_compared_without_ids():
     """A second that trades have proved is verified by a kline from REST too."""
     trades = [trade(1, 1), trade(2, 2), trade(3, 3)]
-    kline = replace(kline_of(trades, 2), first_trade_id=-1, last_trade_id=-1, from_rest=True)
     aggregator = CandleAggregator("SYMBOL", source="test")
     for each in trades:
         take(aggregator, each)
-    assert aggregator.add_kline(kline) == []
+    assert aggregator.add_kline(from_rest(kline_of(trades, 2))) == []
     assert (aggregator.verified, aggregator.mismatched) == (1, 0)
 
 
@@ -492,10 +441,504 @@ def test_sums_keep_every_digit():
 
 def test_aggregates_count_their_trades():
     """An aggregate stands for all its trades, at one price."""
-    one = AggTrade("SYMBOL", 1, D(3), D(5), 11, 14, 2 * S, False, 2 * S, 2 * S)
+    one = aggregate([trade(each, 2, "3", "1.25") for each in range(11, 15)])
     found = newest(feed([trade(10, 1), one, trade(15, 3)]))
     assert (found[2].trades, found[2].first_trade_id, found[2].last_trade_id) == (4, 11, 14)
     assert (found[2].volume, found[2].quote_volume) == (D(5), D(15))
+
+
+# What was missed.
+
+
+def filled(aggregator: CandleAggregator, *trades: Trade | AggTrade) -> list[Candle]:
+    """Give trades from the exchange's history; return what that issues."""
+    return aggregator.fill(trades)[0]
+
+
+def given_all(*events: Trade | Kline | AggTrade) -> CandleAggregator:
+    """Return an aggregator that has taken these."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for event in events:
+        take(aggregator, event)
+    return aggregator
+
+
+def due(aggregator: CandleAggregator, at: int = 9_000) -> list[tuple[int, bool, int]]:
+    """Let time close what ended before a second; return seconds, whether complete, revisions."""
+    return brief(aggregator.close_due(at * S, event_us=0, received_us=0))
+
+
+def brief(candles: Iterable[Candle]) -> list[tuple[int, bool, int]]:
+    """Return of candles the second, whether it is complete, and the revision."""
+    return [(c.open_time_us // S, c.complete, c.revision) for c in candles]
+
+
+TRADES = [trade(each, at, str(each)) for each, at in enumerate([1, 2, 2, 3, 5, 5, 6, 7], start=11)]
+
+
+def test_trades_from_history_fill_a_hole():
+    """What was missing completes its seconds; what is held already is not taken twice."""
+    aggregator = given_all(*TRADES[:2], *TRADES[5:])
+    assert due(aggregator, 6) == [(1, False, 0), (2, False, 0), (5, False, 0)]
+    candles, taken = aggregator.fill(TRADES)
+    assert brief(candles) == [(2, True, 1), (3, True, 0), (4, True, 0), (5, True, 1)]
+    assert taken == TRADES[2:5]
+    assert newest([c for c in candles if c.revision == 0])[4].close == D(14)
+    assert aggregator.fill(TRADES) == ([], [])
+    assert (aggregator.repaired, aggregator.duplicates) == (4, 0)
+
+
+def test_aggregates_fill_what_they_do_not_overlap():
+    """An aggregate of which a trade is held is left out, for its other trades to be fetched."""
+    pair = [trade(12, 2, "5"), trade(13, 2, "5")]
+    aggregator = given_all(TRADES[0], pair[0], TRADES[4], TRADES[5])
+    assert aggregator.fill([aggregate(pair)]) == ([], [])
+    _, taken = aggregator.fill([aggregate([TRADES[3]]), pair[1]])
+    assert len(taken) == 2
+    assert aggregator.ledger.whole
+
+
+def test_history_before_what_is_known_is_not_taken():
+    """The exchange tells more of the past than is missing."""
+    aggregator = given_all(*TRADES[3:])
+    assert filled(aggregator, *TRADES) == []
+    assert aggregator.first_second_us == 3 * S
+
+
+def test_the_newest_trade_from_history_shows_what_is_missing():
+    """A trade behind all that is held makes a hole, as one of the stream does."""
+    aggregator = given_all(*TRADES[:2])
+    assert filled(aggregator, TRADES[-1]) == []
+    (hole,) = aggregator.ledger.holes()
+    assert (hole.first_id, hole.last_id) == (13, 17)
+
+
+def test_seconds_that_are_held_back_wait_for_their_repair():
+    """Time does not issue the seconds of a hole that is held back; the others go out."""
+    aggregator = given_all(*TRADES[:2], *TRADES[6:])
+    held_back = aggregator.ledger.holes()
+    candles = aggregator.close_due(8 * S, event_us=0, received_us=0, held_back=held_back)
+    assert brief(candles) == [(1, False, 0), (7, False, 0)]
+    assert due(aggregator) == [(2, False, 0), (6, False, 0)]
+
+
+def test_ids_that_never_existed_are_not_missing():
+    """The second around ids that the exchange left out is proved once that is known."""
+    aggregator = given_all(*TRADES[:3], trade(17, 3), trade(18, 4))
+    assert aggregator.absent(14, 15, event_us=1, received_us=2) == []
+    candles = aggregator.absent(16, 16, event_us=1, received_us=2)
+    assert brief(candles) == [(2, True, 0), (3, True, 0)]
+    assert (candles[0].event_us, candles[0].received_us) == (1, 2)
+    assert aggregator.never_existed == 3
+    assert aggregator.absent(16, 16, event_us=1, received_us=2) == []
+    assert aggregator.absent(100, 101, event_us=1, received_us=2) == []
+
+
+def test_a_kline_may_have_named_ids_that_never_existed():
+    """Its second is compared as soon as the ids between its trades are known not to be."""
+    trades = [trade(11, 1), trade(14, 1)]
+    aggregator = given_all(*trades, kline_of(trades, 1))
+    assert brief(aggregator.absent(12, 13, event_us=1, received_us=2)) == [(1, True, 0)]
+    assert aggregator.verified == 1
+
+
+def test_candles_of_rest_fill_a_hole():
+    """The exchange's own candles complete the seconds of a hole, with ids counted up."""
+    aggregator = given_all(*TRADES[:2], *TRADES[6:])
+    (hole,) = aggregator.ledger.holes()
+    klines = [from_rest(kline_of(TRADES, at, carried="14")) for at in range(2, 7)]
+    assert aggregator.adopt(hole, klines[1:], event_us=9) is None
+    candles = aggregator.adopt(hole, klines, event_us=9)
+    assert candles is not None
+    assert brief(candles) == [(at, True, 0) for at in (2, 3, 4, 5, 6)]
+    for candle in candles:
+        truth = kline_of(TRADES, candle.open_time_us // S, carried="14")
+        assert numbers(candle) == numbers(truth)
+    assert (aggregator.candles_only, aggregator.verified, aggregator.repaired) == (3, 2, 5)
+    assert aggregator.ledger.whole
+    assert aggregator.without_kline(7 * S) == (1 * S, 1 * S)
+
+
+def test_candles_of_rest_leave_settled_seconds_alone():
+    """Seconds at the edges that are proved, and forgotten, lack nothing."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=2)
+    klines = [kline_of(TRADES, at) for at in (1, 2)]
+    events: list[Trade | Kline] = [*TRADES[:3], *klines, *TRADES[6:]]
+    for each in events:
+        take(aggregator, each)
+    take(aggregator, trade(19, 20))
+    aggregator.ledger.forget_names(9_000 * S)
+    hole = replace(aggregator.ledger.holes()[0], from_second_us=2 * S)
+    of_rest = [from_rest(kline_of(TRADES, at, carried="14")) for at in range(2, 7)]
+    candles = aggregator.adopt(hole, of_rest, event_us=9)
+    assert candles is not None
+    assert [c.open_time_us // S for c in candles] == [3, 4, 5, 6]
+
+
+def test_a_count_tells_what_came_before_the_first_trade():
+    """REST's kline of the partial first second tells how many of its trades were not seen."""
+    trades = [trade(9, 1), trade(10, 1), trade(11, 1, "7"), trade(12, 2)]
+    aggregator = given_all(trades[2])
+    aggregator.add_kline(from_rest(kline_of(trades, 1)))
+    assert aggregator.ledger.holes() == []  # where it ends is not known yet
+    take(aggregator, trades[3])
+    (hole,) = aggregator.ledger.holes()
+    assert (hole.first_id, hole.last_id, hole.seconds) == (9, 10, 1)
+    assert brief(filled(aggregator, *trades[:2])) == [(1, True, 0)]
+
+
+def test_a_count_of_fewer_trades_than_are_held_tells_nothing():
+    """It is disputed, and no trade is missing before the first."""
+    aggregator = given_all(trade(1, 1), trade(2, 1), trade(3, 2))
+    aggregator.add_kline(from_rest(kline_of([trade(1, 1)], 1)))
+    assert aggregator.disputed == (1 * S,)
+    assert aggregator.ledger.whole
+
+
+def test_a_count_tells_of_a_second_before_the_first_trade():
+    """A second without a trade, of which all that follows is proved, ends with the id before."""
+    lost = [trade(9, 3), trade(10, 3)]
+    aggregator = given_all(kline_of([], 2, carried="5"), trade(11, 5), trade(12, 6))
+    aggregator.add_kline(from_rest(kline_of([trade(11, 5)], 5)))
+    aggregator.add_kline(from_rest(kline_of(lost, 3)))
+    assert aggregator.ledger.holes() == []  # what happened in between is not known yet
+    aggregator.add_kline(from_rest(kline_of([], 4, carried="10")))
+    (hole,) = aggregator.ledger.holes()
+    assert (hole.first_id, hole.last_id) == (9, 10)
+
+
+def test_a_kline_can_tell_of_trades_that_nothing_names():
+    """Behind everything known, a count or another price is unexplained until the newest id is."""
+    priced = given_all(trade(1, 1, "5"), kline_of([], 2, carried="6"))
+    counted = given_all(trade(1, 1), from_rest(kline_of([trade(1, 1), trade(2, 1)], 1)))
+    named = given_all(trade(1, 1), kline_of([trade(1, 1), trade(2, 1)], 1))
+    assert [each.unexplained for each in (priced, counted, named)] == [True, True, False]
+    filled(priced, trade(4, 3, "6"))
+    filled(counted, trade(2, 1))
+    assert [each.unexplained for each in (priced, counted)] == [False, False]
+
+
+def test_what_is_given_up_is_not_missing_any_more():
+    """Holes before a time are given up, whatever its fraction, and nothing of them is taken."""
+    aggregator = given_all(TRADES[0], *TRADES[2:4], *TRADES[5:])
+    assert [hole.ids for hole in aggregator.give_up_before(4 * S + 123_456)] == [1]
+    assert [hole.ids for hole in aggregator.ledger.holes()] == [1]
+    assert list(take(aggregator, TRADES[1])) == []
+    assert aggregator.too_late == 1
+    assert due(aggregator, 7) == [(5, False, 0)]
+
+
+def test_a_trade_of_a_second_that_is_gone_still_closes_a_hole():
+    """What can change nothing any more still tells that its id is not missing."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=5, backfill_seconds=10)
+    for each in (trade(1, 1), trade(2, 3), trade(4, 12), trade(5, 14)):
+        take(aggregator, each)
+    assert aggregator.ledger.holes() != []
+    late = take(aggregator, trade(3, 3.5))
+    assert [c.open_time_us // S for c in late] == [12]
+    assert (aggregator.too_late, aggregator.ledger.holes()) == (1, [])
+
+
+# Restarts.
+
+
+def test_another_run_goes_on_from_a_position():
+    """What lies behind a position is missing, and its price is carried."""
+    position = given_all(*TRADES[:5]).position()
+    assert position == Position(4 * S, 14, D(14))
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.resume(position)
+    assert aggregator.complete_until_us == 4 * S
+    assert list(take(aggregator, TRADES[-1])) == []
+    (hole,) = aggregator.ledger.holes()
+    assert (hole.first_id, hole.last_id, hole.from_second_us) == (15, 17, 5 * S)
+    assert due(aggregator) == [(7, False, 0)]
+    assert brief(filled(aggregator, *TRADES)) == [(5, True, 0), (6, True, 0)]
+    assert aggregator.coverage == 1.0
+    silent = CandleAggregator("SYMBOL", source="test")
+    silent.resume(position)
+    candle = take(silent, trade(15, 8))[0]
+    assert (candle.open_time_us, candle.close, candle.complete) == (5 * S, D(14), True)
+
+
+def test_another_runs_holes_are_filled_whole():
+    """The seconds of a hole are made anew, and nothing else of before the position goes out.
+
+    An empty one at its beginning carries the price that was known before it.
+    """
+    trades = [*TRADES[:4], trade(15, 6), trade(16, 6), trade(17, 8), trade(18, 9)]
+    given = given_all(*trades[:4], kline_of(trades, 3), *trades[5:])
+    position = given.position()
+    assert position is not None
+    assert position.closes == (D(14),)
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.resume(position)
+    candles = filled(aggregator, *trades)
+    assert brief(candles) == [(4, True, 0), (5, True, 0), (6, True, 0)]
+    assert candles[0].close == D(14)
+    unpriced = CandleAggregator("SYMBOL", source="test")
+    unpriced.resume(replace(position, closes=(None,)))
+    assert brief(filled(unpriced, *trades)) == [(6, True, 0)]
+    unpriced.add_kline(from_rest(kline_of([], 4, carried="14")))
+    assert unpriced.complete == 3
+
+
+# Ids that begin anew.
+
+
+def test_ids_that_begin_anew_are_noticed():
+    """Smaller ids in later seconds are not taken, but counted while nothing else comes."""
+    aggregator = given_all(*TRADES)
+    assert [aggregator.add(trade(each, 8)) for each in (1, 2)] == [None, None]
+    aggregator.add_kline(kline_of([trade(1, 8), trade(2, 8)], 8))
+    assert (aggregator.backwards, aggregator.disordered) == (3, 3)
+    assert aggregator.ledger.whole
+    take(aggregator, trade(19, 9))
+    assert (aggregator.backwards, aggregator.disordered) == (0, 3)
+
+
+def test_an_id_out_of_order_is_no_new_beginning():
+    """A larger id in an earlier second contradicts, and is not counted as backwards."""
+    aggregator = given_all(*TRADES)
+    assert aggregator.add(trade(19, 6)) is None
+    assert (aggregator.backwards, aggregator.disordered) == (0, 1)
+
+
+def test_after_a_new_beginning_all_goes_on():
+    """The second with both kinds of ids is what its kline says; what follows is proved."""
+    before, after = [trade(900, 5, "1"), trade(902, 6, "2")], [trade(1, 6, "3"), trade(2, 7)]
+    aggregator = given_all(*before)
+    assert len(aggregator.ledger.holes()) == 1
+    aggregator.begin_anew()
+    assert aggregator.ledger.holes() == []
+    for each in (*after, trade(3, 8), trade(4, 10)):
+        take(aggregator, each)
+    both = [before[1], replace(after[0], id=903)]
+    kline = replace(kline_of(both, 6), first_trade_id=1, last_trade_id=1)
+    (candle,) = aggregator.add_kline(kline)
+    assert numbers(candle) == numbers(kline)
+    assert candle.complete
+    assert {c.open_time_us // S for c in take(aggregator, trade(5, 11)) or ()} == {10}
+    assert aggregator.disordered == 0
+
+
+def test_what_klines_named_before_a_new_beginning_is_missing():
+    """New ids that klines have named are asked for; old ones cannot be had."""
+    aggregator = given_all(trade(900, 5))
+    aggregator.add_kline(kline_of([trade(1, 8), trade(2, 8)], 8))
+    aggregator.add_kline(kline_of([trade(901, 5)], 5))
+    aggregator.begin_anew()
+    assert [(hole.first_id, hole.last_id) for hole in aggregator.ledger.holes()] == [(1, 2)]
+
+
+def test_what_is_of_before_a_new_beginning_is_left_out():
+    """Trades and klines with the old ids, of the last second or before, tell nothing."""
+    aggregator = given_all(trade(900, 5), trade(901, 6))
+    aggregator.begin_anew()
+    assert list(take(aggregator, trade(902, 6))) == []
+    assert filled(aggregator, trade(903, 6), trade(1, 5)) == []
+    aggregator.add_kline(kline_of([trade(903, 6)], 6))
+    assert aggregator.ledger.whole
+    assert aggregator.last_trade_id is None
+    take(aggregator, trade(1, 6))
+    aggregator.add_kline(from_rest(kline_of([trade(1, 6), trade(2, 6), trade(3, 6)], 6)))
+    take(aggregator, trade(2, 7))
+    assert aggregator.ledger.whole  # which ids would be before the first is not known
+    nothing_came = given_all()
+    nothing_came.begin_anew()
+    assert nothing_came.ledger.whole
+
+
+def test_a_second_that_was_proved_before_a_new_beginning_stays():
+    """It is as it was, and its kline is compared as ever."""
+    aggregator = given_all(trade(900, 5), kline_of([trade(900, 5)], 5))
+    aggregator.begin_anew()
+    take(aggregator, trade(1, 6))
+    take(aggregator, trade(2, 8))
+    assert aggregator.complete == 2
+
+
+# The audit.
+
+
+def disputed(*trades: Trade, kline: Kline) -> CandleAggregator:
+    """Return an aggregator with a second 2 that is proved by trades and disputed by its kline."""
+    aggregator = given_all(trade(1, 1), *trades, trade(9, 3), kline)
+    assert aggregator.disputed == (2 * S,)
+    return aggregator
+
+
+def test_a_disputed_second_is_counted_once_more():
+    """Trades that REST has, counted anew, agree with the kline, and the right candle goes out."""
+    trades = [trade(each, 2) for each in range(2, 9)]
+    wrong = [replace(trades[0], price=D(99)), *trades[1:]]
+    aggregator = disputed(*wrong, kline=kline_of(trades, 2))
+    assert aggregator.ids_in_dispute(2 * S) == (2, 8)
+    assert aggregator.ids_in_dispute(1 * S) is None
+    assert aggregator.recount(2 * S, [trade(9, 3)]) == []
+    (candle,) = aggregator.recount(2 * S, [*trades, trade(9, 3)])
+    assert numbers(candle) == numbers(kline_of(trades, 2))
+    assert candle.complete
+    assert (aggregator.disputed, aggregator.verified, aggregator.mismatched) == ((), 1, 0)
+    assert aggregator.recount(2 * S, trades) == []
+
+
+def test_a_recount_can_find_trades():
+    """A trade that REST has is taken, though no id was missing; the second stays disputed."""
+    aggregator = given_all(trade(2, 2), kline_of([trade(2, 2, "11"), trade(3, 2)], 2))
+    filled(aggregator, trade(3, 2))
+    assert aggregator.disputed == (2 * S,)
+    assert aggregator.recount(2 * S, [trade(2, 2, "11"), trade(3, 2), trade(4, 2)]) == []
+    assert (aggregator.disputed, aggregator.trades, aggregator.last_trade_id) == ((2 * S,), 3, 4)
+
+
+def test_rest_decides_that_the_stream_was_wrong():
+    """If REST's kline agrees with ours, ours stands and is complete again."""
+    trades = [trade(each, 2) for each in range(2, 9)]
+    aggregator = disputed(*trades, kline=replace(kline_of(trades, 2), high=D(99)))
+    assert aggregator.recount(2 * S, trades) == []
+    (candle,) = aggregator.settle(from_rest(kline_of(trades, 2)), event_us=7)
+    assert brief([candle]) == [(2, True, 2)]
+    assert (aggregator.kline_wrong, aggregator.mismatched, aggregator.verified) == (1, 0, 1)
+    assert aggregator.settle(from_rest(kline_of(trades, 2)), event_us=7) == []
+
+
+@pytest.mark.parametrize(
+    ("known", "ids"),
+    [("stream", (2, 9)), ("rest", (2, 8)), ("other", (2, 8))],
+    ids=["as the stream named them", "ours", "ours where the stream says something else"],
+)
+def test_rest_decides_that_we_were_wrong(known: str, ids: tuple[int, int]):
+    """If REST's kline has other numbers than ours, its numbers go out, with the ids there are."""
+    trades = [trade(each, 2) for each in range(2, 9)]
+    theirs = replace(kline_of([*trades, trade(9, 2, "99")], 2))
+    first = {
+        "stream": theirs,
+        "rest": from_rest(theirs),
+        "other": replace(theirs, high=D(100)),
+    }[known]
+    aggregator = given_all(trade(1, 1), *trades, trade(10, 3))
+    filled(aggregator, trade(9, 3))
+    aggregator.add_kline(first)
+    assert aggregator.disputed == (2 * S,)
+    (candle,) = aggregator.settle(from_rest(theirs), event_us=7)
+    assert (candle.high, candle.trades, candle.complete) == (D(99), 8, True)
+    assert (candle.first_trade_id, candle.last_trade_id) == ids
+    assert (aggregator.mismatched, aggregator.kline_wrong, aggregator.verified) == (1, 0, 0)
+
+
+def test_what_rest_has_decided_is_not_missing():
+    """Ids of a second whose numbers are REST's are not asked for any more."""
+    kline = from_rest(kline_of([trade(2, 2), trade(4, 2, "11")], 2))
+    aggregator = given_all(trade(1, 1), trade(2, 2), trade(4, 2), trade(5, 3), trade(7, 4), kline)
+    assert aggregator.disputed == (2 * S,)
+    assert brief(aggregator.settle(kline, event_us=7)) == [(2, True, 0)]
+    assert [hole.first_id for hole in aggregator.ledger.holes()] == [6]
+
+
+def test_rest_decides_that_a_second_was_empty():
+    """A second with trades that REST does not know of becomes an empty one."""
+    aggregator = given_all(trade(1, 1), trade(2, 2), kline_of([], 2, carried="10"), trade(3, 3))
+    assert aggregator.ids_in_dispute(2 * S) == (2, 2)
+    candles = aggregator.settle(from_rest(kline_of([], 2, carried="10")), event_us=7)
+    assert [(c.open_time_us // S, c.trades, c.first_trade_id) for c in candles] == [(2, 0, -1)]
+
+
+def test_without_trades_there_is_nothing_to_count():
+    """A second that trades proved to be empty is settled by REST's kline alone."""
+    aggregator = given_all(trade(1, 1), trade(2, 3), from_rest(kline_of([trade(9, 2)], 2)))
+    assert aggregator.disputed == (2 * S,)
+    assert aggregator.ids_in_dispute(2 * S) is None
+    assert aggregator.recount(2 * S, [trade(9, 2)]) == []
+
+
+def test_trades_with_two_kinds_of_ids_are_not_counted_again():
+    """Of a second in which ids began anew, the trades of before cannot be fetched."""
+    aggregator = given_all(trade(900, 5))
+    aggregator.begin_anew()
+    take(aggregator, trade(1, 5))
+    aggregator.add_kline(kline_of([trade(1, 5)], 5))
+    assert aggregator.disputed == (5 * S,)
+    assert aggregator.ids_in_dispute(5 * S) is None
+
+
+def test_a_trade_in_a_second_that_was_proved_puts_it_in_doubt():
+    """A contradiction takes the proof back; what a kline has verified does not change."""
+    aggregator = given_all(trade(1, 1), trade(2, 2), trade(3, 3), trade(5, 4))
+    assert brief(filled(aggregator, trade(4, 2.5))) == [(2, False, 1), (3, True, 0)]
+    assert (aggregator.disordered, aggregator.proved) == (1, 1)
+    verified = given_all(trade(1, 1), trade(2, 2), kline_of([trade(2, 2)], 2), trade(4, 4))
+    assert brief(filled(verified, trade(3, 2.5))) == [(3, True, 0)]
+    assert verified.disordered == 1
+
+
+def test_seconds_that_wait_for_a_kline_are_told():
+    """Those that are out or proved and were not compared, and those that nobody knows of."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3), trade(9, 7)]
+    aggregator = given_all(*trades, kline_of(trades, 2))
+    assert aggregator.without_kline(1 * S) is None
+    assert aggregator.without_kline(9 * S) == (1 * S, 1 * S)
+    due(aggregator, 4)
+    assert aggregator.without_kline(9 * S) == (1 * S, 3 * S)
+    assert aggregator.without_kline(3 * S) == (1 * S, 1 * S)
+    assert (aggregator.unverified, aggregator.never_verified) == (2, 0)
+    unknown = given_all(kline_of([], 1, carried="5"), kline_of([], 3, carried="6"))
+    due(unknown)
+    assert unknown.without_kline(9 * S) == (2 * S, 2 * S)
+
+
+def test_late_klines_are_counted():
+    """A kline that comes long behind newer ones is late."""
+    aggregator = given_all(kline_of([], 10, carried="5"), kline_of([], 4, carried="5"))
+    assert (aggregator.klines, aggregator.kline_late) == (2, 1)
+
+
+def test_how_far_it_has_come_is_known():
+    """Before anything came there is no progress; then there are its ends and its share."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=4, most_waiting=0)
+    assert (aggregator.first_second_us, aggregator.newest_second_us) == (None, None)
+    assert (aggregator.complete_until_us, aggregator.coverage) == (None, None)
+    assert (aggregator.position(), aggregator.last_trade_id) == (None, None)
+    for each in TRADES:
+        take(aggregator, each)
+    assert (aggregator.first_second_us, aggregator.newest_second_us) == (1 * S, 7 * S)
+    assert (aggregator.coverage, aggregator.last_trade_id) == (5 / 6, 18)
+    assert aggregator.verified_until_us is None
+    for at in range(9, 30):
+        take(aggregator, kline_of([], at, carried="18"))
+    assert aggregator.never_verified == 5
+
+
+def test_what_had_to_be_given_up_is_missing_again():
+    """The trades of a second that there is no room for are a hole, and its revisions go on."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=4, most_waiting=0)
+    trades = [trade(1, 1), trade(2, 2), trade(4, 2), trade(5, 3), trade(6, 4)]
+    for each in trades:
+        take(aggregator, each)
+    assert (2, False, 0) in due(aggregator, 5)
+    for at in range(5, 20):
+        take(aggregator, trade(at + 2, at))
+    assert [(hole.first_id, hole.last_id) for hole in aggregator.ledger.holes()] == [(1, 4)]
+    assert brief(filled(aggregator, *trades, trade(3, 2))) == [(2, True, 1)]
+
+
+def test_the_open_second_can_have_to_be_given_up():
+    """Trades that follow in a second that was given up are taken anew, and in order."""
+    aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=2, most_waiting=0)
+    take(aggregator, trade(1, 1))
+    take(aggregator, trade(2, 2))
+    for at in (3, 4, 5, 6, 7, 8):
+        aggregator.add_kline(kline_of([], at, carried="10"))
+    assert aggregator.add(trade(3, 2.5)) is not None
+    assert aggregator.ledger.holes() != []
+
+
+def test_aggregates_that_are_held_in_part_are_counted():
+    """An aggregate cannot be split: it is not taken, and counted."""
+    aggregator = given_all(trade(1, 1), trade(2, 1))
+    assert aggregator.add_aggregate(aggregate([trade(2, 1), trade(3, 1)])) is None
+    assert aggregator.add(trade(1, 1)) is None
+    assert (aggregator.overlapping, aggregator.duplicates) == (1, 1)
 
 
 # Properties.
@@ -532,7 +975,7 @@ def reference(trades: Sequence[Trade]) -> dict[int, tuple[object, ...]]:
     for at in range(first, last + 1):
         kline = kline_of(trades, at, carried=str(close))
         close = kline.close
-        found[at] = kline_numbers(kline)
+        found[at] = numbers(kline)
     return found
 
 
@@ -598,66 +1041,132 @@ def test_klines_of_everything_prove_everything(trades: list[Trade], rng: random.
     assert aggregator.verified == len(expected)
 
 
+@st.composite
+def exchanges(draw: st.DrawFn) -> Exchange:
+    """Draw an exchange that left some ids out, and counts some takers' trades as one."""
+    steps = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from([0, 1, 300_000, 1_000_000, 2_700_000]),
+                st.integers(1, 3),
+                st.sampled_from([0, 0, 0, 1, 2]),
+                st.booleans(),
+            ),
+            min_size=2,
+            max_size=30,
+        )
+    )
+    at_us, trade_id = 100 * S, 500
+    trades: list[Trade] = []
+    for step_us, price, left_out, alike in steps:
+        at_us += step_us
+        trade_id += left_out + 1
+        made = Trade("SYMBOL", trade_id, D(price), D(alike + 1), at_us, alike, at_us, at_us)
+        if trades and alike and left_out == 0:
+            made = replace(trades[-1], id=trade_id, quantity=D(price))
+            at_us = made.time_us
+        trades.append(made)
+    at_us += 2 * S
+    trades.append(Trade("SYMBOL", trade_id + 1, D(2), D(1), at_us, False, at_us, at_us))
+    return Exchange(trades)
+
+
+randoms = st.randoms(use_true_random=False)
+# Without many seconds and trades there is little that can go wrong, and cases are slow to shrink.
+cases = settings(max_examples=60, deadline=None)
+
+
+@cases
+@given(exchanges(), randoms, st.booleans())
+def test_whatever_is_lost_is_repaired(exchange: Exchange, rng: random.Random, carry: bool):
+    """From whatever is left of a stream, repair makes every second what it was.
+
+    Every candle that says complete on the way is the truth, and each issue has the next revision.
+    """
+    market = Repairing(exchange, rng, carry_empty=carry)
+    for event in market.events():
+        market.take(event)
+    market.finish()
+    aggregator = market.aggregator
+    first_us, newest_us = aggregator.first_second_us, aggregator.newest_second_us
+    assert first_us is not None
+    assert newest_us == exchange.last * S
+    for at in range(first_us // S, exchange.last + 1):
+        if carry or exchange.klines[at].trades:
+            assert market.newest[at].complete
+    assert aggregator.ledger.holes() == []
+    assert aggregator.complete_until_us == aggregator.verified_until_us == newest_us
+    assert (aggregator.disputed, aggregator.unexplained, aggregator.unverified) == ((), False, 0)
+    assert (aggregator.mismatched, aggregator.kline_wrong, aggregator.disordered) == (0, 0, 0)
+    assert aggregator.coverage in (1.0, None)
+
+
+@cases
+@given(exchanges(), randoms)
+def test_forgetting_never_makes_a_wrong_candle(exchange: Exchange, rng: random.Random):
+    """With room for next to nothing, no complete candle is wrong and no revision comes twice."""
+    market = Repairing(
+        exchange,
+        rng,
+        keep_seconds=rng.choice([1, 2, 4]),
+        most_waiting=rng.choice([0, 1, 3]),
+        backfill_seconds=rng.choice([8, 20]),
+    )
+    for event in market.events():
+        market.take(event)
+        if rng.random() < 0.05:
+            before_us = (event.time_us if isinstance(event, Trade) else event.open_time_us) - 5 * S
+            market.aggregator.give_up_before(before_us)
+    market.finish()
+    assert market.aggregator.ledger.holes() == []
+
+
+@cases
+@given(exchanges(), randoms)
+def test_a_restart_goes_on(exchange: Exchange, rng: random.Random):
+    """After a restart from any position, everything behind it and in its holes becomes whole.
+
+    What was settled before it is not issued again, and nothing of before it as incomplete.
+    """
+    market = Repairing(exchange, rng)
+    events = market.events()
+    position, settled = None, set[int]()
+    while events:
+        market.take(events.pop(0))
+        found = market.aggregator.position() if rng.random() < 0.4 else None
+        if found is None or rng.random() < 0.7:
+            continue
+        position = found
+        missed_us = rng.choice([0, S, 4 * S])
+        events = [
+            event
+            for event in events
+            if (event.time_us if isinstance(event, Trade) else event.open_time_us)
+            >= position.second_us + missed_us
+        ]
+        before = [exchange.klines[at] for at in range(exchange.first, position.second_us // S + 1)]
+        assert position.close == before[-1].close
+        market = market.resumed(position)
+        settled = {
+            kline.open_time_us // S
+            for kline in before
+            if not any(hole.touches(kline.open_time_us) for hole in position.holes)
+        }
+    market.finish()
+    if position is None:
+        return
+    assert not settled & set(market.newest)
+    begins = min([position.second_us + S, *(hole.from_second_us for hole in position.holes)]) // S
+    for at in range(begins, exchange.last + 1):
+        assert at in settled or market.newest[at].complete
+    assert market.aggregator.complete_until_us == exchange.last * S
+    assert market.aggregator.coverage in (1.0, None)
+
+
 @pytest.mark.parametrize("count", [1, 255, 256, 257, 1_000])
 def test_a_busy_second_is_added_up_in_parts(count: int):
     """However many trades a second has, its sums are those of all of them."""
     trades = [trade(1, 1)]
     trades += [trade(2 + n, 2 + n / 2_000, str(10 + n % 7), maker=n % 3 == 0) for n in range(count)]
     found = newest(feed([*trades, trade(2 + count, 3)]))
-    assert numbers(found[2]) == kline_numbers(kline_of(trades, 2))
-
-
-# Beginning behind what was traded before.
-
-
-def test_a_second_run_that_misses_nothing_covers_everything():
-    """The second that it goes on from counts as the proved one that it is."""
-    aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.resume(Position(5 * S, 7, D(10)))
-    for number in range(8, 11):
-        take(aggregator, trade(number, number - 2))
-    assert aggregator.coverage == 1.0
-
-
-def test_the_last_trade_before_shows_what_is_missing_behind():
-    """A quiet symbol's position is known before it trades, and so is the first hole."""
-    aggregator = CandleAggregator("SYMBOL", source="test")
-    aggregator.add_kline(kline_of([], 5, carried="10"))
-    assert aggregator.position() is None
-    aggregator.begin_after(AggTrade("SYMBOL", 1, D(10), D(1), 6, 7, 2 * S, True, 2 * S, 2 * S))
-    position = aggregator.position()
-    assert position is not None
-    assert (position.second_us, position.last_id, position.close) == (5 * S, 7, D(10))
-    take(aggregator, trade(9, 7))
-    assert [(each.first_id, each.last_id) for each in aggregator.ledger.holes()] == [(8, 8)]
-
-
-@pytest.mark.parametrize(
-    ("known", "at_s"),
-    [
-        pytest.param(trade(3, 5), 2, id="a trade is held"),
-        pytest.param(kline_of([], 5, carried="10"), 5, id="it is not from before"),
-    ],
-)
-def test_only_the_last_trade_before_counts(known: Trade | Kline, at_s: int):
-    """Where ids are known, or of a trade that the stream brings as well, nothing is begun."""
-    aggregator = CandleAggregator("SYMBOL", source="test")
-    take(aggregator, known)
-    ranges = aggregator.ledger.ranges
-    aggregator.begin_after(
-        AggTrade("SYMBOL", 1, D(10), D(1), 6, 7, at_s * S, True, at_s * S, at_s * S)
-    )
-    assert aggregator.ledger.ranges == ranges
-
-
-def test_seconds_that_only_a_kline_may_prove_are_known():
-    """Behind a lost stream nothing follows for long; but where ids are missing, those decide."""
-    aggregator = CandleAggregator("SYMBOL", source="test")
-    for each in (trade(1, 1), trade(2, 2), trade(3, 3)):
-        take(aggregator, each)
-    take(aggregator, kline_of([], 6, carried="10"))
-    aggregator.close_due(9 * S, event_us=9 * S, received_us=9 * S)
-    assert aggregator.open_without_kline(9 * S) == (S, 5 * S)
-    assert aggregator.open_without_kline(4 * S) == (S, 3 * S)
-    take(aggregator, trade(5, 8))
-    assert aggregator.open_without_kline(9 * S) == (S, S)
+    assert numbers(found[2]) == numbers(kline_of(trades, 2))

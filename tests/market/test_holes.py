@@ -83,6 +83,26 @@ def test_a_hole_holds_its_seconds_back_while_it_is_young():
     assert watch.young(4, 3) == []
 
 
+def test_a_trade_above_them_makes_named_ids_a_hole_at_once():
+    """When it shows that they will not come, there is no grace any more."""
+    watch = HoleWatch(grace_s=GRACE_S)
+    watch.look([hole(5, 9, below_trade=False)], 1, wait=False)
+    assert watch.look([hole(5, 9)], 1.1, wait=True) == ([], [])
+    found, _ = watch.look([hole(5, 9)], 1.2, wait=False)
+    assert ids_of(found) == [(5, 9)]
+
+
+def test_what_shrinks_or_splits_is_repaired_as_a_whole():
+    """A hole that is filled in parts is told as repaired when the last part is there."""
+    watch = HoleWatch(grace_s=GRACE_S)
+    watch.look([hole(10, 30)], 1, wait=False)
+    parts = [hole(10, 12), hole(20, 22)]
+    assert watch.look(parts, 2, wait=False) == ([], [])
+    assert watch.due(parts, 2) == parts
+    assert watch.look(parts[1:], 3, wait=False) == ([], [])
+    assert watch.look([], 4, wait=False) == ([], [hole(10, 30)])
+
+
 def test_what_is_given_up_is_forgotten_and_not_told_as_repaired():
     """Forgotten is what is not missing any more; who asks tells it otherwise."""
     watch = HoleWatch(grace_s=GRACE_S)
@@ -102,6 +122,18 @@ def test_of_very_many_holes_the_oldest_are_one():
     assert ids_of(found) == [(0, 21), (30, 31), (40, 41)]
     assert watch.due(holes, 1) == holes
     assert watch.look(holes[1:], 2, wait=False) == ([], [])
+
+
+def test_each_of_the_oldest_was_told_before_they_are_one():
+    """Where some of them had been told, the others are, so that the repair of all makes sense."""
+    watch = HoleWatch(grace_s=GRACE_S, most=2)
+    watch.look([hole(5, 6)], 1, wait=False)
+    holes = [hole(5, 6), hole(10, 11, below_trade=False), hole(20, 21)]
+    found, _ = watch.look(holes, 2, wait=False)
+    assert ids_of(found) == [(10, 11), (20, 21)]
+    assert watch.found == 3
+    _, repaired = watch.look([], 3, wait=False)
+    assert ids_of(repaired) == [(5, 11), (20, 21)]
 
 
 @given(st.lists(st.sets(st.integers(0, 40)), min_size=1, max_size=8))
