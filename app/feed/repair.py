@@ -18,7 +18,7 @@ from app.alarm import Alarm
 from app.errors import FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
-from app.feed.repair_plan import PAGE, Way, plan, slice_of
+from app.feed.repair_plan import PAGE, Way, plan, recent_rows, slice_of
 from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US, AggTrade, Trade
 from app.market.ledger import Hole
@@ -197,7 +197,7 @@ class Repair:
         """Ask which trades are the newest: what a lost stream did not tell."""
         case.asked_newest_s = self._clock.monotonic()
         feed.newest_is_due = False
-        rows = await self._trades(feed)
+        rows = await self._trades(feed, PAGE)
         newest = feed.aggregator.ledger.newest
         if rows and newest is not None:
             last = rows[-1]
@@ -209,9 +209,10 @@ class Repair:
         """Fetch the newest part of a hole by the cheapest exact way."""
         ids = (hole.first_id, hole.last_id)
         newest = feed.aggregator.ledger.newest
+        newest_id = hole.last_id if newest is None else max(newest.last_id, hole.last_id)
         way = plan(
             hole,
-            newest_id=hole.last_id if newest is None else max(newest.last_id, hole.last_id),
+            newest_id=newest_id,
             exchange_us=self._feed_clock.exchange_us() or hole.to_second_us,
             trades_wanted=self._trades_wanted(feed.symbol),
             without=case.without.get(ids, frozenset()),
@@ -222,15 +223,18 @@ class Repair:
         elif way is Way.AGGREGATES:
             fetched = await self._aggregates(feed, case, hole)
         else:
-            await self._by_trades(feed, case, hole, way)
+            await self._by_trades(feed, case, hole, way, newest_id=newest_id)
             return
         if not fetched:
             case.give_up(ids, way)
 
-    async def _by_trades(self, feed: SymbolFeed, case: _Case, hole: Hole, way: Way) -> None:
+    async def _by_trades(
+        self, feed: SymbolFeed, case: _Case, hole: Hole, way: Way, *, newest_id: int
+    ) -> None:
         """Fetch trades by their ids, and judge what the reply lacks."""
         if way is Way.RECENT:
-            rows = await self._trades(feed)
+            holes = feed.aggregator.ledger.holes()
+            rows = await self._trades(feed, recent_rows(holes, newest_id))
             spans_from = rows[0].id if rows else hole.last_id + 1
         else:
             # One more than is missing, so that the reply can reach past it. Where the newest page
@@ -307,6 +311,6 @@ class Repair:
         )
         return feed.take_candles(part, klines)
 
-    async def _trades(self, feed: SymbolFeed) -> Sequence[Trade]:
+    async def _trades(self, feed: SymbolFeed, limit: int) -> Sequence[Trade]:
         self.calls += 1
-        return await self._history.trades(feed.symbol, limit=PAGE)
+        return await self._history.trades(feed.symbol, limit=limit)

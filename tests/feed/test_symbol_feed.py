@@ -209,15 +209,15 @@ async def test_the_newest_id_is_asked_once_data_come_again() -> None:
     """Not when the stream was lost, since what came after the answer would be missing still."""
     async with running() as scene:
         scene.connection.deliver(scene.trade(1))
-        assert not scene.feed.newest_is_due
+        due = [scene.feed.newest_is_due]
         scene.connection.lose("cut")
         await settle()
-        assert not scene.feed.newest_is_due
+        due.append(scene.feed.newest_is_due)
         await scene.clock.advance(1)
-        assert not scene.feed.newest_is_due
+        due.append(scene.feed.newest_is_due)
         scene.woken = False
         scene.connection.deliver(scene.kline())
-        assert scene.feed.newest_is_due
+        assert [*due, scene.feed.newest_is_due] == [False, False, False, True]
         assert scene.woken
 
 
