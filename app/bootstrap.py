@@ -87,6 +87,7 @@ class Hub:
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
                 resumes=not self._plan.replay,  # a recording is played from its beginning
+                whole_history=not self._plan.replay,
             ),
             bus=self.bus,
             state=state,

@@ -31,7 +31,8 @@ class InboundConfig:
     """What the inbound side can be told; see `.env.example` for what each means.
 
     `rate` is how many seconds pass at the exchange in one of ours, see `FeedClock`. `resumes` says
-    whether each symbol goes on from where the run before had come to.
+    whether each symbol goes on from where the run before had come to, and `whole_history` whether
+    ids that the source's history lacks in the middle never existed: a recording may have gaps.
     """
 
     first_symbols: Sequence[str] = ()
@@ -42,6 +43,7 @@ class InboundConfig:
     carry_empty: bool = True
     rate: float = 1.0
     resumes: bool = True
+    whole_history: bool = True
 
 
 def no_trades_wanted(_symbol: str) -> bool:
@@ -118,7 +120,9 @@ class Inbound:
             clock=clock,
             feed_clock=self.feed_clock,
             random=random,
+            crashed=self.manager.note_crash,
             trades_wanted=trades_wanted,
+            whole_history=config.whole_history,
         )
         self.audit = Audit(
             self._exchange,

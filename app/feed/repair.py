@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from http import HTTPStatus
 from random import Random
 
 from app.alarm import Alarm
-from app.errors import FeedError
+from app.errors import ExchangeRefused, FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
+from app.feed.repair_case import Case, Lack
 from app.feed.repair_plan import PAGE, Way, plan, recent_rows, slice_of
 from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US, AggTrade, Trade
@@ -28,39 +29,20 @@ log = logging.getLogger(__name__)
 
 WORKERS = 8
 IDLE_S = 1.0
-BEHIND_S = 0.5  # how soon a reply that did not reach past a hole is asked for again
-BEHIND_MOST_S = 8.0
-CONFIRMED_AFTER_S = 10.0  # ids never existed when two replies, so far apart, lack them
-NEWEST_AGAIN_S = 2.0  # how often the newest id of one symbol is asked at most
-GIVEN_UP_MOST = 256
+UNSERVED_S = 600.0  # how long a call that the exchange does not serve is not made again
 BACKWARDS = 3  # trades in a row with smaller ids of later seconds
-
-
-@dataclass
-class _Case:
-    """What is known of the repair of one symbol beyond its holes."""
-
-    backoff: Backoff
-    not_before_s: float = 0.0
-    asked_newest_s: float = float("-inf")
-    behind_s: float = BEHIND_S
-    without: dict[tuple[int, int], frozenset[Way]] = field(default_factory=dict)
-    lacking: dict[tuple[int, int], float] = field(default_factory=dict)  # ids, since when
-    page: tuple[int, int] | None = None  # the lowest aggregate fetched: its first trade, its id
-    empty: tuple[int, int] | None = None  # a hole of which the newest page had nothing
-
-    def give_up(self, ids: tuple[int, int], way: Way) -> None:
-        """Note that a way does not work for a hole, as long as it is that hole."""
-        if len(self.without) >= GIVEN_UP_MOST:
-            self.without.clear()  # the ways are tried again, that is all
-        self.without[ids] = self.without.get(ids, frozenset()) | {way}
 
 
 class Repair:
     """Fills the holes of all feeds. `run` is its life, `wake` tells that something is missing.
 
     `feeds` are those there are now. `trades_wanted` tells whether somebody follows or keeps the
-    trades of a symbol. Counts: `calls`, `failures` (of calls), `steps` by way.
+    trades of a symbol. `whole_history` says that what the exchange's history lacks in the middle
+    never existed; otherwise, as in a recording with gaps, it cannot be had. `crashed` is told of a
+    bug met in the work for one symbol, which goes on later, and the others at once.
+
+    Counts: `calls`, `failures` (of calls), `behind` (replies that did not reach past what was
+    missing), `steps` by way, `given_up` (holes).
     """
 
     def __init__(
@@ -71,12 +53,15 @@ class Repair:
         clock: Clock,
         feed_clock: FeedClock,
         random: Random,
+        crashed: Callable[[str, Exception], None],
         trades_wanted: Callable[[str], bool] = lambda _symbol: False,
+        whole_history: bool = True,
         workers: int = WORKERS,
     ) -> None:
         self.calls = 0
         self.failures = 0
-        self.behind = 0  # replies that did not reach past what was missing
+        self.behind = 0
+        self.given_up = 0
         self.steps: dict[str, int] = {}
         self.last_failure: str | None = None
         self._history = history
@@ -84,10 +69,13 @@ class Repair:
         self._clock = clock
         self._feed_clock = feed_clock
         self._random = random
+        self._crashed = crashed
         self._trades_wanted = trades_wanted
+        self._whole_history = whole_history
         self._workers = workers
         self._alarm = Alarm(clock)
-        self._cases: dict[str, _Case] = {}
+        self._cases: dict[str, Case] = {}
+        self._unserved: dict[Way, float] = {}  # until when it is not tried, whatever the symbol
         self._busy: set[str] = set()
 
     def wake(self) -> None:
@@ -118,6 +106,7 @@ class Repair:
             "calls": self.calls,
             "failures": self.failures,
             "behind": self.behind,
+            "given_up": self.given_up,
             "steps": dict(self.steps),
             "last_failure": self.last_failure,
             "working_on": sorted(self._busy),
@@ -136,17 +125,16 @@ class Repair:
             if self._is_newest_due(feed, case, now_s):
                 return feed, None
             for hole in reversed(feed.holes_due(now_s)):
-                since_s = case.lacking.get((hole.first_id, hole.last_id))
-                if since_s is not None and now_s < since_s + CONFIRMED_AFTER_S:
+                if case.waits(hole, now_s):
                     continue
                 if best is None or hole.to_second_us > best[1].to_second_us:
                     best = feed, hole
                 break
         return best
 
-    def _is_newest_due(self, feed: SymbolFeed, case: _Case, now_s: float) -> bool:
+    def _is_newest_due(self, feed: SymbolFeed, case: Case, now_s: float) -> bool:
         asked = feed.newest_is_due or feed.aggregator.backwards >= BACKWARDS
-        return asked and now_s - case.asked_newest_s >= NEWEST_AGAIN_S
+        return asked and now_s >= case.newest_not_before_s
 
     def _until_next(self) -> float:
         """Return how long nothing becomes due, if nobody rings."""
@@ -161,10 +149,10 @@ class Repair:
                 soonest_s = min(soonest_s, case.not_before_s)
         return max(0.005, soonest_s - now_s)
 
-    def _case(self, symbol: str) -> _Case:
+    def _case(self, symbol: str) -> Case:
         case = self._cases.get(symbol)
         if case is None:
-            case = self._cases[symbol] = _Case(Backoff(self._random))
+            case = self._cases[symbol] = Case(Backoff(self._random))
         return case
 
     def _forget_removed(self) -> None:
@@ -184,100 +172,156 @@ class Repair:
                 await self._fetch(feed, case, hole)
             case.backoff.reset()
         except FeedError as error:
-            self.failures += 1
-            self.last_failure = str(error)
+            self._note_failure(error)
             case.not_before_s = self._clock.monotonic() + case.backoff.next_wait_s()
             if case.backoff.failures == 1:
                 log.warning("repair failed symbol=%s reason=%s", feed.symbol, error)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            case.not_before_s = self._clock.monotonic() + case.backoff.next_wait_s()
+            self._crashed(f"repair of {feed.symbol}", error)
         finally:
+            case.keep(feed.aggregator.ledger.holes())
             self._busy.discard(feed.symbol)
             self._alarm.ring()
 
-    async def _ask_newest(self, feed: SymbolFeed, case: _Case) -> None:
+    def _note_failure(self, error: FeedError) -> None:
+        self.failures += 1
+        self.last_failure = str(error)
+
+    async def _ask_newest(self, feed: SymbolFeed, case: Case) -> None:
         """Ask which trades are the newest: what a lost stream did not tell."""
-        case.asked_newest_s = self._clock.monotonic()
-        feed.newest_is_due = False
-        rows = await self._trades(feed, PAGE)
+        case.newest_asked(self._clock.monotonic(), told=False)
+        feed.newest_is_due = False  # a stream that is lost from now on needs another answer
+        try:
+            rows = await self._trades(feed, PAGE)
+        except FeedError:
+            feed.newest_is_due = True
+            raise
         newest = feed.aggregator.ledger.newest
         if rows and newest is not None:
             last = rows[-1]
             if last.id < newest.last_id and last.time_us >= newest.last_second_us + SECOND_US:
                 feed.begin_anew(f"the newest trade is {last.id}, after {newest.last_id}")
-            feed.take_history(rows, Way.RECENT.value)
+            if feed.take_history(rows, Way.RECENT.value):
+                case.newest_asked(self._clock.monotonic(), told=True)
 
-    async def _fetch(self, feed: SymbolFeed, case: _Case, hole: Hole) -> None:
-        """Fetch the newest part of a hole by the cheapest exact way."""
-        ids = (hole.first_id, hole.last_id)
-        newest = feed.aggregator.ledger.newest
-        newest_id = hole.last_id if newest is None else max(newest.last_id, hole.last_id)
+    async def _fetch(self, feed: SymbolFeed, case: Case, hole: Hole) -> None:
+        """Fetch the newest part of a hole by the cheapest exact way, or give it up without one."""
+        now_s = self._clock.monotonic()
+        tries = case.tries(hole)
         way = plan(
             hole,
-            newest_id=newest_id,
+            newest_id=_newest_id(feed, hole),
             exchange_us=self._feed_clock.exchange_us() or hole.to_second_us,
             trades_wanted=self._trades_wanted(feed.symbol),
-            without=case.without.get(ids, frozenset()),
+            without={*tries.without, *(way for way, s in self._unserved.items() if now_s < s)},
         )
-        self.steps[way.value] = self.steps.get(way.value, 0) + 1
-        if way is Way.CANDLES:
-            fetched = await self._candles(feed, hole)
-        elif way is Way.AGGREGATES:
-            fetched = await self._aggregates(feed, case, hole)
-        else:
-            await self._by_trades(feed, case, hole, way, newest_id=newest_id)
+        if way is None:
+            if tries.all_failed(now_s):
+                self._give_up(feed, hole, tries.reason or "no way is left")
             return
-        if not fetched:
-            case.give_up(ids, way)
+        self.steps[way.value] = self.steps.get(way.value, 0) + 1
+        try:
+            useful = await self._by(way, feed, case, hole)
+        except ExchangeRefused as error:
+            # Not this address, but this call: the same again would be refused again.
+            self._note_failure(error)
+            tries.reason = str(error)
+            useful = False
+            if error.status == HTTPStatus.NOT_FOUND:
+                self._unserved[way] = now_s + UNSERVED_S
+                log.warning("not served way=%s reason=%s", way.value, error)
+        if not useful:
+            tries.without.add(way)
 
-    async def _by_trades(
-        self, feed: SymbolFeed, case: _Case, hole: Hole, way: Way, *, newest_id: int
-    ) -> None:
-        """Fetch trades by their ids, and judge what the reply lacks."""
-        if way is Way.RECENT:
-            holes = feed.aggregator.ledger.holes()
-            rows = await self._trades(feed, recent_rows(holes, newest_id))
-            spans_from = rows[0].id if rows else hole.last_id + 1
-        else:
-            # One more than is missing, so that the reply can reach past it. Where the newest page
-            # had nothing, the exchange may have skipped the ids: from below it tells at once.
-            spans_from = max(hole.first_id, hole.last_id - PAGE + 2)
-            if case.empty == (hole.first_id, hole.last_id):
-                spans_from = hole.first_id
-            self.calls += 1
-            rows = await self._history.historical_trades(
-                feed.symbol, from_id=spans_from, limit=min(PAGE, hole.last_id - spans_from + 2)
-            )
+    async def _by(self, way: Way, feed: SymbolFeed, case: Case, hole: Hole) -> bool:
+        """Fetch something of a hole; say whether this way can be of further use to it."""
+        if way is Way.CANDLES:
+            return await self._candles(feed, hole)
+        if way is Way.AGGREGATES:
+            return await self._aggregates(feed, case, hole)
+        if way is Way.BY_ID:
+            return await self._by_id(feed, case, hole)
+        holes = feed.aggregator.ledger.holes()
+        rows = await self._trades(feed, recent_rows(holes, _newest_id(feed, hole)))
+        if not rows:
+            return False
+        taken = self._take(feed, case, hole, rows, way)
+        return taken > 0 or rows[0].id < hole.first_id or rows[-1].id <= hole.last_id
+
+    async def _by_id(self, feed: SymbolFeed, case: Case, hole: Hole) -> bool:
+        """Fetch the page of trades that ends one past a hole: whatever else it has is free.
+
+        If it has nothing of the hole, ids may have been skipped: from below it tells at once.
+        """
+        tries = case.tries(hole)
+        from_id = hole.first_id - 1 if tries.from_below else hole.last_id - PAGE + 2
+        from_id = max(0, from_id)
+        self.calls += 1
+        rows = await self._history.historical_trades(feed.symbol, from_id=from_id, limit=PAGE)
+        taken = self._take(feed, case, hole, rows, Way.BY_ID, from_id=from_id)
+        if not taken and rows and rows[-1].id > hole.last_id:
+            tries.from_below = True
+        return True
+
+    def _take(
+        self,
+        feed: SymbolFeed,
+        case: Case,
+        hole: Hole,
+        rows: Sequence[Trade],
+        way: Way,
+        *,
+        from_id: int | None = None,
+    ) -> int:
+        """Take trades, judge what they lack, and return how many of them were missing."""
         taken = feed.take_history(rows, way.value)
-        case.empty = None if taken else (hole.first_id, hole.last_id)
-        reaches_past = bool(rows) and rows[-1].id > hole.last_id
-        spans = reaches_past and spans_from <= hole.last_id
-        if spans:
-            case.behind_s = BEHIND_S
-            self._note_lacking(feed, case, max(spans_from, hole.first_id), hole, rows)
-        elif way is Way.RECENT and reaches_past:
-            case.give_up((hole.first_id, hole.last_id), way)
+        if rows and rows[-1].id > hole.last_id:
+            case.caught_up()
+            self._judge_lacking(feed, case, rows, from_id)
         elif not taken:
             self.behind += 1
-            case.not_before_s = self._clock.monotonic() + case.behind_s
-            case.behind_s = min(BEHIND_MOST_S, case.behind_s * 2)
+            case.behind(hole, self._clock.monotonic())
+        return taken
 
-    def _note_lacking(
-        self, feed: SymbolFeed, case: _Case, from_id: int, hole: Hole, rows: Sequence[Trade]
+    def _judge_lacking(
+        self, feed: SymbolFeed, case: Case, rows: Sequence[Trade], from_id: int | None
     ) -> None:
-        """Note ids that a reply spans and lacks: the second time, later, they never existed."""
-        now_s = self._clock.monotonic()
-        there = {row.id for row in rows}
-        holes = {(each.first_id, each.last_id): each for each in feed.aggregator.ledger.holes()}
-        case.lacking = {ids: since for ids, since in case.lacking.items() if ids in holes}
-        for ids, each in holes.items():
-            if ids[0] < from_id or ids[1] > hole.last_id or ids[0] in there:
-                continue
-            since_s = case.lacking.setdefault(ids, now_s)
-            if now_s - since_s >= CONFIRMED_AFTER_S:
-                del case.lacking[ids]
-                log.warning("ids never existed symbol=%s ids=%d..%d", feed.symbol, *ids)
-                feed.take_absent(each)
+        """Conclude what two replies, some seconds apart, say of ids that they lack.
 
-    async def _aggregates(self, feed: SymbolFeed, case: _Case, hole: Hole) -> bool:
+        With ids below and above a hole, a reply shows that those in it never existed. One that was
+        asked for the id below it and begins above it shows that the history begins later.
+        """
+        now_s = self._clock.monotonic()
+        for hole in feed.aggregator.ledger.holes():
+            if hole.last_id >= rows[-1].id:
+                break
+            if rows[0].id < hole.first_id:
+                lack = Lack.NEVER_EXISTED
+            elif from_id is not None and from_id < max(1, hole.first_id):
+                if hole.last_id >= rows[0].id:
+                    continue
+                lack = Lack.TOO_OLD
+            else:
+                continue
+            if case.tries(hole).confirms(lack, now_s):
+                self._conclude(feed, hole, lack)
+
+    def _conclude(self, feed: SymbolFeed, hole: Hole, lack: Lack) -> None:
+        if lack is Lack.TOO_OLD:
+            self._give_up(feed, hole, "the history of the source begins later")
+        elif not self._whole_history:
+            self._give_up(feed, hole, "the source itself lacks them")
+        else:
+            ids = hole.first_id, hole.last_id
+            log.warning("ids never existed symbol=%s ids=%d..%d", feed.symbol, *ids)
+            feed.take_absent(hole)
+
+    def _give_up(self, feed: SymbolFeed, hole: Hole, reason: str) -> None:
+        self.given_up += 1
+        feed.give_up(hole, reason)
+
+    async def _aggregates(self, feed: SymbolFeed, case: Case, hole: Hole) -> bool:
         """Fetch a page of aggregate trades, the newest of a hole first; say whether it helped."""
         self.calls += 1
         if case.page is not None and case.page[0] == hole.last_id + 1:
@@ -289,8 +333,7 @@ class Repair:
                 feed.symbol, end_us=hole.to_second_us + SECOND_US - 1, limit=PAGE
             )
         case.page = (rows[0].first_trade_id, rows[0].id) if rows else None
-        inside = [row for row in rows if row.last_trade_id >= hole.first_id]
-        return feed.take_history(inside, Way.AGGREGATES.value) > 0
+        return feed.take_history(rows, Way.AGGREGATES.value) > 0
 
     async def _candles(self, feed: SymbolFeed, hole: Hole) -> bool:
         """Fetch a page of the exchange's candles for the end of a hole; say whether they fit."""
@@ -314,3 +357,9 @@ class Repair:
     async def _trades(self, feed: SymbolFeed, limit: int) -> Sequence[Trade]:
         self.calls += 1
         return await self._history.trades(feed.symbol, limit=limit)
+
+
+def _newest_id(feed: SymbolFeed, hole: Hole) -> int:
+    """Return the largest id known of a symbol."""
+    newest = feed.aggregator.ledger.newest
+    return hole.last_id if newest is None else max(newest.last_id, hole.last_id)

@@ -6,7 +6,7 @@ trades 25, of aggregate trades 4, of candles 2, each of at most 1000 rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from enum import Enum
 
 from app.market.events import SECOND_US
@@ -42,24 +42,26 @@ def plan(
     newest_id: int,
     exchange_us: int,
     trades_wanted: bool,
-    without: frozenset[Way] = frozenset(),
-) -> Way:
-    """Return how the newest part of a hole is to be fetched now.
+    without: Set[Way] = frozenset(),
+) -> Way | None:
+    """Return how the newest part of a hole is to be fetched now; `None` when every way has failed.
 
     `newest_id` is the largest id known of the symbol. Where somebody follows or keeps the trades
-    themselves, they are fetched one by one. `without` are ways that have failed for this hole.
+    themselves, they are fetched one by one, as long as that works. `without` are the ways that have
+    failed for this hole.
     """
     fresh = newest_id - hole.first_id < FRESH_IDS and exchange_us - hole.to_second_us < FRESH_US
     if fresh and Way.RECENT not in without:
         return Way.RECENT
-    ways = {Way.BY_ID: cost(Way.BY_ID, hole)}
-    if not trades_wanted:
-        ways[Way.AGGREGATES] = cost(Way.AGGREGATES, hole)
-        settled = exchange_us - hole.to_second_us >= SECOND_US + SETTLED_US
-        if settled and hole.seconds >= CANDLES_FROM_SECONDS:
-            ways[Way.CANDLES] = cost(Way.CANDLES, hole)
-    allowed = {way: weight for way, weight in ways.items() if way not in without}
-    return min(allowed, key=lambda way: allowed[way], default=Way.BY_ID)
+    settled = exchange_us - hole.to_second_us >= SECOND_US + SETTLED_US
+    worthy = settled and hole.seconds >= CANDLES_FROM_SECONDS
+    ways = (Way.BY_ID, Way.AGGREGATES, Way.CANDLES) if worthy else (Way.BY_ID, Way.AGGREGATES)
+    allowed = [way for way in ways if way not in without]
+    if trades_wanted and Way.BY_ID in allowed:
+        return Way.BY_ID
+    if not allowed and settled and Way.CANDLES not in without:
+        return Way.CANDLES
+    return min(allowed, key=lambda way: cost(way, hole), default=None)
 
 
 def cost(way: Way, hole: Hole) -> int:

@@ -448,12 +448,19 @@ class SymbolFeed:
             self._wake()
 
     def _publish(self, candles: Sequence[Candle]) -> None:
-        """Publish candles, and look whether ids are missing."""
+        """Publish candles, and look whether ids are missing; nothing once it is stopped."""
+        if self.state is FeedState.STOPPED:
+            return  # a call to the exchange was under way when the symbol was removed
         for candle in candles:
             self._bus.publish(CANDLES, candle)
             self.last_candle_us = candle.open_time_us
         if not self.aggregator.ledger.whole or self._watch.busy:
             self.look_at_holes()
+
+    def _tell(self, event: HoleFound | HoleRepaired | HoleAbandoned) -> None:
+        """Tell of a hole, unless it is stopped."""
+        if self.state is not FeedState.STOPPED:
+            self._bus.publish(STATUS, event)
 
     def _publish_lost(self, reason: str) -> None:
         self._has_data = False
@@ -476,16 +483,16 @@ class SymbolFeed:
     def look_at_holes(self) -> None:
         """Tell of holes that are new or repaired, and wake the repair when one is there."""
         now_s = self._clock.monotonic()
+        seen_before = self._watch.seen
         found, repaired = self._watch.look(
             self.aggregator.ledger.holes(), now_s, wait=self._next is not None
         )
         now_us = self._feed_clock.received_us()
         for hole in found:
-            self._bus.publish(STATUS, HoleFound(self.symbol, *_told(hole), None, now_us))
+            self._tell(HoleFound(self.symbol, *_told(hole), None, now_us))
         for hole in repaired:
-            event = HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us)
-            self._bus.publish(STATUS, event)
-        if self._watch.busy:
+            self._tell(HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us))
+        if found or self._watch.seen > seen_before:
             self._wake()
 
     def holes_due(self, now_s: float) -> list[Hole]:
@@ -502,8 +509,9 @@ class SymbolFeed:
         """Take trades that were fetched; return how many of them were missing."""
         self._repaired_by = way
         candles, taken = self.aggregator.fill(trades)
-        for trade in taken:
-            self._bus.publish(TRADES, trade)
+        if self.state is not FeedState.STOPPED:
+            for trade in taken:
+                self._bus.publish(TRADES, trade)
         self._publish(candles)
         return len(taken)
 
@@ -545,21 +553,34 @@ class SymbolFeed:
     def begin_anew(self, reason: str) -> None:
         """Learn that the exchange counts its trades anew: what is missing cannot be had."""
         log.warning("ids begin anew symbol=%s reason=%s", self.symbol, reason)
+        missing = self.aggregator.ledger.holes()
         self.aggregator.begin_anew()
-        self._abandon(self._watch.forget(), reason)
+        self._abandon(missing, reason)
 
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
         holes = self.aggregator.give_up_before(second_us)
         if holes:
             self._abandon(holes, "older than BACKFILL_MAX")
-            self.look_at_holes()
+
+    def give_up(self, hole: Hole, reason: str) -> None:
+        """Give up a hole that cannot be filled."""
+        log.warning(
+            "hole given up symbol=%s ids=%d..%d reason=%s",
+            self.symbol,
+            hole.first_id,
+            hole.last_id,
+            reason,
+        )
+        self.aggregator.give_up(hole)
+        self._abandon([hole], reason)
 
     def _abandon(self, holes: Sequence[Hole], reason: str) -> None:
+        """Tell of what is missing, and is asked for no more, that it stays missing."""
+        self._watch.forget(self.aggregator.ledger.holes())
         now_us = self._feed_clock.received_us()
         for hole in holes:
-            event = HoleAbandoned(self.symbol, *_told(hole), reason, None, now_us)
-            self._bus.publish(STATUS, event)
+            self._tell(HoleAbandoned(self.symbol, *_told(hole), reason, None, now_us))
 
     def _exchange_us(self) -> int:
         return self._feed_clock.exchange_us() or 0

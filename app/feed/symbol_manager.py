@@ -164,14 +164,18 @@ class SymbolManager:
         while True:
             try:
                 await work()
-            except Exception as error:
-                self.crashes += 1
-                log.exception("crashed part=%s", name)
+            except Exception as error:  # noqa: BLE001 - the one place where bugs end up
+                self.note_crash(name, error)
                 if crashed is not None:
                     crashed(error)
                 await self._clock.sleep(backoff.next_wait_s())
             else:
                 return
+
+    def note_crash(self, part: str, error: Exception) -> None:
+        """Log and count a bug; whoever met it goes on."""
+        self.crashes += 1
+        log.error("crashed part=%s", part, exc_info=error)
 
     async def _stop(self, symbol: str) -> None:
         task = self._running.pop(symbol, None)

@@ -339,6 +339,11 @@ class CandleAggregator:
         self._add_up()
         return self.ledger.forget_before(second_us)
 
+    def give_up(self, hole: Hole) -> None:
+        """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent."""
+        self._add_up()
+        self.ledger.give_up(hole.first_id, hole.last_id)
+
     def begin_anew(self) -> None:
         """Learn that the exchange has begun to count its trades anew, as a wiped testnet does.
 

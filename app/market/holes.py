@@ -7,7 +7,7 @@ a monotonic clock, in seconds, and come in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -31,6 +31,7 @@ class HoleWatch:
 
     def __init__(self, *, grace_s: float, most: int = 512) -> None:
         self.found = 0  # holes that were told
+        self.seen = 0  # holes that were new to it, told or not yet
         self._grace_s = grace_s
         self._most = most
         self._known: list[KnownHole] = []  # ascending by id, apart from one another
@@ -47,18 +48,11 @@ class HoleWatch:
 
         `wait` says that two connections overlap, so that even ids below a trade may still come.
         """
-        repaired: list[Hole] = []
-        kept: list[KnownHole] = []
-        for known in self._known:
-            if any(_overlap(known.hole, hole) for hole in holes):
-                kept.append(known)
-            elif known.told:
-                repaired.append(known.hole)
-        self._known = kept
-        for hole in holes:
-            for part in self._unknown_parts(hole):
-                grace_s = self._grace_s if wait or not hole.below_trade else 0.0
-                self._known.append(KnownHole(part, now_s, now_s + grace_s))
+        repaired = self.forget(holes)
+        for part in self._unknown_parts(holes):
+            grace_s = self._grace_s if wait or not part.below_trade else 0.0
+            self._known.append(KnownHole(part, now_s, now_s + grace_s))
+            self.seen += 1
         self._known.sort(key=lambda known: known.hole.first_id)
         self._join_oldest()
         found: list[Hole] = []
@@ -71,11 +65,8 @@ class HoleWatch:
 
     def due(self, holes: Iterable[Hole], now_s: float) -> list[Hole]:
         """Return those of the holes there are now that are to be repaired, ascending."""
-        return [
-            hole
-            for hole in holes
-            if any(known.due_s <= now_s and _overlap(known.hole, hole) for known in self._known)
-        ]
+        known = [each.hole for each in self._known if each.due_s <= now_s]
+        return list(_touching(holes, known))
 
     def next_due_s(self, now_s: float) -> float | None:
         """Return when the next hole becomes due that is not yet; `None` when none will."""
@@ -86,25 +77,31 @@ class HoleWatch:
         """Return the holes seen less than `deadline_s` ago: they hold their seconds back."""
         return [known.hole for known in self._known if now_s - known.seen_s < deadline_s]
 
-    def forget(self) -> list[Hole]:
-        """Forget all; return those that had been told."""
-        told = [known.hole for known in self._known if known.told]
-        self._known = []
-        return told
+    def forget(self, holes: Sequence[Hole]) -> list[Hole]:
+        """Forget what is not missing any more, when `holes` are; return what of it was told."""
+        there = {hole.first_id for hole in _touching((each.hole for each in self._known), holes)}
+        gone = [known for known in self._known if known.hole.first_id not in there]
+        if gone:
+            self._known = [known for known in self._known if known.hole.first_id in there]
+        return [known.hole for known in gone if known.told]
 
-    def _unknown_parts(self, hole: Hole) -> list[Hole]:
-        """Return the parts of a hole that were not seen before."""
+    def _unknown_parts(self, holes: Iterable[Hole]) -> list[Hole]:
+        """Return the parts of some holes (ascending) that were not seen before."""
         parts: list[Hole] = []
-        first_id = hole.first_id
-        for known in self._known:
-            seen = known.hole
-            if seen.last_id < first_id or seen.first_id > hole.last_id:
-                continue
-            if seen.first_id > first_id:
-                parts.append(_part(hole, first_id, seen.first_id - 1))
-            first_id = max(first_id, seen.last_id + 1)
-        if first_id <= hole.last_id:
-            parts.append(_part(hole, first_id, hole.last_id))
+        at = 0
+        known = self._known
+        for hole in holes:
+            first_id = hole.first_id
+            while at < len(known) and known[at].hole.first_id <= hole.last_id:
+                seen = known[at].hole
+                if seen.first_id > first_id:
+                    parts.append(_part(hole, first_id, seen.first_id - 1))
+                first_id = max(first_id, seen.last_id + 1)
+                if seen.last_id > hole.last_id:
+                    break  # it may reach into the next one too
+                at += 1
+            if first_id <= hole.last_id:
+                parts.append(_part(hole, first_id, hole.last_id))
         return parts
 
     def _join_oldest(self) -> None:
@@ -124,8 +121,14 @@ class HoleWatch:
         self._known[: too_many + 1] = [KnownHole(hole, seen_s, due_s, told)]
 
 
-def _overlap(one: Hole, other: Hole) -> bool:
-    return one.first_id <= other.last_id and other.first_id <= one.last_id
+def _touching(holes: Iterable[Hole], others: Sequence[Hole]) -> Iterator[Hole]:
+    """Yield those of some holes that have ids in common with one of others; both ascending."""
+    at = 0
+    for hole in holes:
+        while at < len(others) and others[at].last_id < hole.first_id:
+            at += 1
+        if at < len(others) and others[at].first_id <= hole.last_id:
+            yield hole
 
 
 def _part(hole: Hole, first_id: int, last_id: int) -> Hole:

@@ -9,8 +9,8 @@ A second is named by its first microsecond.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Sequence
+from bisect import bisect_right, insort
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from operator import attrgetter
 
@@ -89,6 +89,7 @@ class TradeLedger:
         self._ranges: list[HeldRange] = []  # ascending, never touching one another
         self._named: dict[int, tuple[int, int]] = {}  # a kline's last id -> first id, second
         self._lacking: dict[int, tuple[int, int]] = {}  # those of them that may not all be held
+        self._given_up: list[tuple[int, int]] = []  # ids that are missing for good, ascending
 
     @property
     def newest(self) -> HeldRange | None:
@@ -261,7 +262,18 @@ class TradeLedger:
         return before, after
 
     def holes(self) -> list[Hole]:
-        """Return what is missing of the ids from the smallest to the largest known, ascending."""
+        """Return what is missing of the ids from the smallest to the largest known, ascending.
+
+        What was given up is not among it.
+        """
+        missing = self._missing()
+        return list(_without(missing, self._given_up)) if self._given_up else missing
+
+    def give_up(self, first_id: int, last_id: int) -> None:
+        """Learn that missing ids `first_id..last_id` cannot be had: never held, and no hole."""
+        insort(self._given_up, (first_id, last_id))
+
+    def _missing(self) -> list[Hole]:
         self._settle_lacking()
         holes: list[Hole] = []
         lacking = self._lacking
@@ -291,8 +303,10 @@ class TradeLedger:
         Return the holes that are given up with it.
         """
         given_up = [hole for hole in self.holes() if hole.to_second_us < second_us]
-        if given_up:
-            upto = given_up[-1].last_id
+        over = [hole.last_id for hole in self._missing() if hole.to_second_us < second_us]
+        if over:
+            upto = over[-1]
+            self._given_up = [ids for ids in self._given_up if ids[1] > upto]
             self._ranges = [held for held in self._ranges if held.last_id > upto]
             for last_id in [each for each in self._lacking if each <= upto]:
                 del self._lacking[last_id]
@@ -338,3 +352,21 @@ class TradeLedger:
     def _reach(self, held: HeldRange) -> int:
         _, second_us = self._named.get(held.first_id - 1, (0, held.first_second_us))
         return min(second_us, held.first_second_us)
+
+
+def _without(holes: Sequence[Hole], given_up: Sequence[tuple[int, int]]) -> Iterator[Hole]:
+    """Yield what is left of holes without some ids; both ascending."""
+    at = 0
+    for hole in holes:
+        first_id = hole.first_id
+        while at < len(given_up) and given_up[at][1] < first_id:
+            at += 1
+        for index in range(at, len(given_up)):
+            ids = given_up[index]
+            if ids[0] > hole.last_id:
+                break
+            if ids[0] > first_id:
+                yield msgspec.structs.replace(hole, first_id=first_id, last_id=ids[0] - 1)
+            first_id = max(first_id, ids[1] + 1)
+        if first_id <= hole.last_id:
+            yield msgspec.structs.replace(hole, first_id=first_id)

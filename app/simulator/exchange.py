@@ -334,7 +334,8 @@ class Simulator:
         wanted: dict[str, frozenset[str]] = {}
         for name, stream in streams:
             channels = wanted.get(stream.symbol, frozenset())
-            wanted[stream.symbol] = channels | {name.partition("@")[2]}
+            kept = {AGG_TRADE} if self.config.keep_truth else set()
+            wanted[stream.symbol] = channels | {name.partition("@")[2]} | kept
         market.follow(wanted)
         self._bars = [
             (name, stream)

@@ -184,7 +184,8 @@ class FakeHistory:
     """A past that is made of trades: implements `app.ports.TradeHistory` without any limit.
 
     `lag` newest trades are not told yet, `failures` are raised first, `asked` lists the calls.
-    `wrong_klines` replaces candles by their second.
+    `refused` calls are not served, each by its error. `wrong_klines` replaces candles by their
+    second, `no_klines` are those that it does not have. Before it answers, it waits for `open`.
     """
 
     def __init__(self, trades: Sequence[Trade]) -> None:
@@ -192,7 +193,11 @@ class FakeHistory:
         self.lag = 0
         self.failures: list[Exception] = []
         self.asked: list[str] = []
+        self.refused: dict[str, Exception] = {}
         self.wrong_klines: dict[int, Kline] = {}
+        self.no_klines: set[int] = set()
+        self.open = asyncio.Event()
+        self.open.set()
 
     @property
     def told(self) -> Sequence[Trade]:
@@ -234,14 +239,21 @@ class FakeHistory:
     ) -> Sequence[Kline]:
         """Return candles of every second between two times."""
         await self._called("klines")
-        seconds = range(start_us, end_us + 1, 1_000_000)[:limit]
-        return [self.wrong_klines.get(at) or rest_kline(self.told, at) for at in seconds]
+        seconds = range(start_us, end_us + 1, 1_000_000)
+        return [
+            self.wrong_klines.get(at) or rest_kline(self.told, at)
+            for at in seconds
+            if at not in self.no_klines
+        ][:limit]
 
     async def _called(self, name: str) -> None:
         self.asked.append(name)
         await asyncio.sleep(0)
+        await self.open.wait()
         if self.failures:
             raise self.failures.pop(0)
+        if name in self.refused:
+            raise self.refused[name]
 
 
 def pairs(trades: Sequence[Trade]) -> list[list[Trade]]:

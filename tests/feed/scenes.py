@@ -48,11 +48,14 @@ def market(
 class RepairScene:
     """One feed, its repair and its audit; the test says what reaches the feed."""
 
-    def __init__(self, trades: Sequence[Trade], *, trades_wanted: bool = False) -> None:
+    def __init__(
+        self, trades: Sequence[Trade], *, trades_wanted: bool = False, whole_history: bool = True
+    ) -> None:
         last_us = trades[-1].time_us
         self.clock = ManualClock(last_us + S)
         self.bus = FakeBus()
         self.history = FakeHistory(trades)
+        self.crashes: list[tuple[str, Exception]] = []
         self.feed_clock = FeedClock(self.clock)
         stamp_us = self.feed_clock.stamp_us()
         self.feed_clock.set_exchange_time(
@@ -74,7 +77,9 @@ class RepairScene:
             clock=self.clock,
             feed_clock=self.feed_clock,
             random=LongestWaits(),
+            crashed=self._crashed,
             trades_wanted=lambda _symbol: trades_wanted,
+            whole_history=whole_history,
         )
         self.audit = Audit(
             self.history,
@@ -83,6 +88,10 @@ class RepairScene:
             feed_clock=self.feed_clock,
             random=LongestWaits(),
         )
+
+    def _crashed(self, part: str, error: Exception) -> None:
+        """Keep a bug that was met: `repairing` raises it, unless the test has taken it."""
+        self.crashes.append((part, error))
 
     def receive(self, trades: Sequence[Trade]) -> None:
         """Let trades come over the stream."""
@@ -134,3 +143,5 @@ async def repairing(scene: RepairScene, *, audit: bool = False) -> AsyncIterator
         yield scene
         for task in running:
             task.cancel()
+    for _, error in scene.crashes:
+        raise error

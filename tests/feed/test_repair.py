@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.errors import ExchangeUnavailable, RateLimited
+from app.errors import ExchangeRefused, ExchangeUnavailable, RateLimited
+from app.feed.symbol_feed import FeedState
 from app.market.events import HoleAbandoned, HoleFound, HoleRepaired
 from app.market.position import Position
 from tests.fakes import START_US
@@ -206,6 +207,126 @@ async def test_ids_that_begin_anew_end_what_is_missing():
     assert scene.feed.status().last_trade_id == new[-1].id
     complete = [at for at, candle in scene.candles().items() if candle.complete]
     assert max(complete) == new[-1].time_us // S * S - S
+
+
+NOT_SERVED = ExchangeRefused(404, 0, "no body")
+UNKNOWN = ExchangeRefused(400, -1121, "Invalid symbol.")
+
+
+async def test_a_call_that_is_not_served_leads_to_another_way():
+    """Where trades by id are not served, aggregates do, and the other is not asked each time."""
+    trades = market(9_000, per_second=10)
+    scene = RepairScene(trades, trades_wanted=True)
+    scene.history.refused["historical_trades"] = NOT_SERVED
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[50:200], *trades[250:]])
+        await scene.pass_time(3)
+    assert scene.history.asked.count("historical_trades") == 1
+    assert set(scene.history.asked) == {"historical_trades", "agg_trades"}
+    scene.check()
+
+
+async def test_what_the_exchange_refuses_in_every_way_is_given_up():
+    """As with a delisted symbol: after three rounds it is told as abandoned, and asked no more."""
+    trades = market(9_000, per_second=10)
+    scene = RepairScene(trades)
+    ways = ("trades", "historical_trades", "agg_trades", "klines")
+    scene.history.refused = dict.fromkeys(ways, UNKNOWN)
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[50:]])
+        await scene.pass_time(200)
+        (abandoned,) = scene.told(HoleAbandoned)
+        assert isinstance(abandoned, HoleAbandoned)
+        assert (abandoned.first_id, abandoned.last_id) == (21, 50)
+        assert "Invalid symbol" in abandoned.reason
+        assert len(scene.history.asked) < 15
+        assert scene.told(HoleRepaired) == []
+        scene.history.asked.clear()
+        await scene.pass_time(60)
+        assert scene.history.asked == []
+    status = scene.feed.status()
+    assert (status.open_holes, status.never_existed) == (0, 0)
+    candles = scene.candles()
+    assert START_US + 3 * S not in candles
+    assert candles[START_US + 7 * S].complete
+
+
+async def test_a_hole_from_before_the_history_is_given_up():
+    """What is older than anything that REST has is not taken for ids that never existed."""
+    trades = market(4_000, per_second=10)
+    scene = RepairScene(trades)
+    scene.history.all = trades[1_000:]
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[2_500:]])
+        await scene.pass_time(15)
+    status = scene.feed.status()
+    assert (status.open_holes, status.never_existed) == (0, 0)
+    assert scene.repair.given_up == 1
+    (abandoned,) = scene.told(HoleAbandoned)
+    assert isinstance(abandoned, HoleAbandoned)
+    assert (abandoned.first_id, abandoned.last_id) == (21, 1_000)
+    scene.check(from_second=101)
+    assert START_US + 50 * S not in scene.candles()
+
+
+async def test_what_a_recording_lacks_is_not_taken_for_ids_that_never_existed():
+    """Where the history may have gaps of its own, a gap stays one."""
+    trades = [trade for trade in market(90) if not 21 <= trade.id <= 35]
+    scene = RepairScene(trades, whole_history=False)
+    async with repairing(scene):
+        scene.receive(trades)
+        await scene.pass_time(13)
+    assert len(scene.told(HoleAbandoned)) == 1
+    assert scene.feed.status().never_existed == 0
+    assert START_US + 8 * S not in scene.candles()
+
+
+async def test_a_reply_after_its_symbol_was_removed_reaches_nobody():
+    """A call that is under way when a symbol is removed publishes nothing of it any more."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.open.clear()
+    async with repairing(scene):
+        scene.receive([*trades[:20], *trades[31:]])
+        await scene.pass_time(0.5)
+        assert scene.history.asked == ["trades"]
+        scene.feed.halt(FeedState.STOPPED, "removed")
+        published = len(scene.bus.published)
+        scene.history.open.set()
+        await scene.pass_time(0.5)
+    assert len(scene.bus.published) == published
+
+
+async def test_a_bug_in_one_step_does_not_end_the_repair():
+    """It is told to whoever counts bugs, and the step is taken again later."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    take = scene.feed.take_history
+    async with repairing(scene):
+        scene.feed.take_history = lambda *_: 1 // 0  # type: ignore[method-assign]
+        scene.receive([*trades[:20], *trades[31:]])
+        await scene.pass_time(0.5)
+        ((part, error),) = scene.crashes
+        assert "BTCUSDT" in part
+        assert isinstance(error, ZeroDivisionError)
+        scene.crashes.clear()
+        scene.feed.take_history = take  # type: ignore[method-assign]
+        await scene.pass_time(1)
+    scene.check()
+
+
+async def test_what_is_too_old_is_told_as_abandoned_only():
+    """Missing for longer than it is asked for, it is given up, and not told as repaired."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive([*trades[:20], *trades[31:40], *trades[43:]])
+    assert len(scene.told(HoleFound)) == 2
+    scene.feed.give_up_before(START_US + 12 * S)
+    (abandoned,) = scene.told(HoleAbandoned)
+    assert isinstance(abandoned, HoleAbandoned)
+    assert (abandoned.first_id, abandoned.last_id) == (21, 31)
+    assert scene.told(HoleRepaired) == []
+    assert scene.feed.status().open_holes == 1
 
 
 async def test_it_reports_what_it_does():

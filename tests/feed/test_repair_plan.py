@@ -61,21 +61,45 @@ def test_the_cheapest_exact_way_is_taken(
     assert found is expected
 
 
-def test_a_way_that_failed_is_not_taken_again():
-    """What did not work for a hole gives way to the next cheapest, in the end trades by id."""
-    missing = hole(ids=72_000, seconds=7_200)
-    tried: list[Way] = []
-    for _ in range(4):
+@pytest.mark.parametrize(
+    ("missing", "wanted", "expected"),
+    [
+        pytest.param(
+            hole(ids=72_000, seconds=7_200),
+            False,
+            [Way.CANDLES, Way.AGGREGATES, Way.BY_ID, None],
+            id="by what costs least",
+        ),
+        pytest.param(
+            hole(ids=5_000, seconds=30),
+            True,
+            [Way.BY_ID, Way.AGGREGATES, Way.CANDLES, None],
+            id="the trades are wanted, but cannot be had",
+        ),
+        pytest.param(
+            hole(ids=5_000, seconds=30, ago_s=1),
+            False,
+            [Way.AGGREGATES, Way.BY_ID, None],
+            id="its last candle is not there yet",
+        ),
+    ],
+)
+def test_a_way_that_failed_gives_way_to_the_next(
+    missing: Hole, wanted: bool, expected: list[Way | None]
+):
+    """Each way is taken once, the candles of a few seconds last of all; then none is left."""
+    tried: list[Way | None] = []
+    while not tried or tried[-1] is not None:
         tried.append(
             plan(
                 missing,
                 newest_id=1_000_010,
                 exchange_us=NOW_US,
-                trades_wanted=False,
-                without=frozenset(tried),
+                trades_wanted=wanted,
+                without={way for way in tried if way is not None},
             )
         )
-    assert tried == [Way.CANDLES, Way.AGGREGATES, Way.BY_ID, Way.BY_ID]
+    assert tried == expected
 
 
 def test_two_hours_of_fifty_symbols_fit_into_a_minute():

@@ -140,6 +140,40 @@ def test_forgetting_drops_whole_ranges_and_never_the_newest():
     assert ledger.second_of_end(1) is None
 
 
+def test_what_is_given_up_is_no_hole_any_more():
+    """Neither by itself nor as a part of a larger one; and it is not held."""
+    ledger = TradeLedger()
+    ledger.add(1, 1, 1 * S)
+    ledger.add(5, 5, 5 * S)
+    ledger.add(9, 9, 9 * S)
+    ledger.give_up(2, 4)
+    assert [(hole.first_id, hole.last_id) for hole in ledger.holes()] == [(6, 8)]
+    assert not ledger.holds(2, 2)
+    ledger.name(10, 20, 12 * S)
+    ledger.give_up(10, 12)
+    assert [(hole.first_id, hole.last_id) for hole in ledger.holes()] == [(6, 8), (13, 20)]
+    assert [hole.first_id for hole in ledger.forget_before(10 * S)] == [6]  # it was told already
+
+
+@given(
+    st.sets(st.integers(0, 40), min_size=2),
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 6)), max_size=6),
+)
+def test_holes_and_what_was_given_up_are_all_that_is_missing(
+    held: set[int], given_up: list[tuple[int, int]]
+):
+    """Whatever was given up, each missing id is in one hole or was given up, never both."""
+    ledger = TradeLedger()
+    for trade_id in held:
+        ledger.add(trade_id, trade_id, trade_id * S)
+    gone = set()
+    for first_id, more in given_up:
+        ledger.give_up(first_id, first_id + more)
+        gone |= set(range(first_id, first_id + more + 1))
+    found = [each for hole in ledger.holes() for each in range(hole.first_id, hole.last_id + 1)]
+    assert found == sorted(set(range(min(held), max(held))) - held - gone)
+
+
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 4)), max_size=60))
 def test_the_ranges_are_exactly_the_ids_taken(blocks: list[tuple[int, int]]):
     """Whatever is taken, the ranges hold those ids: apart, ascending, not touching."""

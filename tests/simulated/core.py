@@ -75,6 +75,10 @@ class HubCore:
         """Follow the symbols until cancelled."""
         await self.inbound.run()
 
+    def die(self) -> None:
+        """Keep nothing from now on: what was kept is all that there is after a SIGKILL."""
+        self.state.close()
+
     async def close(self) -> None:
         """Give back what `start` took."""
         await self.inbound.close()

@@ -44,9 +44,10 @@ E = TypeVar("E", bound=StatusEvent)
 class Verdict:
     """What became of every second of a stretch of one symbol, by its newest issue.
 
-    `wrong` are complete ones that differ from the truth, `missing` have no issue at all.
-    `duplicates` counts issues with the same epoch, open time and revision as another. `shown` says
-    of the first wrong, incomplete and missing ones what is the matter.
+    `wrong` are complete ones that differ from the truth, `missing` have no issue at all. `untrue`
+    counts the issues, newest or not, that said complete and were not. `duplicates` counts issues
+    with the same epoch, open time and revision as another. `shown` says of the first wrong,
+    incomplete, missing and untrue ones what is the matter.
     """
 
     seconds: int = 0
@@ -54,12 +55,13 @@ class Verdict:
     incomplete: int = 0
     missing: int = 0
     wrong: int = 0
+    untrue: int = 0
     duplicates: int = 0
     shown: Sequence[str] = field(default=(), compare=False)
 
     @property
     def flawless(self) -> bool:
-        """Whether there are seconds, every one is complete and right, and none came twice."""
+        """Whether there are seconds, all complete and right, as was all that ever said so."""
         return self.complete > 0 and self == Verdict(seconds=self.complete, complete=self.complete)
 
 
@@ -68,7 +70,8 @@ class SimulatedHub:
 
     `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
     `network` between them and the `rest` calls over it. `candles` and `events` are everything that
-    the hub has published on those topics, over all its lives.
+    the hub has published on those topics, over all its lives; `published_s` tells of each candle,
+    by epoch and sequence, when by the loop's time.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class SimulatedHub:
         self.rest = MemoryRest(self.network, self.exchange.answer)
         self.candles: dict[str, list[Publication]] = {}
         self.events: list[Publication] = []
+        self.published_s: dict[tuple[int, int], float] = {}
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
         self._data_dir = data_dir
@@ -96,6 +100,7 @@ class SimulatedHub:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
         self._issues: dict[str, Counter[Key]] = {}
+        self._deaf = False  # it was killed: nobody hears of it any more
 
     # Its life
 
@@ -111,6 +116,7 @@ class SimulatedHub:
     async def start_hub(self) -> None:
         """Begin a life of the hub, with what the one before has kept."""
         assert self._tasks is not None
+        self._deaf = False
         self.core = HubCore(
             SOURCE,
             self._inbound,
@@ -123,7 +129,7 @@ class SimulatedHub:
         )
         await self.core.start()
         self.core.bus.subscribe(CANDLES, self._take_candle)
-        self.core.bus.subscribe(STATUS, self.events.append)
+        self.core.bus.subscribe(STATUS, self._take_event)
         self._running = self._tasks.create_task(self.core.run(), name="hub")
 
     async def stop_hub(self) -> None:
@@ -135,6 +141,15 @@ class SimulatedHub:
             self.crashes += self.core.manager.crashes
             self.core.manager.crashes = 0
             await self.core.close()
+
+    async def kill_hub(self) -> None:
+        """End this life of the hub between two turns of its loop, as a SIGKILL does.
+
+        It publishes and keeps nothing more. Its connections are closed, as the system does it.
+        """
+        self._deaf = True
+        self.core.die()
+        await self.stop_hub()
 
     async def end(self) -> None:
         """Stop both."""
@@ -148,9 +163,17 @@ class SimulatedHub:
     def _take_candle(self, publication: Publication) -> None:
         candle = publication.event
         assert isinstance(candle, Candle)
+        if self._deaf:
+            return
+        now_s = asyncio.get_running_loop().time()
+        self.published_s[publication.epoch, publication.sequence] = now_s
         self.candles.setdefault(candle.symbol, []).append(publication)
         issues = self._issues.setdefault(candle.symbol, Counter())
         issues[publication.epoch, candle.open_time_us, candle.revision] += 1
+
+    def _take_event(self, publication: Publication) -> None:
+        if not self._deaf:
+            self.events.append(publication)
 
     # What a test does
 
@@ -193,8 +216,7 @@ class SimulatedHub:
         published = sorted(
             self.candles.get(symbol, []), key=lambda each: (each.epoch, each.sequence)
         )
-        candles = (cast("Candle", each.event) for each in published)
-        return {candle.open_time_us: candle for candle in candles}
+        return {candle.open_time_us: candle for candle in map(_candle_of, published)}
 
     def judge(
         self,
@@ -204,7 +226,7 @@ class SimulatedHub:
         until_us: int | None = None,
         settled_s: float = SETTLED_S,
     ) -> Verdict:
-        """Compare the newest issue of each second with what was traded in it.
+        """Compare the issues of each second with what was traded in it.
 
         Seconds from `since_us` (the first one published) up to `until_us` (what ended `settled_s`
         ago by the exchange's clock) are judged.
@@ -222,8 +244,21 @@ class SimulatedHub:
             counts[kind] += 1
             if kind != "complete" and len(shown) < SHOWN:
                 shown.append(f"{(second - since_us) // SECOND_US} s after: {kind} {reason}".strip())
+        untrue = [
+            (candle, reason)
+            for candle in map(_candle_of, self.candles.get(symbol, []))
+            if candle.complete and candle.open_time_us in truth
+            for reason in [_difference(candle, truth[candle.open_time_us])]
+            if reason
+        ]
+        shown += [
+            f"{(candle.open_time_us - since_us) // SECOND_US} s after: revision {candle.revision} "
+            f"was untrue: {reason}"
+            for candle, reason in untrue[:SHOWN]
+        ]
         return Verdict(
             seconds=len(truth),
+            untrue=len(untrue),
             duplicates=sum(count - 1 for count in self._issues.get(symbol, Counter()).values()),
             shown=shown,
             **counts,
@@ -246,20 +281,27 @@ class SimulatedHub:
         return None
 
 
+def _candle_of(publication: Publication) -> Candle:
+    return cast("Candle", publication.event)
+
+
 def _judged(candle: Candle | None, numbers: Numbers) -> tuple[str, str]:
     if candle is None:
         return "missing", ""
     if not candle.complete:
         return "incomplete", f"revision {candle.revision}"
-    said = tuple(getattr(candle, name) for name in NUMBERS)
-    if said == numbers:
-        return "complete", ""
-    differ = [
+    difference = _difference(candle, numbers)
+    return ("wrong", difference) if difference else ("complete", "")
+
+
+def _difference(candle: Candle, numbers: Numbers) -> str:
+    """Say which numbers of a candle are not what they should be; nothing if all are."""
+    return ", ".join(
         f"{name} {ours} instead of {right}"
-        for name, ours, right in zip(NUMBERS, said, numbers, strict=True)
+        for name, right in zip(NUMBERS, numbers, strict=True)
+        for ours in [getattr(candle, name)]
         if ours != right
-    ]
-    return "wrong", ", ".join(differ)
+    )
 
 
 @asynccontextmanager

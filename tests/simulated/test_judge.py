@@ -121,8 +121,26 @@ def test_wrong_and_repeated_issues_are_found(tmp_path: Path):
         right = newest[sorted(newest)[3]]
         hub.core.bus.publish(CANDLES, replace(right, volume=right.volume + Decimal(1)))
         verdict = whole(hub, "BTCUSDT")
-        assert (verdict.wrong, verdict.duplicates) == (1, 1)
+        assert (verdict.wrong, verdict.untrue, verdict.duplicates) == (1, 1, 1)
         assert "volume" in verdict.shown[0]
+
+    following(("BTCUSDT",), tmp_path, main)
+
+
+def test_what_was_ever_said_to_be_complete_counts(tmp_path: Path):
+    """Also where a newer issue of the same second has put it right."""
+
+    async def main(hub: SimulatedHub) -> None:
+        await hub.pass_time(10)
+        newest = hub.newest("BTCUSDT")
+        right = newest[sorted(newest)[3]]
+        wrong = replace(right, close=right.close + Decimal(1), revision=right.revision + 1)
+        hub.core.bus.publish(CANDLES, wrong)
+        hub.core.bus.publish(CANDLES, replace(right, revision=right.revision + 2))
+        verdict = whole(hub, "BTCUSDT")
+        assert (verdict.wrong, verdict.untrue, verdict.duplicates) == (0, 1, 0)
+        assert not verdict.flawless
+        assert f"revision {wrong.revision} was untrue: close" in verdict.shown[0]
 
     following(("BTCUSDT",), tmp_path, main)
 
@@ -141,6 +159,27 @@ def test_a_second_life_goes_on_with_what_the_first_one_kept(tmp_path: Path):
         assert hub.core.bus.epoch > first
         verdict = whole(hub, "BTCUSDT")
         assert verdict.seconds >= 45
+        assert verdict.flawless, verdict
+
+    following(("BTCUSDT",), tmp_path, main)
+
+
+def test_a_killed_hub_keeps_and_publishes_nothing_more(tmp_path: Path):
+    """What its next life goes on from was kept before the end."""
+
+    async def main(hub: SimulatedHub) -> None:
+        await hub.pass_time(20)
+        kept = hub.core.state.positions()["BTCUSDT"]
+        told = len(hub.candles["BTCUSDT"]), len(hub.events)
+        await hub.kill_hub()
+        assert (len(hub.candles["BTCUSDT"]), len(hub.events)) == told
+        await hub.pass_time(5)
+        assert hub.exchange.status()["connections"] == 0
+        await hub.start_hub()
+        assert hub.core.state.positions()["BTCUSDT"] == kept
+        await hub.until_live()
+        await hub.pass_time(10)
+        verdict = hub.judge("BTCUSDT")
         assert verdict.flawless, verdict
 
     following(("BTCUSDT",), tmp_path, main)
