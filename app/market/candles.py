@@ -71,6 +71,7 @@ class CandleAggregator:
             keep_seconds=keep_seconds, most_waiting=most_waiting, backfill_seconds=backfill_seconds
         )
         self._newest_kline_us = -1
+        self._anew_us = 0  # the ids of every second before it are forgotten
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._disputed: dict[int, None] = {}
         self._unexplained: dict[int, None] = {}
@@ -245,7 +246,7 @@ class CandleAggregator:
             else:
                 first_id, last_id = trade.first_trade_id, trade.last_trade_id
             second_us = trade.time_us - trade.time_us % SECOND_US
-            if self._kept.gone(second_us) or first_id < self.ledger.lowest_id:
+            if self._closed_for_good(second_us) or first_id < self.ledger.lowest_id:
                 continue  # the exchange tells more of the past than is missing
             entry, proved = self.ledger.add(first_id, last_id, second_us)
             if entry is not Entry.NEW:
@@ -347,9 +348,14 @@ class CandleAggregator:
     def begin_anew(self) -> None:
         """Learn that the exchange has begun to count its trades anew, as a wiped testnet does.
 
-        What was published stands. Nothing is missing any more, since nothing of it can be had.
+        What was published stands, and trades of those seconds change nothing more. Nothing of them
+        is missing, since nothing of it can be had.
         """
         self._add_up()
+        newest = self.ledger.newest
+        if newest is not None:
+            # What these seconds hold is counted by ids that are forgotten now.
+            self._anew_us = newest.last_second_us + SECOND_US
         self.ledger = TradeLedger()
         self._next_id = _CLOSED
         self.backwards = 0
@@ -489,7 +495,7 @@ class CandleAggregator:
         """Take a trade that is not simply the next one of the open second."""
         self._add_up()
         second_us = trade.time_us - trade.time_us % SECOND_US
-        if self._kept.gone(second_us):
+        if self._closed_for_good(second_us):
             self.too_late += 1
             return NOTHING
         newest = self.ledger.newest
@@ -512,6 +518,10 @@ class CandleAggregator:
         self._reach(second_us)
         self._open_quick_way()
         return candles
+
+    def _closed_for_good(self, second_us: int) -> bool:
+        """Whether no trade can be added to a second any more."""
+        return second_us < self._anew_us or self._kept.gone(second_us)
 
     def _sum(self, trade: Trade | AggTrade, first_id: int, last_id: int, second_us: int) -> None:
         """Add a trade that the ledger has taken to its second."""

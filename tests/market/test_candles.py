@@ -576,3 +576,22 @@ def test_a_busy_second_is_added_up_in_parts(count: int):
     trades += [trade(2 + n, 2 + n / 2_000, str(10 + n % 7), maker=n % 3 == 0) for n in range(count)]
     found = newest(feed([*trades, trade(2 + count, 3)]))
     assert numbers(found[2]) == kline_numbers(kline_of(trades, 2))
+
+
+# Ids that begin anew.
+
+
+def test_trades_of_before_ids_began_anew_are_not_counted_twice():
+    """What was counted by ids that are forgotten stays as it is, whoever brings it once more."""
+    known = [trade(1, 1), trade(2, 2), trade(3, 2.5), trade(4, 3)]
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    issued = [candle for each in known for candle in take(aggregator, each)]
+    take(aggregator, trade(9_000_000, 3.1))  # an id that nobody else has given out
+    aggregator.begin_anew()
+    following = [trade(5, 4), trade(6, 5), trade(7, 6)]
+    candles, taken = aggregator.fill([*known, *following])
+    assert taken == following
+    assert take(aggregator, trade(3, 2.5)) == ()
+    assert aggregator.too_late == 1
+    found = newest([*issued, *candles])
+    assert {at: candle.trades for at, candle in found.items() if candle.complete} == {2: 2, 5: 1}
