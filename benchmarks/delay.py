@@ -19,7 +19,9 @@ the next trade and the timer. "Next trade" is when a hub without timer and candl
 a trade of a later second comes. It is worked out from the file.
 
 Each stretch is played several times, always the same; medians over the runs are shown, and the
-worst of all. Goals are shown beside; missing one is no failure.
+worst of all. Goals are shown beside; missing one is no failure. A process that does nothing else is
+sent a line ten times a second meanwhile, on the hub's core: what that takes is the machine's own
+share, which is milliseconds where others use the same cores.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -110,6 +112,7 @@ def main() -> None:
     total = 2 * len(recordings) * asked.runs
     console.print(f"Estimated time: {total * (asked.minutes + 0.1):.0f} minutes, {total} runs.")
     rows: list[Row] = []
+    control: list[list[float]] = []
     with tempfile.TemporaryDirectory() as cut:
         for recording in recordings:
             files = [
@@ -119,10 +122,10 @@ def main() -> None:
             mine = [Row(symbol, rule_2) for symbol in recording.symbols for rule_2 in (True, False)]
             rows += mine
             compare(mine, files, [folder / name for name in recording.files])
-            for run in range(asked.runs):
-                for rule_2 in (True, False):
-                    measure(console, recording, files, mine, run=run, rule_2=rule_2)
-    report(console, rows, asked, kept=not quick)
+            control += [
+                measure(console, recording, files, mine, run=run) for run in range(asked.runs)
+            ]
+    report(console, rows, control, asked, kept=not quick)
 
 
 def shortened(path: Path, to: Path, seconds: float) -> Path:
@@ -167,67 +170,115 @@ def by_next_trade(files: Sequence[Path]) -> dict[str, list[float]]:
 
 
 def measure(
-    console: Console,
-    recording: Recording,
-    files: Sequence[Path],
-    rows: Sequence[Row],
-    *,
-    run: int,
-    rule_2: bool,
-) -> None:
-    """Play a recording once and add what was seen to its rows."""
-    what = f"{recording.note}: run {run + 1}, rule 2 {'on' if rule_2 else 'off'}"
-    with console.status(what):
-        if not console.is_terminal:
-            console.print(what)
-        issues, arrivals = asyncio.run(play(files, recording.symbols, rule_2=rule_2))
-    for row in rows:
-        if row.rule_2 is rule_2:
-            add(row, [issue for issue in issues if issue.symbol == row.symbol], arrivals)
+    console: Console, recording: Recording, files: Sequence[Path], rows: Sequence[Row], *, run: int
+) -> list[float]:
+    """Play a recording under both rules, add what was seen to its rows; return the control."""
+    control: list[float] = []
+    for rule_2 in (True, False):
+        what = f"{recording.note}: run {run + 1}, rule 2 {'on' if rule_2 else 'off'}"
+        with console.status(what):
+            if not console.is_terminal:
+                console.print(what)
+            played = asyncio.run(play(files, recording.symbols, rule_2=rule_2))
+        for row in rows:
+            if row.rule_2 is rule_2:
+                mine = [issue for issue in played.issues if issue.symbol == row.symbol]
+                add(row, mine, played.arrivals)
+        control += played.control
+    return control
 
 
-async def play(
-    files: Sequence[Path], symbols: Sequence[str], *, rule_2: bool
-) -> tuple[list[Issue], dict[tuple[str, int, int], float]]:
+@dataclass
+class Played:
+    """What one run has shown: stamps in seconds, the control's delays in milliseconds."""
+
+    issues: list[Issue] = field(default_factory=list)
+    arrivals: dict[tuple[str, int, int], float] = field(default_factory=dict)
+    control: list[float] = field(default_factory=list)
+
+
+async def play(files: Sequence[Path], symbols: Sequence[str], *, rule_2: bool) -> Played:
     """Run a hub over the files; return its issues, and when each reached a client."""
     hub_core, own_core = cores()
     if own_core >= 0:
         os.sched_setaffinity(0, {own_core})
+    played = Played()
+    received: list[tuple[float, str | bytes]] = []
+
+    def note(message: str | bytes) -> None:
+        received.append((time.monotonic(), message))
+
+    rule = "on" if rule_2 else "off"
+    paths = [str(path) for path in files]
+    async with (
+        beside("run_control", str(hub_core)) as control,
+        beside("run_hub", str(hub_core), rule, ",".join(symbols), *paths) as hub,
+        websockets.connect(f"ws://127.0.0.1:{hub.port}/") as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        pinging = tasks.create_task(ping(control.port, played.control))
+        hub.go()
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for message in client:
+                note(message)
+        pinging.cancel()
+        played.issues = msgspec.json.decode(await hub.line(), type=list[Issue])
+    for stamp_s, message in received:
+        candle = msgspec.json.decode(message)
+        key = candle["symbol"], candle["open_time"], candle["revision"]
+        played.arrivals[key] = stamp_s
+    return played
+
+
+class Program:
+    """A program of `benchmarks.delay_parts` that runs, and has said where it listens."""
+
+    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+        self._process = process
+        self.port = port
+
+    def go(self) -> None:
+        """Let it begin."""
+        if self._process.stdin is not None:
+            self._process.stdin.write(b"\n")
+
+    async def line(self) -> bytes:
+        """Return the next line that it prints."""
+        assert self._process.stdout is not None
+        return await self._process.stdout.readline()
+
+
+@contextlib.asynccontextmanager
+async def beside(name: str, *arguments: str) -> AsyncIterator[Program]:
+    """Run a program; end it if it is still there."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "benchmarks.delay_parts.run_hub"),
-        *(str(hub_core), "on" if rule_2 else "off", ",".join(symbols)),
-        *(str(path) for path in files),
+        *(sys.executable, "-m", f"benchmarks.delay_parts.{name}", *arguments),
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         limit=1 << 26,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    received: list[tuple[float, str | bytes]] = []
-
-    def note(message: str | bytes) -> None:
-        received.append((time.monotonic(), message))
-
     try:
-        port = int(await process.stdout.readline())
-        async with websockets.connect(f"ws://127.0.0.1:{port}/") as client:
-            process.stdin.write(b"\n")
-            with contextlib.suppress(websockets.ConnectionClosed):
-                async for message in client:
-                    note(message)
-        issues = msgspec.json.decode(await process.stdout.readline(), type=list[Issue])
+        assert process.stdout is not None
+        yield Program(process, int(await process.stdout.readline()))
     finally:
-        if process.returncode is None:
-            process.stdin.close()
+        with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
-    arrivals = {}
-    for stamp_s, message in received:
-        candle = msgspec.json.decode(message)
-        arrivals[candle["symbol"], candle["open_time"], candle["revision"]] = stamp_s
-    return issues, arrivals
+
+
+async def ping(port: int, delays: list[float]) -> None:
+    """Send a line every tenth of a second, and note how long it took to be read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        while True:
+            await asyncio.sleep(0.1)
+            sent_s = time.monotonic()
+            writer.write(b"\n")
+            delays.append((float(await reader.readline()) - sent_s) * 1_000)
+    finally:
+        writer.close()
 
 
 def add(row: Row, issues: Sequence[Issue], arrivals: dict[tuple[str, int, int], float]) -> None:
@@ -289,7 +340,14 @@ def figures(row: Row) -> dict[str, object]:
     }
 
 
-def report(console: Console, rows: Sequence[Row], asked: argparse.Namespace, *, kept: bool) -> None:
+def report(
+    console: Console,
+    rows: Sequence[Row],
+    control: Sequence[Sequence[float]],
+    asked: argparse.Namespace,
+    *,
+    kept: bool,
+) -> None:
     """Print the table and the goals, and write the figures of the full form."""
     table = Table(title="Candles: delays in ms, p50 / p99 / worst")
     for column in ("symbol", "rule 2", "candles"):
@@ -312,6 +370,10 @@ def report(console: Console, rows: Sequence[Row], asked: argparse.Namespace, *, 
     goals = verdicts(rows)
     for goal in goals:
         console.print(goal)
+    console.print(
+        "An empty line to a process that does nothing else took "
+        f"{cell(summed_up(control))} ms (p50 / p99 / worst) meanwhile."
+    )
     machine = f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
     console.print(
         f"{machine}; {platform.python_implementation()} {platform.python_version()}.\n"
@@ -329,6 +391,7 @@ def report(console: Console, rows: Sequence[Row], asked: argparse.Namespace, *, 
         "minutes": asked.minutes,
         "runs": asked.runs,
         "goals": goals,
+        "an_empty_line_takes_ms": summed_up(control),
         "rows": found,
     }
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
