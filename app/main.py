@@ -140,7 +140,7 @@ async def _run(
     clock = SystemClock()
     try:
         async with asyncio.TaskGroup() as both:
-            settling = both.create_task(settle(plan, clock=clock))
+            settling = both.create_task(settle(plan, clock=clock, data_dir=settings.data_dir))
             # Loading the program takes about as long as asking the exchange, so do both at once.
             loading = both.create_task(asyncio.to_thread(_load_hub))
     except asyncio.CancelledError:

@@ -7,12 +7,13 @@ the trades are fetched once more; if they differ still, REST's candle decides.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
-from app.errors import FeedError
+from app.errors import ExchangeRefused, FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.symbol_feed import SymbolFeed
@@ -28,19 +29,53 @@ MISSING_EVERY_S = 10.0
 # REST answers from a database: a difference is settled once the second is surely there.
 SETTLED_AFTER_US = 3 * SECOND_US
 PAGE = 1_000
+WORKERS = 4
+# A second that cannot be settled, as when REST never has its candle, is looked at ever more rarely.
+SETTLE_AGAIN_S = 1.0
+SETTLE_MOST_S = 300.0
+REFUSED_AGAIN_S = 300.0
+# No second has so many trades: a candle that names more names wrong ones.
+RECOUNT_MOST_IDS = 10_000
 
 
 @dataclass
 class _Case:
-    """When to look at one symbol again."""
+    """When to look at one symbol again. Times are of the monotonic clock."""
 
     backoff: Backoff
     not_before_s: float = 0.0
     looked_s: float = float("-inf")
+    next_us: int = 0  # where the next page of missing candles begins
+    settle: dict[int, tuple[float, float]] = field(default_factory=dict)  # again when, how late
+
+    def keep(self, disputed: Sequence[int]) -> None:
+        """Forget what is not in dispute any more."""
+        self.settle = {at: when for at, when in self.settle.items() if at in disputed}
+
+    def may_settle(self, second_us: int, now_s: float) -> bool:
+        """Whether it is time to look at a disputed second, and note that it is done now."""
+        again_s, wait_s = self.settle.get(second_us, (now_s, SETTLE_AGAIN_S))
+        if now_s < again_s:
+            return False
+        self.settle[second_us] = now_s + wait_s, min(SETTLE_MOST_S, wait_s * 2)
+        return True
+
+    def page(self, first_us: int, last_us: int) -> tuple[int, int]:
+        """Return the next page of some seconds, page by page and round again.
+
+        Some candles may never be had: they must not stand in the way of those behind them.
+        """
+        begin_us = self.next_us if first_us <= self.next_us <= last_us else first_us
+        end_us = min(last_us, begin_us + (PAGE - 1) * SECOND_US)
+        self.next_us = end_us + SECOND_US
+        return begin_us, end_us
 
 
 class Audit:
     """Looks after every closed candle of all feeds. `run` is its life.
+
+    Several symbols are looked after at once, so that one slow answer does not keep the others
+    waiting. `crashed` is told of a bug met in the work for one of them, which goes on later.
 
     Counts: `calls`, `failures` (of calls), `recounts`, `verdicts`.
     """
@@ -53,6 +88,7 @@ class Audit:
         clock: Clock,
         feed_clock: FeedClock,
         random: Random,
+        crashed: Callable[[str, Exception], None],
     ) -> None:
         self.calls = 0
         self.failures = 0
@@ -63,20 +99,21 @@ class Audit:
         self._clock = clock
         self._feed_clock = feed_clock
         self._random = random
+        self._crashed = crashed
         self._cases: dict[str, _Case] = {}
+        self._busy: set[str] = set()
 
     async def run(self) -> None:
         """Look at every symbol in turn, until cancelled."""
-        while True:
-            await self._clock.sleep(EVERY_S)
-            exchange_us = self._feed_clock.exchange_us()
-            if exchange_us is None:
-                continue
-            feeds = tuple(self._feeds())
-            there = {feed.symbol for feed in feeds}
-            self._cases = {name: case for name, case in self._cases.items() if name in there}
-            for feed in feeds:
-                await self._look_at(feed, exchange_us)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    await self._clock.sleep(EVERY_S)
+                    for feed in self._due()[: WORKERS - len(self._busy)]:
+                        self._busy.add(feed.symbol)
+                        tasks.create_task(self._do(feed))
+        finally:
+            self._busy.clear()
 
     def report(self) -> dict[str, int]:
         """Return what `/status` shows."""
@@ -87,32 +124,64 @@ class Audit:
             "verdicts": self.verdicts,
         }
 
-    async def _look_at(self, feed: SymbolFeed, exchange_us: int) -> None:
-        case = self._cases.setdefault(feed.symbol, _Case(Backoff(self._random)))
+    def _due(self) -> list[SymbolFeed]:
+        """Return the feeds to look at, the one that has waited longest first."""
+        feeds = {feed.symbol: feed for feed in self._feeds()}
+        self._cases = {name: case for name, case in self._cases.items() if name in feeds}
         now_s = self._clock.monotonic()
-        if now_s < case.not_before_s:
-            return
+        due: list[SymbolFeed] = []
+        for symbol, feed in feeds.items():
+            case = self._case(symbol)
+            look = feed.aggregator.disputed or now_s - case.looked_s >= MISSING_EVERY_S
+            if look and symbol not in self._busy and now_s >= case.not_before_s:
+                due.append(feed)
+        return sorted(due, key=lambda feed: self._cases[feed.symbol].looked_s)
+
+    def _case(self, symbol: str) -> _Case:
+        case = self._cases.get(symbol)
+        if case is None:
+            case = self._cases[symbol] = _Case(Backoff(self._random))
+        return case
+
+    async def _do(self, feed: SymbolFeed) -> None:
+        """Look at one symbol; a call that fails is made again later."""
+        case = self._case(feed.symbol)
         try:
-            for second_us in feed.aggregator.disputed:
-                if exchange_us - second_us >= SECOND_US + SETTLED_AFTER_US:
-                    await self._settle(feed, second_us)
-            if now_s - case.looked_s >= MISSING_EVERY_S:
-                case.looked_s = now_s
-                await self._fetch_missing(feed, exchange_us)
+            await self._look_at(feed, case)
             case.backoff.reset()
         except FeedError as error:
             self.failures += 1
-            case.not_before_s = now_s + case.backoff.next_wait_s()
+            wait_s = case.backoff.next_wait_s()
+            if isinstance(error, ExchangeRefused):  # the same again would be refused again
+                wait_s = REFUSED_AGAIN_S
+            case.not_before_s = self._clock.monotonic() + wait_s
             if case.backoff.failures == 1:
                 log.warning("audit failed symbol=%s reason=%s", feed.symbol, error)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            case.not_before_s = self._clock.monotonic() + case.backoff.next_wait_s()
+            self._crashed(f"audit of {feed.symbol}", error)
+        finally:
+            self._busy.discard(feed.symbol)
 
-    async def _fetch_missing(self, feed: SymbolFeed, exchange_us: int) -> None:
-        """Ask for the candles that the stream has not brought, a page at a time."""
-        seconds = feed.aggregator.without_kline(exchange_us - MISSING_AFTER_US)
-        if seconds is None:
+    async def _look_at(self, feed: SymbolFeed, case: _Case) -> None:
+        exchange_us = self._feed_clock.exchange_us()
+        if exchange_us is None:
             return
-        begin_us, end_us = seconds
-        end_us = min(end_us, begin_us + (PAGE - 1) * SECOND_US)
+        disputed = feed.aggregator.disputed
+        case.keep(disputed)
+        for second_us in disputed:
+            settled = exchange_us - second_us >= SECOND_US + SETTLED_AFTER_US
+            if settled and case.may_settle(second_us, self._clock.monotonic()):
+                await self._settle(feed, second_us)
+        now_s = self._clock.monotonic()
+        if now_s - case.looked_s >= MISSING_EVERY_S:
+            case.looked_s = now_s
+            seconds = feed.aggregator.without_kline(exchange_us - MISSING_AFTER_US)
+            if seconds is not None:
+                await self._fetch_klines(feed, *case.page(*seconds))
+
+    async def _fetch_klines(self, feed: SymbolFeed, begin_us: int, end_us: int) -> None:
+        """Ask for candles that the stream has not brought, at most a page of them."""
         self.calls += 1
         klines = await self._history.klines(
             feed.symbol, start_us=begin_us, end_us=end_us, limit=PAGE
@@ -122,7 +191,7 @@ class Audit:
     async def _settle(self, feed: SymbolFeed, second_us: int) -> None:
         """Settle a second whose numbers are not those of its candle."""
         ids = feed.aggregator.ids_in_dispute(second_us)
-        if ids is not None:
+        if ids is not None and ids[1] - ids[0] < RECOUNT_MOST_IDS:
             trades = await self._fetch_trades(feed.symbol, *ids)
             if trades is None:
                 return  # REST does not know all of them yet

@@ -5,8 +5,9 @@ minute, and bans who goes on after a refusal. We stay below both by a margin, in
 which are stricter than its fixed ones wherever those begin, and heed what it says itself of the
 weight that it has counted.
 
-Its two sides, calls and streams, are different hosts. A limit or a ban (429, 418) concerns the
-address on both; not being let in (403, 451) concerns the side that said so.
+Its sides, calls and streams, are different hosts, and the list of symbols may come from a third. A
+limit or a ban (429, 418) concerns the address on all; not being let in (403, 451) concerns the side
+that said so.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ WEIGHT_PER_MINUTE = 4_800
 
 
 class Side(StrEnum):
-    """The two kinds of hosts of an exchange."""
+    """The kinds of hosts of an exchange."""
 
     REST = "rest"
     STREAMS = "streams"
+    LIST = "list"  # of the symbols, where that has an address of its own
 
 
 class _Gate:
@@ -86,7 +88,11 @@ class Governor:
         self._clock = clock
         self._streams = _Gate(dials_per_5_minutes, 5 * MINUTE_US)
         self._rest = _Gate(weight_per_minute, MINUTE_US)
-        self._gates = {Side.REST: self._rest, Side.STREAMS: self._streams}
+        self._gates = {
+            Side.REST: self._rest,
+            Side.STREAMS: self._streams,
+            Side.LIST: _Gate(weight_per_minute, MINUTE_US),
+        }
         self._on_block = on_block
         self._on_refusal = on_refusal
         # Waits are timed by the monotonic clock: steps of the wall clock do not change them.
@@ -105,9 +111,9 @@ class Governor:
         await self._pass(self._streams, 1)
         self.dials += 1
 
-    async def spend(self, weight: int) -> None:
+    async def spend(self, weight: int, side: Side = Side.REST) -> None:
         """Wait until a call of `weight` may be made, and count it."""
-        await self._pass(self._rest, weight)
+        await self._pass(self._gates[side], weight)
         self.calls += 1
 
     def reply_received(self, _status: int, headers: Mapping[str, str]) -> None:

@@ -18,7 +18,7 @@ from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.symbol_feed import SymbolFeed
 from app.feed.symbol_manager import SymbolManager
-from app.feed.upstream_binance import DEFAULT_STREAMS, UpstreamBinance
+from app.feed.upstream_binance import DEFAULT_STREAMS, KLINES, UpstreamBinance
 from app.market.candles import CandleAggregator
 from app.market.events import ExchangeRefusal
 from app.ports import STATUS, Bus, Clock
@@ -81,6 +81,7 @@ class Inbound:
         self._state = state
         self._clock = clock
         self._random = random
+        self._streams_of = streams_of
         self._ended = ended
         self._tasks: asyncio.TaskGroup | None = None
         self.feed_clock = FeedClock(clock, rate=config.rate)
@@ -130,6 +131,7 @@ class Inbound:
             clock=clock,
             feed_clock=self.feed_clock,
             random=random,
+            crashed=self.manager.note_crash,
         )
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
@@ -152,6 +154,7 @@ class Inbound:
             grace_s=config.grace_ms / 1_000,
             deadline_s=config.repair_deadline_ms / 1_000,
             stale_after_us=config.stale_after_ms * 1_000,
+            has_klines=KLINES in self._streams_of(symbol),
             ended=self._ended,
             wake=self.repair.wake,
             stalled=self.manager.look_soon,

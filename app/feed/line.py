@@ -12,7 +12,8 @@ from app.ports import StreamConnection
 class Line:
     """A connection that is being opened, open or lost; it is the `EventReceiver` of its own.
 
-    Events go straight to the feed, whichever line they come over. Times are of the monotonic clock.
+    Events go straight to the feed, whichever line they come over. `has_klines` says whether candles
+    come each second, trades or none. Times are of the monotonic clock.
     """
 
     def __init__(
@@ -22,15 +23,19 @@ class Line:
         *,
         now_s: float,
         retire_s: float,
+        has_klines: bool = True,
     ) -> None:
-        self.event_received = take
+        self.event_received = take if has_klines else self._count
         self.opened_s = now_s
         self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
         self.suspected = False  # it seems dead
         self.reason = ""
         self.ended = asyncio.Event()
         self.connection: StreamConnection | None = None
+        self._take = take
         self._lost = lost
+        self._has_klines = has_klines
+        self._events = 0
         self._heartbeats = 0
         self._beat_s = now_s
 
@@ -56,12 +61,18 @@ class Line:
 
     @property
     def heartbeats(self) -> int:
-        """Candles that came over it."""
+        """Candles that came over it; where there are none, events of any kind."""
+        if not self._has_klines:
+            return self._events
         return 0 if self.connection is None else self.connection.heartbeats
 
     def silent_s(self, now_s: float) -> float:
-        """Return for how long no candle has come over it; call it about once a second."""
+        """Return for how long no heartbeat has come over it; call it about once a second."""
         if self.heartbeats != self._heartbeats:
             self._heartbeats = self.heartbeats
             self._beat_s = now_s
         return now_s - self._beat_s
+
+    def _count(self, event: ExchangeEvent) -> None:
+        self._events += 1
+        self._take(event)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.errors import InvalidSetting
+from app.errors import InvalidSetting, RateLimited, StateUnreadable
 from app.feed.probe import why_unreachable
 from app.feed.source import BINANCE, KNOWN, Source, with_addresses
+from app.feed.state import KeptState, kept_ban
 from app.ports import Clock
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"
 SIMULATED = "simulated"
@@ -58,14 +64,42 @@ def plan_source(
     return SourcePlan(source, probe=kind == AUTO and stream_url is None)
 
 
-async def settle(plan: SourcePlan, *, clock: Clock) -> SourcePlan:
-    """Return `plan` with nothing left open: an exchange out of reach gives way to the simulator."""
+async def settle(plan: SourcePlan, *, clock: Clock, data_dir: Path) -> SourcePlan:
+    """Return `plan` with nothing left open: an exchange out of reach gives way to the simulator.
+
+    Neither is it asked during a ban that was kept in `data_dir`, and one that it tells is kept.
+    """
     if plan.source is None or not plan.probe:
         return plan
-    reason = await why_unreachable(plan.source, clock=clock)
+    folder = data_dir / plan.source.folder
+    reason = await asyncio.to_thread(_why_banned, folder, clock.now_us())
+    if reason is None:
+        met: list[RateLimited] = []
+        reason = await why_unreachable(plan.source, clock=clock, limited=met.append)
+        for error in met:
+            until_us = clock.now_us() + round(error.retry_after * 1e6)
+            await asyncio.to_thread(_keep_ban, folder, until_us, error.what)
     if reason is None:
         return replace(plan, probe=False)
     return SourcePlan(None, fallback_reason=reason)
+
+
+def _why_banned(folder: Path, now_us: int) -> str | None:
+    try:
+        ban = kept_ban(folder)
+    except StateUnreadable:
+        return None  # whoever opens it to work with it says so
+    if ban is None or ban.until_us <= now_us:
+        return None
+    return f"{ban.reason}: next call in {(ban.until_us - now_us) / 1e6:.0f} s at the earliest"
+
+
+def _keep_ban(folder: Path, until_us: int, reason: str) -> None:
+    try:
+        with closing(KeptState(folder)) as state:
+            state.keep_ban(until_us, reason)
+    except StateUnreadable as error:
+        log.warning("ban not kept reason=%s", error)
 
 
 def _replay_files(text: str) -> tuple[Path, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from app.binance.client.rest import RestClient
 from app.binance.client.streams import open_stream
-from app.errors import FeedError
+from app.errors import FeedError, RateLimited
 from app.feed.source import Source
 from app.ports import Clock
 
@@ -15,12 +16,17 @@ _PROBE_STREAM = "btcusdt@trade"
 
 
 async def why_unreachable(
-    source: Source, *, clock: Clock, within_s: float = WITHIN_S
+    source: Source,
+    *,
+    clock: Clock,
+    within_s: float = WITHIN_S,
+    limited: Callable[[RateLimited], None] = lambda _error: None,
 ) -> str | None:
     """Return why `source` cannot be used from here, or `None` when it can.
 
     Its ping must answer and one stream must open, both within `within_s`; a refusal (451, 403) and
-    a time-out count as not reachable.
+    a time-out count as not reachable. `limited` is told of a limit or a ban that was met: nothing
+    is to be asked before its end, by whomever.
     """
     refusals: list[FeedError] = []
     try:
@@ -33,6 +39,9 @@ async def why_unreachable(
                 refusals.extend(each for each in group.exceptions if isinstance(each, FeedError))
     except TimeoutError:
         return f"no answer from {source.rest_url} and {source.stream_url} within {within_s:g} s"
+    for refused in refusals:
+        if isinstance(refused, RateLimited):
+            limited(refused)
     return str(refusals[0]) if refusals else None
 
 

@@ -20,6 +20,7 @@ from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.repair_case import Case, Lack
 from app.feed.repair_plan import PAGE, Way, plan, recent_rows, slice_of
+from app.feed.silence import ON_ITS_WAY_US
 from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US, AggTrade, Trade
 from app.market.ledger import Hole
@@ -133,6 +134,8 @@ class Repair:
         return best
 
     def _is_newest_due(self, feed: SymbolFeed, case: Case, now_s: float) -> bool:
+        if feed.silence.is_due:
+            return True
         asked = feed.newest_is_due or feed.aggregator.backwards >= BACKWARDS
         return asked and now_s >= case.newest_not_before_s
 
@@ -189,7 +192,14 @@ class Repair:
         self.last_failure = str(error)
 
     async def _ask_newest(self, feed: SymbolFeed, case: Case) -> None:
-        """Ask which trades are the newest: what a lost stream did not tell."""
+        """Ask which trades are the newest: what a lost stream, or a silent one, did not tell."""
+        if feed.silence.is_due:
+            exchange_us = self._feed_clock.exchange_us()
+            end_us = None if exchange_us is None else exchange_us - ON_ITS_WAY_US
+            self.calls += 1
+            newest = await self._history.agg_trades(feed.symbol, end_us=end_us, limit=1)
+            feed.judge_silence(newest[-1] if newest else None)
+            return
         case.newest_asked(self._clock.monotonic(), told=False)
         feed.newest_is_due = False  # a stream that is lost from now on needs another answer
         try:
@@ -197,11 +207,11 @@ class Repair:
         except FeedError:
             feed.newest_is_due = True
             raise
-        newest = feed.aggregator.ledger.newest
-        if rows and newest is not None:
+        held = feed.aggregator.ledger.newest
+        if rows and held is not None:
             last = rows[-1]
-            if last.id < newest.last_id and last.time_us >= newest.last_second_us + SECOND_US:
-                feed.begin_anew(f"the newest trade is {last.id}, after {newest.last_id}")
+            if last.id < held.last_id and last.time_us >= held.last_second_us + SECOND_US:
+                feed.begin_anew(f"the newest trade is {last.id}, after {held.last_id}")
             if feed.take_history(rows, Way.RECENT.value):
                 case.newest_asked(self._clock.monotonic(), told=True)
 

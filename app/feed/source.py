@@ -20,6 +20,13 @@ class Source:
     warning: str | None = None
 
     @property
+    def lists_elsewhere(self) -> bool:
+        """Whether the list of symbols comes from another host than all other calls."""
+        if self.symbols_url is None:
+            return False
+        return urlsplit(self.symbols_url).netloc != urlsplit(self.rest_url).netloc
+
+    @property
     def folder(self) -> str:
         """The name as a folder: only letters, digits, '.' and '-' stay."""
         return "".join(each if each.isalnum() or each in ".-" else "_" for each in self.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -21,6 +21,7 @@ from app.market.events import NO_TRADE_ID, SECOND_US
 from app.market.ledger import Hole
 from app.market.position import Position
 
+FILE = "state.sqlite3"
 _IN_USE_AFTER_S = 1.0  # another hub that has just been stopped may need as long to let go
 
 # What each version added; a file of an older one gets the rest. Never edited, only appended to.
@@ -85,6 +86,17 @@ class _Ban(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     reason: str
 
 
+def kept_ban(folder: Path) -> Ban | None:
+    """Return the last ban that was kept in `folder`, for who does not open the state otherwise.
+
+    `None` where nothing was ever kept; the folder is not made. Raises `StateUnreadable`.
+    """
+    if not (folder / FILE).exists():
+        return None
+    with closing(KeptState(folder)) as state:
+        return state.ban()
+
+
 class KeptState:
     """The kept state of one source, in `folder`/state.sqlite3. Safe to use from any thread.
 
@@ -92,7 +104,7 @@ class KeptState:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "state.sqlite3"
+        self.path = folder / FILE
         self._lock = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from random import Random
 
@@ -14,6 +14,7 @@ from app.errors import FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.line import Line
+from app.feed.silence import Silence
 from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
@@ -53,6 +54,7 @@ STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is sh
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
 DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait until it is known why
 DOUBTED_FOR_S = 10.0
+NOTHING_CAME = "the exchange has traded, but nothing came"
 ENDED_REASON = "the source has no more data"
 
 # The exchange ends a connection after 24 hours: each is replaced before, at a moment of its own.
@@ -84,7 +86,9 @@ class SymbolFeed:
     `run` is its life. A connection that is to go (planned, announced by the exchange, or suspected
     to be dead) is replaced before it is closed: for a moment there are two, never more. `wake` is
     called when something is missing that could be fetched; `stalled` when no data comes, so that
-    somebody looks whether the symbol trades at all. `ended` says whether the source has no more.
+    somebody looks whether the symbol trades at all. `has_klines` says whether the source sends a
+    candle each second; without them, `silence` says when to ask whether the exchange moves. `ended`
+    says whether the source has no more.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class SymbolFeed:
         grace_s: float = 0.3,
         deadline_s: float = 3.0,
         stale_after_us: int = 5_000_000,
+        has_klines: bool = True,
         ended: Callable[[], bool] = lambda: False,
         wake: Callable[[], None] = lambda: None,
         stalled: Callable[[], None] = lambda: None,
@@ -108,7 +113,8 @@ class SymbolFeed:
         self.aggregator = aggregator
         self.state = FeedState.CONNECTING
         self.reason = ""
-        self.since_us = clock.now_us()
+        self.since_us = clock.now_us()  # of the state; `since_s` by the monotonic clock
+        self.since_s = clock.monotonic()
         self.backoff = Backoff(random)
         self.connections = 0
         self.stalls = 0
@@ -117,6 +123,9 @@ class SymbolFeed:
         self.ahead = 0
         self.foreign = 0
         self.ages = [0] * 64
+        self.stale_events = 0
+        self.silence = Silence()
+        self.heard = False  # anything of the symbol has ever come
         self.newest_is_due = False  # the exchange's newest id is to be asked
         self.last_candle_us: int | None = None
         self._last: ExchangeEvent | None = None
@@ -126,7 +135,8 @@ class SymbolFeed:
         self._feed_clock = feed_clock
         self._random = random
         self._deadline_s = deadline_s
-        self._stale_class = (stale_after_us >> 9).bit_length()
+        self._stale_after_us = stale_after_us
+        self._has_klines = has_klines
         self._ended = ended
         self._wake = wake
         self._stalled = stalled
@@ -136,6 +146,7 @@ class SymbolFeed:
         self._next: Line | None = None
         self._changed = asyncio.Event()  # the line is lost, or is to be replaced
         self._leave: str | None = None  # why the line is to be replaced
+        self._planned = False  # and that not because it seems dead
         self._setback: str | None = None  # why there is to be a pause before the next try
         self._failure: Exception | None = None
         self._doubted: deque[Trade | AggTrade | Kline] = deque()
@@ -191,6 +202,7 @@ class SymbolFeed:
             self._line_lost,
             now_s=now_s,
             retire_s=now_s + self._random.uniform(*RETIRE_AFTER_S),
+            has_klines=self._has_klines,
         )
         try:
             connection = await self._exchange.connect((self.symbol,), line)
@@ -216,18 +228,27 @@ class SymbolFeed:
         """Wait until a new connection has run beside the old one for long enough, with data."""
         since_s: float | None = None
         while not line.ended.is_set():
-            if self._line is None:
+            old = self._line
+            if old is None:
                 return True  # the old one is lost: there is nothing to wait for
             now_s = self._clock.monotonic()
-            if since_s is None and line.heartbeats:
+            if not self._brings_as_much(line, old, now_s):
+                since_s = None
+            elif since_s is None:
                 since_s = now_s
-            if since_s is not None and now_s - since_s >= OVERLAP_S:
+            elif now_s - since_s >= OVERLAP_S:
                 return True
             if since_s is None and now_s - line.opened_s > self._seconds(FIRST_DATA_WITHIN_S):
                 line.end("the new connection was acknowledged, but brings no data")
                 return False
             await self._clock.sleep(0.1)
         return False
+
+    def _brings_as_much(self, line: Line, old: Line, now_s: float) -> bool:
+        """Whether data comes over a new connection or, without candles, over neither."""
+        if line.heartbeats or self._has_klines:
+            return line.heartbeats > 0
+        return old.silent_s(now_s) >= now_s - line.opened_s
 
     async def _pause(self, reason: str) -> None:
         """Wait before the next try, and say why; not when there is nothing left to lean on."""
@@ -247,10 +268,12 @@ class SymbolFeed:
         setback: str | None = None
         if replaced is not None:
             log.info("replaced its connection symbol=%s reason=%s", self.symbol, self._leave)
-            self.rotations += not replaced.suspected
+            self.rotations += self._planned
             self._retire(replaced)
             if line.connection is not None and line.connection.leaving:
                 setback = "the new connection is about to be closed too"
+            elif not line.heartbeats:
+                setback = "the new connection has brought nothing either"
             else:
                 self.backoff.reset()
         if not self._has_data:
@@ -311,6 +334,7 @@ class SymbolFeed:
                 f" reason={reason}" if reason else "",
             )
             self.since_us = self._clock.now_us()
+            self.since_s = self._clock.monotonic()
         self.state = state
         self.reason = reason
 
@@ -345,7 +369,9 @@ class SymbolFeed:
                 return
             if self._doubted:
                 self._settle_doubts()
-            self.ages[(delay_us - feed_clock.wall_offset_us >> 9).bit_length()] += 1
+            age_us = delay_us - feed_clock.wall_offset_us
+            self.ages[(age_us >> 9).bit_length()] += 1
+            self.stale_events += age_us >= self._stale_after_us
             self._last_trade = event
             if not self._has_data:
                 self._first_data(event)
@@ -366,6 +392,14 @@ class SymbolFeed:
                 line.end("our own error")
         self._changed.set()
 
+    @contextlib.contextmanager
+    def _owning_bugs(self) -> Iterator[None]:
+        """Let `run` raise a bug in what is done for this symbol, whoever does it for all."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
+            self._fail(error)
+
     def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
@@ -385,6 +419,7 @@ class SymbolFeed:
         if event.event_us is not None:
             age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
             self.ages[(age_us >> 9).bit_length()] += 1
+            self.stale_events += age_us >= self._stale_after_us
         self._last = event
         if not self._has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
@@ -438,7 +473,7 @@ class SymbolFeed:
                 self._doubted.append(event)
 
     def _first_data(self, event: ExchangeEvent) -> None:
-        self._has_data = True
+        self._has_data = self.heard = True
         self._live_since_s = self._clock.monotonic()
         self._enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
@@ -476,7 +511,11 @@ class SymbolFeed:
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing."""
-        return self.aggregator.position()
+        try:
+            return self.aggregator.position()
+        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
+            self._fail(error)
+            return None
 
     # -- what is missing ---------------------------------------------------------------------
 
@@ -559,9 +598,10 @@ class SymbolFeed:
 
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
-        holes = self.aggregator.give_up_before(second_us)
-        if holes:
-            self._abandon(holes, "older than BACKFILL_MAX")
+        with self._owning_bugs():
+            holes = self.aggregator.give_up_before(second_us)
+            if holes:
+                self._abandon(holes, "older than BACKFILL_MAX")
 
     def give_up(self, hole: Hole, reason: str) -> None:
         """Give up a hole that cannot be filled."""
@@ -588,11 +628,8 @@ class SymbolFeed:
     # -- what time brings --------------------------------------------------------------------
 
     def close_due(self, exchange_us: int, grace_us: int) -> None:
-        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3).
-
-        As with events, a bug in there is this symbol's own: `run` raises it.
-        """
-        try:
+        """Publish the seconds that the exchange's clock has left behind by the grace (rule 3)."""
+        with self._owning_bugs():
             if self._doubted:
                 self._settle_doubts()
             now_s = self._clock.monotonic()
@@ -601,14 +638,13 @@ class SymbolFeed:
                     exchange_us - grace_us,
                     event_us=exchange_us,
                     received_us=self._feed_clock.received_us(),
+                    without_klines=not self._has_klines and self._is_alive,
                     held_back=self._watch.young(now_s, self._deadline_s),
                 )
             )
             if self.aggregator.unexplained:
                 self.newest_is_due = True
                 self._wake()
-        except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._fail(error)
 
     def check_liveness(self) -> None:
         """Judge the connection by its data; call it about once a second.
@@ -634,12 +670,16 @@ class SymbolFeed:
             self._replace("it is old")
         elif line.connection is not None and line.connection.leaving:
             self._replace("the exchange is about to close it")
-        if self._has_data and self.state in (FeedState.LIVE, FeedState.QUIET):
+        if self._has_data and self._is_alive:
             self._enter(self._activity(), "")
 
     def _why_stalled(self, line: Line, now_s: float) -> str | None:
         """Say why a connection seems dead; `None` when it does not."""
         silent_s = line.silent_s(now_s) * self._feed_clock.rate  # a slow recording is not silent
+        if not self._has_klines:
+            if self.silence.lasts(silent_s, now_s):
+                self._wake()
+            return NOTHING_CAME if self.silence.missed else None
         if silent_s > (HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S):
             what = "no candle" if line.heartbeats else "acknowledged, but no data"
             return f"{what} for {silent_s:.0f} s"
@@ -648,14 +688,29 @@ class SymbolFeed:
         return None
 
     @property
+    def _is_alive(self) -> bool:
+        return self.state in (FeedState.LIVE, FeedState.QUIET)
+
+    @property
     def _trades_are_silent(self) -> bool:
         return self._silent_klines >= SILENT_TRADES
+
+    def judge_silence(self, newest: AggTrade | None) -> None:
+        """Learn which trade is the exchange's newest: whether it has moved while nothing came."""
+        line, exchange_us = self._line, self._feed_clock.exchange_us()
+        if line is None or exchange_us is None:
+            self.silence.is_due = False
+            return
+        silent_s = line.silent_s(self._clock.monotonic()) * self._feed_clock.rate
+        newest_us = None if newest is None else newest.time_us
+        self.silence.judge(newest_us, silent_us=round(silent_s * 1e6), exchange_us=exchange_us)
+        if newest is not None and not self.silence.missed and not self._has_data:
+            self._first_data(newest)  # there is nothing else to come
 
     def _suspect(self, line: Line, reason: str) -> None:
         """Replace a connection that seems dead; a ping tells which way it died."""
         if self._next is not None and self._next.heartbeats:
             return  # data come over its successor, which is about to take its place
-        self._stalled()
         if not line.suspected:
             line.suspected = True
             self.stalls += 1
@@ -663,15 +718,17 @@ class SymbolFeed:
                 line.connection.ping()
             self._stream_lost(f"stalled: {reason}")
             self._enter(FeedState.STALLED, reason)
-            self._replace(f"stalled: {reason}")
+            self._replace(f"stalled: {reason}", planned=False)
         elif line.connection is not None and self.state is FeedState.STALLED:
             how = "pings are answered" if line.connection.answered else "half-open: no pong either"
             self._enter(FeedState.STALLED, f"{reason} ({how})")
+        if self.state is FeedState.STALLED:
+            self._stalled()
 
-    def _replace(self, reason: str) -> None:
+    def _replace(self, reason: str, *, planned: bool = True) -> None:
         """Let `run` open another connection beside this one, which goes once that one is there."""
         if self._line is not None and self._leave is None:
-            self._leave = reason
+            self._leave, self._planned = reason, planned
             self._changed.set()
 
     def _activity(self) -> FeedState:
@@ -686,11 +743,6 @@ class SymbolFeed:
         return exchange_s / self._feed_clock.rate
 
     # -- what it has seen --------------------------------------------------------------------
-
-    @property
-    def heard(self) -> bool:
-        """Whether anything of the symbol has ever come."""
-        return self._last is not None or self._last_trade is not None
 
     @property
     def open_connections(self) -> int:
@@ -740,7 +792,7 @@ class SymbolFeed:
             never_existed=aggregator.never_existed,
             stalls=self.stalls,
             rotations=self.rotations,
-            stale_events=sum(self.ages[self._stale_class :]),
+            stale_events=self.stale_events,
             first_second_us=aggregator.first_second_us,
             complete_until_us=aggregator.complete_until_us,
             verified_until_us=aggregator.verified_until_us,

@@ -31,7 +31,10 @@ from app.ports import Clock, Exchange, SymbolStatus
 log = logging.getLogger(__name__)
 
 REFRESH_S = 3_600.0
-REFRESH_SOON_S = 60.0  # how often the list is asked at most because a symbol has stalled
+# While a symbol is halted, or stalled and so perhaps halted, the list is asked once a minute at
+# most, and whenever that has gone on for a tenth longer: it is large, and halts can be long.
+REFRESH_SOON_S = 60.0
+REFRESH_SHARE = 0.1
 TICK_S = 1.0
 FIRST_TIME_WITHIN_S = 2.0
 TIME_AGAIN_S = 5.0  # how often the exchange's clock is asked at most
@@ -205,13 +208,25 @@ class SymbolManager:
             self.listed_at_us = self._clock.now_us()
             async with self._changing:
                 await self._apply(listed)
-            await self._list_alarm.wait(REFRESH_S)
+            while (left_s := self._list_due_s() - self._clock.monotonic()) > 0:
+                await self._list_alarm.wait(left_s)
 
     def look_soon(self) -> None:
-        """Ask for the list before its time: a symbol that brings no data may be halted."""
-        if self._clock.monotonic() - self._list_asked_s >= REFRESH_SOON_S:
-            self._list_asked_s = self._clock.monotonic()
-            self._list_alarm.ring()
+        """Learn that a symbol brings no data: it may be halted, which the list tells."""
+        self._list_alarm.ring()
+
+    def _list_due_s(self) -> float:
+        """Return when the list is to be asked again, by the monotonic clock."""
+        now_s = self._clock.monotonic()
+        since_s = [
+            feed.since_s
+            for feed in self._feeds.values()
+            if feed.state in (FeedState.STALLED, FeedState.HALTED)
+        ]
+        soon_s = REFRESH_S
+        if since_s:
+            soon_s = max(REFRESH_SOON_S, REFRESH_SHARE * (now_s - max(since_s)))
+        return self._list_asked_s + min(REFRESH_S, soon_s)
 
     async def _apply(self, listed: Mapping[str, SymbolInfo]) -> None:
         """Take a new list: stop feeds of symbols that it lacks, start those that are back."""
@@ -227,7 +242,6 @@ class SymbolManager:
                 feed.halt(FeedState.DELISTED, "the exchange does not list it")
             else:
                 feed.halt(FeedState.HALTED, f"status {info.status}")
-            log.warning("not followed symbol=%s reason=%s", symbol, feed.reason)
 
     async def _ask_time(self) -> None:
         """Ask the exchange's clock until it is known, so that a bad first event cannot set it.
@@ -324,9 +338,11 @@ class SymbolManager:
                 raise SymbolNotActive(symbol)
             await self._keep(symbol, lambda: self._state.forget(symbol))
             feed = self._feeds.pop(symbol)
-            await self._stop(symbol)
-            feed.halt(FeedState.STOPPED, "removed")
-            self._removed(symbol)
+            try:
+                await self._stop(symbol)
+            finally:  # also when the caller gives up meanwhile
+                feed.halt(FeedState.STOPPED, "removed")
+                self._removed(symbol)
             log.info("symbol removed symbol=%s", symbol)
 
     async def _keep(self, symbol: str, change: Callable[[], None]) -> None:

@@ -20,7 +20,8 @@ from app.market.events import AggTrade, Kline, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, EventReceiver, StreamConnection
 
-DEFAULT_STREAMS = ("trade", "kline_1s")
+KLINES = "kline_1s"
+DEFAULT_STREAMS = ("trade", KLINES)
 KLINE_INTERVAL = "1s"
 
 T = TypeVar("T")
@@ -45,8 +46,7 @@ class OpenStream(Protocol):
 class UpstreamBinance:
     """Opens streams and makes calls; implements `app.ports.Exchange` and `TradeHistory`.
 
-    `streams_of` gives the streams of a symbol, without its name: `trade`, `kline_1s`. `listing`
-    makes the calls for the list of symbols where another address is set for it.
+    `streams_of` gives the streams of a symbol, without its name: `trade`, `kline_1s`.
     """
 
     def __init__(
@@ -107,7 +107,9 @@ class UpstreamBinance:
     async def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every symbol that the exchange lists; raise `FeedError`."""
         return await self._call(
-            "/api/v3/exchangeInfo", lambda: self._rest.exchange_info(self._source.symbols_url)
+            "/api/v3/exchangeInfo",
+            lambda: self._rest.exchange_info(self._source.symbols_url),
+            Side.LIST if self._source.lists_elsewhere else Side.REST,
         )
 
     async def server_time_us(self) -> int:
@@ -162,16 +164,16 @@ class UpstreamBinance:
             ),
         )
 
-    async def _call(self, path: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, path: str, call: Callable[[], Awaitable[T]], side: Side = Side.REST) -> T:
         """Make one call when the governor lets it through, and tell it how that went."""
-        await self._governor.spend(weight_of(path, {}))
+        await self._governor.spend(weight_of(path, {}), side)
         try:
             answer = await call()
         except (RateLimited, AccessDenied) as error:
-            self._governor.refused(error, Side.REST)
+            self._governor.refused(error, side)
             raise
         except ExchangeRefused:  # of this call, by the exchange itself
-            self._governor.admitted(Side.REST)
+            self._governor.admitted(side)
             raise
-        self._governor.admitted(Side.REST)
+        self._governor.admitted(side)
         return answer

@@ -140,7 +140,9 @@ class CandleAggregator:
         self._next_id = _CLOSED
         self._newest_kline_us = max(self._newest_kline_us, second_us)
         touched = {second_us}
-        if kline.trades and not kline.from_rest:
+        ids = kline.last_trade_id - kline.first_trade_id + 1
+        if 0 < kline.trades == ids and not kline.from_rest:
+            # Else its ids are wrong: what would be missing then could be the whole history.
             proved = self.ledger.name(kline.first_trade_id, kline.last_trade_id, second_us)
             touched.update(self._prove(proved))
         candles = self._issue(self._with_carried(touched), kline.event_us or 0, kline.received_us)
@@ -377,6 +379,10 @@ class CandleAggregator:
     @property
     def disputed(self) -> Sequence[int]:
         """The seconds whose numbers are not those of their kline, and which nobody has settled."""
+        for second_us in tuple(self._disputed):
+            second = self._kept.get(second_us)
+            if second is None or not second.disputed:  # forgotten, or repaired otherwise
+                del self._disputed[second_us]
         return tuple(self._disputed)
 
     def ids_in_dispute(self, second_us: int) -> tuple[int, int] | None:

@@ -161,7 +161,7 @@ class HoleFound(Event, tag="hole_found", frozen=True, gc=False):
 
 
 class HoleRepaired(Event, tag="hole_repaired", frozen=True, gc=False):
-    """What was missing is here. `way` says how: `trades`, `aggregates`, `candles` and others."""
+    """What was missing is here. `way` says how it was got, in words: `aggregate trades`."""
 
     symbol: str
     first_id: int

@@ -184,8 +184,9 @@ class FakeHistory:
     """A past that is made of trades: implements `app.ports.TradeHistory` without any limit.
 
     `lag` newest trades are not told yet, `failures` are raised first, `asked` lists the calls.
-    `refused` calls are not served, each by its error. `wrong_klines` replaces candles by their
-    second, `no_klines` are those that it does not have. Before it answers, it waits for `open`.
+    `refused` calls are not served, each by its error; those for symbols in `silent` are never
+    answered. `wrong_klines` replaces candles by their second, `no_klines` are those that it does
+    not have. Before it answers, it waits for `open`.
     """
 
     def __init__(self, trades: Sequence[Trade]) -> None:
@@ -196,6 +197,7 @@ class FakeHistory:
         self.refused: dict[str, Exception] = {}
         self.wrong_klines: dict[int, Kline] = {}
         self.no_klines: set[int] = set()
+        self.silent: set[str] = set()
         self.open = asyncio.Event()
         self.open.set()
 
@@ -206,14 +208,14 @@ class FakeHistory:
 
     async def trades(self, symbol: str, *, limit: int = 1000) -> Sequence[Trade]:
         """Return the newest trades."""
-        await self._called("trades")
+        await self._called("trades", symbol)
         return self.told[-limit:]
 
     async def historical_trades(
         self, symbol: str, *, from_id: int, limit: int = 1000
     ) -> Sequence[Trade]:
         """Return trades from an id on."""
-        await self._called("historical_trades")
+        await self._called("historical_trades", symbol)
         return [trade for trade in self.told if trade.id >= from_id][:limit]
 
     async def agg_trades(
@@ -226,7 +228,7 @@ class FakeHistory:
         limit: int = 1000,
     ) -> Sequence[AggTrade]:
         """Return pairs of trades as aggregates; the aggregate of trades 2n and 2n+1 is number n."""
-        await self._called("agg_trades")
+        await self._called("agg_trades", symbol)
         rows = [aggregate(group) for group in pairs(self.told)]
         if from_id is not None:
             return [row for row in rows if row.id >= from_id][:limit]
@@ -238,7 +240,7 @@ class FakeHistory:
         self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
     ) -> Sequence[Kline]:
         """Return candles of every second between two times."""
-        await self._called("klines")
+        await self._called("klines", symbol)
         seconds = range(start_us, end_us + 1, 1_000_000)
         return [
             self.wrong_klines.get(at) or rest_kline(self.told, at)
@@ -246,8 +248,10 @@ class FakeHistory:
             if at not in self.no_klines
         ][:limit]
 
-    async def _called(self, name: str) -> None:
+    async def _called(self, name: str, symbol: str) -> None:
         self.asked.append(name)
+        if symbol in self.silent:
+            await asyncio.Event().wait()
         await asyncio.sleep(0)
         await self.open.wait()
         if self.failures:

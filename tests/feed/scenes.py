@@ -61,19 +61,11 @@ class RepairScene:
         self.feed_clock.set_exchange_time(
             last_us + S, asked_at_us=stamp_us, answered_at_us=stamp_us
         )
-        self.feed = SymbolFeed(
-            "BTCUSDT",
-            exchange=FakeExchange(),
-            bus=self.bus,
-            clock=self.clock,
-            feed_clock=self.feed_clock,
-            aggregator=CandleAggregator("BTCUSDT", source="test"),
-            random=LongestWaits(),
-            wake=lambda: self.repair.wake(),  # noqa: PLW0108 - it is made below
-        )
+        self.others: list[SymbolFeed] = []
+        self.feed = self.make_feed("BTCUSDT")
         self.repair = Repair(
             self.history,
-            feeds=lambda: (self.feed,),
+            feeds=lambda: (self.feed, *self.others),
             clock=self.clock,
             feed_clock=self.feed_clock,
             random=LongestWaits(),
@@ -83,10 +75,24 @@ class RepairScene:
         )
         self.audit = Audit(
             self.history,
-            feeds=lambda: (self.feed,),
+            feeds=lambda: (self.feed, *self.others),
             clock=self.clock,
             feed_clock=self.feed_clock,
             random=LongestWaits(),
+            crashed=self._crashed,
+        )
+
+    def make_feed(self, symbol: str) -> SymbolFeed:
+        """Return the feed of a symbol."""
+        return SymbolFeed(
+            symbol,
+            exchange=FakeExchange(),
+            bus=self.bus,
+            clock=self.clock,
+            feed_clock=self.feed_clock,
+            aggregator=CandleAggregator(symbol, source="test"),
+            random=LongestWaits(),
+            wake=lambda: self.repair.wake(),  # noqa: PLW0108 - it is made later
         )
 
     def _crashed(self, part: str, error: Exception) -> None:

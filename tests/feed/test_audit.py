@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import msgspec
 
-from app.errors import ExchangeUnavailable
+from app.errors import ExchangeRefused, ExchangeUnavailable
 from app.market.events import Kline
 from tests.fakes import START_US
 from tests.feed.fakes import rest_kline
@@ -130,3 +130,87 @@ async def test_trades_that_rest_does_not_have_yet_are_waited_for():
         scene.history.lag = 0
         await scene.pass_time(5)
     assert scene.feed.status().kline_wrong == 1
+
+
+async def test_a_symbol_without_answers_does_not_keep_the_others_waiting():
+    """However long one call takes, the other symbols are looked after meanwhile."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    slow = scene.make_feed("ETHUSDT")
+    scene.others.append(slow)
+    scene.history.silent = {"ETHUSDT"}
+    for trade in trades:
+        slow.event_received(msgspec.structs.replace(trade, symbol="ETHUSDT"))
+    scene.receive(trades)
+    async with repairing(scene, audit=True):
+        await scene.pass_time(31)
+    assert scene.feed.status().verified == 18
+    assert slow.status().verified == 0
+    assert scene.history.asked.count("klines") <= 4
+
+
+async def test_candles_that_rest_never_has_do_not_stand_in_the_way():
+    """Those behind them are asked for too, page after page."""
+    trades = market(6_000)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.history.no_klines = {START_US + at * S for at in range(5, 1_200)}
+    async with repairing(scene, audit=True):
+        await scene.pass_time(41)
+    status = scene.feed.status()
+    assert status.verified == 1_998 - 1_195
+    assert status.unverified == 1_195
+
+
+async def test_a_dispute_that_cannot_be_settled_is_looked_at_ever_more_rarely():
+    """Where REST has neither the trades nor the candle, the second stays incomplete."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.feed.take_klines([stream_kline(scene, 5, volume=Decimal("1.5"))])
+    scene.history.all = []
+    scene.history.no_klines = {START_US + 5 * S}
+    async with repairing(scene, audit=True):
+        await scene.pass_time(100)
+    assert scene.history.asked.count("historical_trades") <= 7
+    assert not scene.candles()[START_US + 5 * S].complete
+
+
+async def test_a_candle_that_names_impossible_ids_is_settled_without_counting_them():
+    """Nobody fetches millions of trades because a candle has a wrong number."""
+    trades = market(60, first_id=5_000_000)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.feed.take_klines([stream_kline(scene, 5, first_trade_id=0)])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+    assert "historical_trades" not in scene.history.asked
+    assert scene.feed.status().kline_wrong == 1
+
+
+async def test_a_refused_call_is_not_made_again_soon():
+    """Where REST has no candles of a second at all, nobody asks for them all the time."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.refused["klines"] = ExchangeRefused(400, -1120, "Invalid interval.")
+    scene.receive(trades)
+    async with repairing(scene, audit=True):
+        await scene.pass_time(200)
+    assert scene.history.asked == ["klines"]
+
+
+async def test_a_bug_in_the_work_for_one_symbol_does_not_end_the_audit():
+    """It is told to whoever counts bugs, and the others are looked after."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    broken = scene.make_feed("ETHUSDT")
+    broken.aggregator.without_kline = lambda _: 1 // 0  # type: ignore[method-assign,assignment,return-value]
+    scene.others.append(broken)
+    scene.receive(trades)
+    async with repairing(scene, audit=True):
+        await scene.pass_time(21)
+        assert {part for part, _ in scene.crashes} == {"audit of ETHUSDT"}
+        scene.crashes.clear()
+    assert scene.feed.status().verified == 18

@@ -34,14 +34,14 @@ class Calls:
         await self._governor.dial()
         self._note(1, number)
 
-    async def spend(self, weight: int, number: int = 0) -> None:
+    async def spend(self, weight: int, number: int = 0, side: Side = Side.REST) -> None:
         """Make one call."""
-        await self._governor.spend(weight)
+        await self._governor.spend(weight, side)
         self._note(weight, number)
 
     async def ask(self, side: Side, number: int = 0) -> None:
         """Make one call or dial once."""
-        await (self.spend(1, number) if side is Side.REST else self.dial(number))
+        await (self.dial(number) if side is Side.STREAMS else self.spend(1, number, side))
 
     def _note(self, amount: int, number: int) -> None:
         self.passed.append((self._clock.monotonic(), amount))

@@ -50,3 +50,15 @@ def test_silence_begins_with_the_last_candle():
     assert line.heartbeats == 1
     assert line.silent_s(16) == 0
     assert line.silent_s(18) == 2
+
+
+def test_without_candles_every_event_is_a_heartbeat():
+    """Where a source has no candles, whatever comes shows that the connection is alive."""
+    taken: list[object] = []
+    line = Line(taken.append, lambda _: None, now_s=10, retire_s=99, has_klines=False)
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert line.silent_s(14) == 3
+    connection.deliver(a_trade())
+    assert (taken, line.heartbeats) == ([a_trade()], 1)
+    assert line.silent_s(15) == 0

@@ -9,8 +9,10 @@ import pytest
 
 from app.clock import SystemClock
 from app.errors import InvalidSetting
-from app.feed.plan import plan_source, settle
+from app.feed.plan import SourcePlan, plan_source, settle
 from app.feed.source import BINANCE, BINANCE_US, TESTNET
+from tests.fakes import ManualClock
+from tests.feed.exchange_server import serving
 
 
 @pytest.mark.parametrize(
@@ -77,18 +79,51 @@ def test_a_bad_address_is_named_whatever_the_source():
     assert raised.value.key == "BINANCE_STREAM_URL"
 
 
-async def test_an_exchange_out_of_reach_gives_way_to_the_simulator_with_its_reason():
+async def test_an_exchange_out_of_reach_gives_way_to_the_simulator_with_its_reason(
+    tmp_path: Path,
+):
     """Settling `auto` without the exchange leaves no source, and says why."""
     with socket.socket() as bound:  # bound, not listening: connections are refused
         bound.bind(("127.0.0.1", 0))
         plan = plan_source("auto", rest_url=f"http://127.0.0.1:{bound.getsockname()[1]}")
-        settled = await settle(plan, clock=SystemClock())
+        settled = await settle(plan, clock=SystemClock(), data_dir=tmp_path)
     assert settled.source is None
     assert settled.fallback_reason
     assert not settled.probe
 
 
-async def test_a_plan_without_a_probe_is_settled_already():
+async def test_a_ban_that_the_look_around_meets_is_kept_and_kept_to(tmp_path: Path):
+    """Started again during the ban, it asks nothing; after the ban it looks around again."""
+    clock = ManualClock()
+    async with serving() as server:
+        server.answers["/api/v3/ping"] = (418, {"Retry-After": "600"}, b"no")
+        plan = SourcePlan(server.source, probe=True)
+        for left_s in (600, 590):
+            settled = await settle(plan, clock=clock, data_dir=tmp_path)
+            assert settled.source is None
+            assert "418" in str(settled.fallback_reason)
+            assert f"{left_s} s" in str(settled.fallback_reason)
+            assert server.asked.count("/api/v3/ping") == 1
+            clock.step(10)
+        clock.step(600)
+        server.answers["/api/v3/ping"] = (200, {}, b"{}")
+        settled = await settle(plan, clock=clock, data_dir=tmp_path)
+        assert (settled.source, settled.probe) == (server.source, False)
+
+
+async def test_a_state_that_cannot_be_read_is_not_the_look_arounds_matter(tmp_path: Path):
+    """Whoever opens it to work with it stops with a line about it."""
+    async with serving() as server:
+        server.answers["/api/v3/ping"] = (200, {}, b"{}")
+        folder = tmp_path / server.source.folder
+        folder.mkdir()
+        (folder / "state.sqlite3").write_bytes(b"no database" * 100)
+        plan = SourcePlan(server.source, probe=True)
+        settled = await settle(plan, clock=SystemClock(), data_dir=tmp_path)
+        assert settled.source == server.source
+
+
+async def test_a_plan_without_a_probe_is_settled_already(tmp_path: Path):
     """Nothing is tried for a source that was named."""
     plan = plan_source("binance")
-    assert await settle(plan, clock=SystemClock()) is plan
+    assert await settle(plan, clock=SystemClock(), data_dir=tmp_path) is plan

@@ -173,6 +173,19 @@ async def test_the_newest_id_is_asked_after_a_loss():
     assert scene.history.asked == ["trades"]
 
 
+async def test_a_silent_stream_is_compared_with_the_newest_trade():
+    """Where a feed asks whether the exchange has moved, one small call tells it."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive(trades)
+        scene.feed.silence.is_due = True
+        scene.repair.wake()
+        await scene.pass_time(1)
+    assert not scene.feed.silence.is_due
+    assert scene.history.asked == ["agg_trades"]
+
+
 async def test_after_a_restart_everything_since_is_fetched():
     """From the position that was kept on, every second is issued, the open holes of then too."""
     trades = market(90)

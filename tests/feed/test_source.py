@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +99,20 @@ def test_any_other_host_is_named_with_its_port(stream: str, name: str, folder: s
     """A foreign host becomes `binance@HOST:PORT`, and a folder of its own."""
     source = sourced(stream, "http://127.0.0.1:9080")
     assert (source.name, source.folder) == (name, folder)
+
+
+@pytest.mark.parametrize(
+    ("symbols_url", "elsewhere"),
+    [
+        (None, False),
+        ("https://api.binance.com/api/v3/exchangeInfo?permissions=SPOT", False),
+        ("https://www.binance.com/api/v3/exchangeInfo", True),
+    ],
+)
+def test_a_list_elsewhere_is_one_from_another_host(symbols_url: str | None, elsewhere: bool):
+    """The path does not matter: the host decides who may refuse."""
+    source = replace(BINANCE, symbols_url=symbols_url)
+    assert source.lists_elsewhere is elsewhere
 
 
 def test_both_at_one_machine_are_no_mix() -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.errors import StateUnreadable
-from app.feed.state import VERSION, Ban, KeptState
+from app.feed.state import VERSION, Ban, KeptState, kept_ban
 from app.market.ledger import Hole
 from app.market.position import Position
 
@@ -276,6 +276,18 @@ def test_the_last_ban_is_kept(opened: Callable[[], KeptState]) -> None:
 
 
 # -- versions -----------------------------------------------------------------------------------
+
+
+def test_the_ban_can_be_read_without_opening_the_state(tmp_path: Path) -> None:
+    """Where nothing was ever kept there is none, and nothing is made."""
+    folder = tmp_path / "binance"
+    assert kept_ban(folder) is None
+    assert not folder.exists()
+    with closing(KeptState(folder)) as state:
+        state.keep_ban(7, "HTTP 418")
+        with pytest.raises(StateUnreadable):
+            kept_ban(folder)  # another hub uses it
+    assert kept_ban(folder) == Ban(7, "HTTP 418")
 
 
 def test_a_file_of_version_1_is_taken_over(tmp_path: Path) -> None:

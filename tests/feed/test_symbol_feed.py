@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -39,7 +40,12 @@ class Scene:
     """One feed with all that it needs, on a clock that the test leads."""
 
     def __init__(
-        self, exchange: FakeExchange, *, ended: Callable[[], bool] = lambda: False, rate: float = 1
+        self,
+        exchange: FakeExchange,
+        *,
+        ended: Callable[[], bool] = lambda: False,
+        rate: float = 1,
+        has_klines: bool = True,
     ):
         self.exchange = exchange
         self.clock = ManualClock()
@@ -53,6 +59,7 @@ class Scene:
             feed_clock=self.feed_clock,
             aggregator=CandleAggregator("BTCUSDT", source="test"),
             random=LongestWaits(),
+            has_klines=has_klines,
             ended=ended,
             wake=lambda: self.__setattr__("woken", True),
         )
@@ -105,10 +112,14 @@ class Scene:
 
 @asynccontextmanager
 async def running(
-    *dials: object, ended: Callable[[], bool] = lambda: False, rate: float = 1
+    *dials: object,
+    ended: Callable[[], bool] = lambda: False,
+    rate: float = 1,
+    has_klines: bool = True,
 ) -> AsyncIterator[Scene]:
     """Run a feed; an error that it raises fails the test."""
-    scene = Scene(FakeExchange(*dials), ended=ended, rate=rate)  # type: ignore[arg-type]
+    exchange = FakeExchange(*dials)  # type: ignore[arg-type]
+    scene = Scene(exchange, ended=ended, rate=rate, has_klines=has_klines)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scene.feed.run())
         await settle()
@@ -344,6 +355,81 @@ async def test_a_slow_recording_is_not_silent_between_its_klines() -> None:
         assert scene.feed.stalls == 1
 
 
+async def test_without_candles_a_silence_that_the_exchange_shares_is_quiet() -> None:
+    """Its newest trade is asked for; when that is the one that came last, nothing is replaced."""
+    async with running(has_klines=False) as scene:
+        trade = scene.trade(1)
+        scene.connection.deliver(trade)
+        await scene.seconds(8, klines=False)
+        assert scene.woken
+        assert scene.feed.silence.is_due
+        scene.feed.judge_silence(an_aggregate(scene, time_us=trade.time_us))
+        await scene.seconds(4, klines=False)
+        assert scene.state() is FeedState.QUIET
+        assert (scene.feed.stalls, scene.exchange.connects) == (0, 1)
+
+
+async def test_without_candles_a_silence_while_the_exchange_trades_is_a_stall() -> None:
+    """A trade that never came means that the connection is dead."""
+    async with running(has_klines=False) as scene:
+        scene.connection.deliver(scene.trade(1))
+        await scene.seconds(8, klines=False)
+        missed_us = scene.clock.now_us() - 6 * S
+        scene.feed.judge_silence(an_aggregate(scene, time_us=missed_us))
+        await scene.seconds(1, klines=False)
+        assert (scene.state(), scene.feed.stalls) == (FeedState.STALLED, 1)
+        assert isinstance(scene.events(STATUS)[-1], StreamLost)
+        assert len(scene.exchange.open) == 2
+        await scene.seconds(4, klines=False)
+        assert len(scene.exchange.open) == 1
+        assert scene.feed.status().rotations == 0
+
+
+async def test_without_candles_a_symbol_that_never_trades_is_heard_of() -> None:
+    """What the exchange itself has nothing new of is not waited for."""
+    async with running(has_klines=False) as scene:
+        stamp_us = scene.feed_clock.stamp_us()
+        scene.feed_clock.set_exchange_time(START_US, answered_at_us=stamp_us)
+        await scene.seconds(7, klines=False)
+        heard = [scene.feed.heard]
+        scene.feed.judge_silence(an_aggregate(scene, time_us=START_US - 3_600 * S))
+        heard.append(scene.feed.heard)
+        assert heard == [False, True]
+        await scene.seconds(12, klines=False)
+        assert scene.state() is FeedState.QUIET
+
+
+async def test_without_candles_a_successor_must_bring_what_the_old_one_brings() -> None:
+    """A quiet connection is replaced by a quiet one, a busy one only by one that brings data."""
+    async with running(has_klines=False) as scene:
+        notice = ServerShutdown(START_US, START_US)
+        old = scene.connection
+        old.deliver(scene.trade(1), notice)
+        await settle()
+        new = scene.connection
+        for number in range(2, 9):
+            await scene.clock.advance(1)
+            old.deliver(scene.trade(number))
+        assert (old.is_open, new.is_open) == (True, False)
+        await scene.clock.advance(12)
+        assert not old.is_open
+        assert len(scene.exchange.open) == 1
+
+
+async def test_without_candles_the_clock_closes_empty_seconds_while_it_is_alive() -> None:
+    """A second without a trade goes out as incomplete; none while the stream is lost."""
+    async with running(has_klines=False) as scene:
+        scene.connection.deliver(scene.trade(1))
+        second_us = (scene.clock.now_us() - 51_000) // S * S
+        scene.feed.close_due(second_us + 3 * S, 300_000)
+        candles = scene.events(CANDLES)
+        assert [(c.trades, c.complete) for c in candles] == [(1, False), (0, False)]  # type: ignore[attr-defined]
+        scene.connection.lose()
+        await settle()
+        scene.feed.close_due(second_us + 9 * S, 300_000)
+        assert len(scene.events(CANDLES)) == 2
+
+
 async def test_subscribed_means_first_data_seen() -> None:
     """A connection that opens and stays silent is replaced after 5 s, and told as such."""
     async with running() as scene:
@@ -464,6 +550,22 @@ async def test_a_stall_while_its_replacement_is_dialled() -> None:
         assert kinds == [StreamRestored, StreamLost] * 2
 
 
+async def test_a_stall_that_ends_by_itself_is_no_rotation() -> None:
+    """Its connection is replaced all the same, and counted as what it was."""
+    async with running() as scene:
+        old = scene.connection
+        old.deliver(scene.kline())
+        await scene.seconds(7, klines=False)
+        assert scene.feed.stalls == 1
+        for _ in range(4):
+            await scene.clock.advance(1)
+            for connection in tuple(scene.exchange.open):
+                connection.deliver(scene.kline())
+            scene.feed.check_liveness()
+        assert not old.is_open
+        assert scene.feed.status().rotations == 0
+
+
 async def test_candles_alone_do_not_end_a_stall_of_trades() -> None:
     """As long as candles name trades and none comes, it stays stalled."""
     async with running([], None) as scene:
@@ -511,6 +613,63 @@ async def test_a_bug_while_it_is_replaced_loses_the_stream() -> None:
         scene.connection.deliver(scene.trade(2))
         assert scene.state() is FeedState.LIVE
         task.cancel()
+
+
+@pytest.mark.parametrize("has_klines", [True, False])
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_happens_to_its_connections_it_comes_back(
+    seed: int, has_klines: bool
+) -> None:
+    """Never more than two, lost and restored in turn; once all is well it is live again, on one."""
+    chance = random.Random(seed)
+    number = 0
+    notice = ServerShutdown(START_US, START_US)
+    refused = ConnectionFailed("refused")
+
+    def something(scene: Scene) -> None:
+        nonlocal number
+        number += 1
+        what = chance.randrange(8)
+        if what == 2:
+            meets = [refused, [notice], [scene.trade(1)]][chance.randrange(3)]
+            scene.exchange.dials.append(meets)  # type: ignore[arg-type]
+        if not scene.exchange.open:
+            return
+        connection = chance.choice(scene.exchange.open)
+        match what:
+            case 0:
+                connection.lose()
+            case 1:
+                connection.deliver(notice)
+            case 3 | 4:
+                connection.deliver(scene.trade(number))
+            case _:
+                connection.deliver(scene.kline() if has_klines else scene.trade(number))
+
+    async with running(has_klines=has_klines) as scene:
+        for _ in range(60):
+            something(scene)
+            await scene.clock.advance(chance.choice([0.0, 0.05, 0.3, 1.0, 3.0, 9.0]))
+            scene.feed.check_liveness()
+            await settle()
+            assert len(scene.exchange.open) <= 2
+        scene.exchange.dials.clear()
+        for _ in range(90):
+            await scene.clock.advance(1)
+            for connection in tuple(scene.exchange.open):
+                number += 1
+                connection.deliver(scene.kline() if has_klines else scene.trade(number))
+            scene.feed.check_liveness()
+            await settle()
+        assert scene.state() in {FeedState.LIVE, FeedState.QUIET}
+        assert scene.feed.status().connections == len(scene.exchange.open) == 1
+        kinds = [
+            type(event)
+            for event in scene.events(STATUS)
+            if isinstance(event, StreamLost | StreamRestored)
+        ]
+        assert kinds[::2] == [StreamRestored] * len(kinds[::2])
+        assert kinds[1::2] == [StreamLost] * len(kinds[1::2])
 
 
 async def test_holes_are_told_once_and_so_is_their_repair() -> None:
@@ -565,11 +724,13 @@ async def test_a_hole_holds_its_seconds_back_until_the_deadline() -> None:
 async def test_ages_are_counted_and_stale_events_too() -> None:
     """Each event's age over the quickest of the last minute is counted, and what is stale."""
     async with running() as scene:
-        scene.connection.deliver(scene.trade(1), scene.trade(2, behind_us=50_000 + 20 * S))
+        ages_us = (0, 4_900_000, 5_000_000, 20 * S)
+        for number, age_us in enumerate(ages_us, start=1):
+            scene.connection.deliver(scene.trade(number, behind_us=50_000 + age_us))
         status = scene.feed.status()
-        assert sum(status.event_ages) == 2
-        assert status.stale_events == 1
-        assert status.trades == 2
+        assert sum(status.event_ages) == 4
+        assert status.stale_events == 2
+        assert status.trades == 4
 
 
 @pytest.mark.parametrize("how", ["add", "add_kline"])
@@ -631,6 +792,21 @@ async def test_a_bug_while_closing_seconds_is_its_own() -> None:
     with pytest.raises(ZeroDivisionError):
         await task
     assert scene.exchange.open == []
+
+
+@pytest.mark.parametrize("what", ["position", "give_up_before"])
+async def test_a_bug_in_what_is_done_for_all_is_this_symbols_own(what: str) -> None:
+    """Whoever asks every feed in turn is not ended by one of them."""
+    scene = Scene(FakeExchange())
+    setattr(scene.feed.aggregator, what, lambda *_: 1 / 0)
+    task = asyncio.get_running_loop().create_task(scene.feed.run())
+    await settle()
+    if what == "position":
+        assert scene.feed.position() is None
+    else:
+        scene.feed.give_up_before(START_US)
+    with pytest.raises(ZeroDivisionError):
+        await task
 
 
 @pytest.mark.parametrize("when", ["connecting", "subscribed", "live", "waiting"])

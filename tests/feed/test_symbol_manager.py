@@ -68,6 +68,7 @@ class House:
                 feed_clock=feed_clock,
                 aggregator=CandleAggregator(symbol, source="test"),
                 random=LongestWaits(),
+                stalled=lambda: self.manager.look_soon(),  # noqa: PLW0108 - it is made below
             )
             return self.feeds[symbol]
 
@@ -481,6 +482,45 @@ async def test_the_list_is_refreshed(tmp_path: Path, monkeypatch: pytest.MonkeyP
         }
         assert len(home.exchange.of("BNBUSDT")) == 1
         assert home.manager.statuses()[0].reason == ""
+
+
+async def test_a_symbol_that_halts_is_noticed_and_followed_again(tmp_path: Path) -> None:
+    """A stall lets the list be asked within a minute of the last time, and so it goes on."""
+    halted = {"BTCUSDT": listed("BTCUSDT", "BREAK")}
+    listings: list[Listing] = [THREE, halted, halted, THREE]
+    async with house(tmp_path, wanted=["BTCUSDT"], listings=listings) as home:
+        home.go_live("BTCUSDT")
+        await beat(home, 20)
+        await home.clock.advance(10)  # nothing comes any more
+        assert home.states() == {"BTCUSDT": "stalled"}
+        assert home.exchange.asked_symbols == 1
+        await home.clock.advance(31)
+        assert home.states() == {"BTCUSDT": "halted"}
+        assert home.exchange.open == []
+        published = len(home.bus.published)
+        await home.clock.advance(61)
+        assert home.states() == {"BTCUSDT": "halted"}
+        assert len(home.bus.published) == published
+        await home.clock.advance(61)
+        assert home.states() == {"BTCUSDT": "subscribed"}
+        assert home.exchange.asked_symbols == 4
+        await home.clock.advance(1)
+
+
+@pytest.mark.parametrize(
+    ("status", "asked"),
+    [pytest.param("BREAK", 40, id="halted"), pytest.param(None, 2, id="delisted")],
+)
+async def test_a_long_halt_does_not_ask_for_the_list_all_the_time(
+    tmp_path: Path, status: str | None, asked: int
+) -> None:
+    """The longer it lasts the more rarely; what is not listed at all, hourly at once."""
+    listing = {"BTCUSDT": listed("BTCUSDT")}
+    if status is not None:
+        listing["ETHUSDT"] = listed("ETHUSDT", status)
+    async with house(tmp_path, wanted=["ETHUSDT"], listings=[listing]) as home:
+        await home.clock.advance(7_199)
+        assert home.exchange.asked_symbols <= asked
 
 
 async def test_a_failing_refresh_keeps_the_old_list(

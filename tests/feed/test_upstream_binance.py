@@ -64,6 +64,7 @@ class Upstream:
     ) -> None:
         clock = SystemClock()
         self.server = server
+        self.rest = rest
         self.governor = governor
         self.receiver = Receiver()
         self.exchange = UpstreamBinance(
@@ -237,6 +238,29 @@ async def test_the_list_may_come_from_another_address() -> None:
         up.server.answers["/elsewhere/exchangeInfo"] = (200, {}, LIST)
         assert list(await up.exchange.symbols()) == ["BTCUSDT"]
         assert up.server.asked == ["/elsewhere/exchangeInfo?permissions=SPOT"]
+
+
+async def test_a_list_from_another_host_has_a_door_of_its_own() -> None:
+    """Where that host lets nobody in, calls and streams go on; where it does, theirs stay shut."""
+    async with upstream() as up, serving() as elsewhere:
+        up.server.answers["/api/v3/time"] = (200, {}, b'{"serverTime":1731232845124}')
+        exchange = UpstreamBinance(
+            replace(up.server.source, symbols_url=f"{elsewhere.source.rest_url}/list"),
+            rest=up.rest,
+            governor=up.governor,
+            feed_clock=FeedClock(SystemClock()),
+            clock=SystemClock(),
+        )
+        elsewhere.answers["/list"] = (403, {}, b"<html>")
+        with pytest.raises(AccessDenied):
+            await exchange.symbols()
+        assert await exchange.server_time_us()
+        assert list(up.governor.report()["denied"]) == ["list"]  # type: ignore[call-overload]
+        up.governor.admitted(Side.LIST)
+        up.governor.refused(AccessDenied(451), Side.REST)
+        elsewhere.answers["/list"] = (200, {}, LIST)
+        assert list(await exchange.symbols()) == ["BTCUSDT"]
+        assert list(up.governor.report()["denied"]) == ["rest"]  # type: ignore[call-overload]
 
 
 async def test_a_refused_call_blocks_the_next() -> None:

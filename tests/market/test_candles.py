@@ -108,6 +108,20 @@ def kline_numbers(kline: Kline) -> tuple[object, ...]:
 # Rule 1: trades prove.
 
 
+def test_a_kline_whose_ids_are_not_as_many_as_its_trades_names_none():
+    """A wrong number must not make millions of ids missing; the second closes by its trades."""
+    trades = [trade(5_000_001, 1), trade(5_000_002, 2), trade(5_000_003, 3)]
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in trades[:2]:
+        aggregator.add(each)
+    wrong = replace(kline_of(trades, 2), first_trade_id=7)
+    assert aggregator.add_kline(wrong) == []
+    assert aggregator.ledger.holes() == []
+    (candle,) = aggregator.add(trades[2]) or ()
+    assert not candle.complete  # as long as it is not settled which of the two is right
+    assert list(aggregator.disputed) == [2 * S]
+
+
 def test_a_later_trade_closes_the_second_before_it_exactly():
     """A trade of a later second closes the one before, complete if an earlier one was seen."""
     candles = feed([trade(1, 1), trade(2, 2, "11", "2"), trade(3, 2.5, "9"), trade(4, 3)])

@@ -83,6 +83,7 @@ class SimulatedHub:
         start_us: int = START_US,
         latency_s: tuple[float, float] = LATENCY_S,
         inbound: InboundConfig,
+        has_klines: bool = True,
     ) -> None:
         self.clock = SimulatedClock(start_us)
         self.exchange_clock = SimulatedClock(start_us)
@@ -94,6 +95,7 @@ class SimulatedHub:
         self.published_s: dict[tuple[int, int], float] = {}
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
+        self._has_klines = has_klines
         self._data_dir = data_dir
         self._inbound = replace(inbound, first_symbols=symbols)
         self._random = Random(config.seed)
@@ -158,7 +160,8 @@ class SimulatedHub:
 
     def _streams_of(self, symbol: str) -> Sequence[str]:
         kinds = self.exchange.trade_streams.get(symbol, frozenset({"trade"}))
-        return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
+        trades = "trade" if "trade" in kinds else "aggTrade"
+        return (trades, "kline_1s") if self._has_klines else (trades,)
 
     def _take_candle(self, publication: Publication) -> None:
         candle = publication.event
@@ -314,10 +317,12 @@ async def simulated_hub(
     start_us: int = START_US,
     latency_s: tuple[float, float] = LATENCY_S,
     inbound: InboundConfig | None = None,
+    has_klines: bool = True,
 ) -> AsyncIterator[SimulatedHub]:
     """Run an exchange and a hub that follows `symbols`, inside `run_simulated`.
 
-    `faults_first` are on before the hub says its first word. An error in either fails the test, and
+    `faults_first` are on before the hub says its first word. Without `has_klines` the source has no
+    candles on its streams. An error in either fails the test, and
     so does a crash that the hub's own supervisor has caught.
     """
     hub = SimulatedHub(
@@ -327,6 +332,7 @@ async def simulated_hub(
         start_us=start_us,
         latency_s=latency_s,
         inbound=inbound or InboundConfig(),
+        has_klines=has_klines,
     )
     async with asyncio.TaskGroup() as tasks:
         hub.begin(tasks)

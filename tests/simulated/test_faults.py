@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from app.simulator.faults import Fault, Kind, RetryAs
+from app.market.events import SECOND_US
+from app.simulator.faults import Fault, Kind, RetryAs, SymbolStatus
 from tests.simulated.judge import simulated_hub
 from tests.simulated.loop import run_simulated
 
 SYMBOL = "BTCUSDT"
+QUIET = "QTUMETH"
 TRADES = "*@trade"
 
 
@@ -99,5 +101,56 @@ def test_a_refused_hub_waits_as_it_is_told(tmp_path: Path, refusing: dict[str, o
             conduct = status["conduct"]
             assert (conduct["early_calls"], conduct["early_dials"]) == (0, 0)
             assert conduct["messages_1s"] <= 1
+
+    run_simulated(main)
+
+
+def test_a_halted_symbol_is_silent_and_comes_back_whole(tmp_path: Path):
+    """While the exchange does not trade it, nothing is invented; afterwards nothing is missing."""
+    halt, resume = (
+        Fault(kind=Kind.SYMBOL_STATUS, symbol=SYMBOL, symbol_status=status)
+        for status in (SymbolStatus.BREAK, SymbolStatus.TRADING)
+    )
+
+    async def main() -> None:
+        async with simulated_hub([SYMBOL, "ETHUSDT"], tmp_path) as hub:
+            await hub.until_live()
+            await hub.pass_time(10)
+            hub.strike(halt)
+            await hub.until(lambda: hub.status(SYMBOL).state == "halted", within_s=75)
+            published = len(hub.candles[SYMBOL])
+            await hub.pass_time(300)
+            assert hub.status(SYMBOL).state == "halted"
+            assert len(hub.candles[SYMBOL]) == published
+            hub.strike(resume)
+            await hub.until(lambda: hub.status(SYMBOL).state == "live", within_s=75)
+            await hub.pass_time(30)
+            for symbol in (SYMBOL, "ETHUSDT"):
+                verdict = hub.judge(symbol)
+                assert verdict.flawless, verdict
+
+    run_simulated(main)
+
+
+def test_a_source_without_candles_is_followed_by_its_history(tmp_path: Path):
+    """A quiet symbol is left alone, a stalled one replaced, and all is whole in the end."""
+
+    async def main() -> None:
+        symbols = [SYMBOL, QUIET]
+        async with simulated_hub(symbols, tmp_path, has_klines=False) as hub:
+            await hub.until_live()
+            await hub.pass_time(600)
+            assert [hub.status(symbol).stalls for symbol in symbols] == [0, 0]
+            assert hub.status(QUIET).state == "quiet"
+            hub.strike(Fault(kind=Kind.STALL, symbol=SYMBOL, duration=60))
+            await hub.pass_time(150)
+            assert 1 <= hub.status(SYMBOL).stalls <= 6  # the new connections are silent too
+            assert hub.status(SYMBOL).state == "live"
+            # Of the second in which it came, no candle has told what is missing.
+            since_us = min(hub.newest(SYMBOL)) + SECOND_US
+            verdict = hub.judge(SYMBOL, since_us=since_us, settled_s=60)
+            assert verdict.flawless, verdict
+            verdict = hub.judge(QUIET, settled_s=60)
+            assert (verdict.wrong, verdict.missing, verdict.duplicates) == (0, 0, 0), verdict
 
     run_simulated(main)
