@@ -35,7 +35,7 @@ class KeptSeconds:
         self._keep_us = keep_seconds * SECOND_US
         self._most_waiting = most_waiting
         self.backfill_us = backfill_seconds * SECOND_US
-        self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US  # it looks at all of them
+        self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US
         self._tidied_us = 0
         self._seconds: dict[int, Second] = {}
         self._marks = array("H", bytes(2 * (backfill_seconds + 1)))
@@ -103,6 +103,8 @@ class KeptSeconds:
                 self._forget(second, verified=second.verified)
             else:
                 waiting.append(second_us)
+        # It looks at all of them, so the more there are the longer it waits for the next time.
+        self._tidy_every_us = max(self._keep_us // 2, len(waiting) // 4 * SECOND_US, SECOND_US)
         lost: list[Second] = []
         too_many = len(waiting) - self._most_waiting
         if too_many > 0:
