@@ -112,11 +112,17 @@ class Second:
         self, first_id: int, last_id: int, price: Decimal, quantity: Decimal, *, maker: bool
     ) -> None:
         """Add one trade, or one aggregate of trades at one price, in any order."""
+        amount = _CONTEXT.multiply(price, quantity)
         if self.trades == 0:
             self.open = self.high = self.low = self.close = price
             self.first_id, self.last_id = first_id, last_id
             self.carried = False
-        elif first_id < self.first_id:
+            self.volume, self.quote_volume = quantity, amount
+            if not maker:
+                self.taker_buy_volume, self.taker_buy_quote_volume = quantity, amount
+            self.trades = last_id - first_id + 1
+            return
+        if first_id < self.first_id:
             self.open, self.first_id = price, first_id
         if last_id > self.last_id:
             self.close, self.last_id = price, last_id
@@ -124,7 +130,6 @@ class Second:
         self.low = min(self.low, price)
         self.trades += last_id - first_id + 1
         with localcontext(_CONTEXT):
-            amount = price * quantity
             self.volume += quantity
             self.quote_volume += amount
             if not maker:

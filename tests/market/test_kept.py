@@ -56,6 +56,18 @@ def test_seconds_that_settle_late_are_forgotten_too():
     assert kept.verified_until_us == 199 * S
 
 
+def test_the_more_seconds_wait_the_more_rarely_all_are_looked_at():
+    """Looking at every kept second costs no more in all than a few looks at each."""
+    kept = filled(1, most_waiting=1_000, settled=False)
+    looked = 0
+    for at in range(2, 1_000):
+        kept.take(at * S)
+        if kept.reach(at * S):
+            looked += len(list(kept.items()))
+            kept.tidy()
+    assert looked < 10 * 1_000
+
+
 def test_the_second_before_one_that_is_not_proved_stays():
     """Its price will be asked for when what follows it is repaired."""
     kept = KeptSeconds(keep_seconds=10, most_waiting=100, backfill_seconds=1_000)
