@@ -289,6 +289,8 @@ _SUMMED = (
     "unverified",
     "holes_found",
     "never_existed",
+    "duplicates",
+    "id_resets",
     "stalls",
     "rotations",
     "stale_events",

@@ -17,7 +17,7 @@ from app.errors import ExchangeRefused, FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.symbol_feed import SymbolFeed
-from app.market.events import SECOND_US, Trade
+from app.market.events import SECOND_US, Kline, Trade
 from app.ports import Clock, TradeHistory
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,10 @@ EVERY_S = 1.0
 # How long after the end of a second its candle is missing: it comes within 24 ms, mostly.
 MISSING_AFTER_US = 10 * SECOND_US
 MISSING_EVERY_S = 10.0
+OPEN_EVERY_S = 3.0
 # REST answers from a database: a difference is settled once the second is surely there.
 SETTLED_AFTER_US = 3 * SECOND_US
+LONGEST_LAG_US = 60 * SECOND_US
 PAGE = 1_000
 WORKERS = 4
 # A second that cannot be settled, as when REST never has its candle, is looked at ever more rarely.
@@ -45,6 +47,7 @@ class _Case:
     backoff: Backoff
     not_before_s: float = 0.0
     looked_s: float = float("-inf")
+    looked_at_open_s: float = float("-inf")
     next_us: int = 0  # where the next page of missing candles begins
     settle: dict[int, tuple[float, float]] = field(default_factory=dict)  # again when, how late
 
@@ -66,7 +69,7 @@ class _Case:
         Some candles may never be had: they must not stand in the way of those behind them.
         """
         begin_us = self.next_us if first_us <= self.next_us <= last_us else first_us
-        end_us = min(last_us, begin_us + (PAGE - 1) * SECOND_US)
+        end_us = min(last_us, begin_us + (PAGE - 2) * SECOND_US)
         self.next_us = end_us + SECOND_US
         return begin_us, end_us
 
@@ -132,7 +135,8 @@ class Audit:
         due: list[SymbolFeed] = []
         for symbol, feed in feeds.items():
             case = self._case(symbol)
-            look = feed.aggregator.disputed or now_s - case.looked_s >= MISSING_EVERY_S
+            look = now_s - case.looked_s >= MISSING_EVERY_S
+            look |= bool(feed.aggregator.disputed) or self._is_open_due(feed, case, now_s)
             if look and symbol not in self._busy and now_s >= case.not_before_s:
                 due.append(feed)
         return sorted(due, key=lambda feed: self._cases[feed.symbol].looked_s)
@@ -174,19 +178,41 @@ class Audit:
             if settled and case.may_settle(second_us, self._clock.monotonic()):
                 await self._settle(feed, second_us)
         now_s = self._clock.monotonic()
+        if self._is_open_due(feed, case, now_s):
+            case.looked_at_open_s = now_s
+            seconds = feed.aggregator.open_without_kline(
+                exchange_us - SETTLED_AFTER_US - SECOND_US + 1
+            )
+            if seconds is not None:
+                await self._fetch_klines(feed, *seconds)
         if now_s - case.looked_s >= MISSING_EVERY_S:
             case.looked_s = now_s
             seconds = feed.aggregator.without_kline(exchange_us - MISSING_AFTER_US)
             if seconds is not None:
                 await self._fetch_klines(feed, *case.page(*seconds))
 
+    @staticmethod
+    def _is_open_due(feed: SymbolFeed, case: _Case, now_s: float) -> bool:
+        """Whether to look for seconds that perhaps nothing but their candles will prove."""
+        return feed.aggregator.incomplete > 0 and now_s - case.looked_at_open_s >= OPEN_EVERY_S
+
     async def _fetch_klines(self, feed: SymbolFeed, begin_us: int, end_us: int) -> None:
         """Ask for candles that the stream has not brought, at most a page of them."""
+        log.info("candles missing symbol=%s from_us=%d to_us=%d", feed.symbol, begin_us, end_us)
+        feed.take_klines(await self._klines(feed.symbol, begin_us, end_us))
+
+    async def _klines(self, symbol: str, begin_us: int, end_us: int) -> Sequence[Kline]:
+        """Return the final candles of some seconds, at most a page of them.
+
+        One that none follows may not be final yet, unless it is old: REST can be behind.
+        """
+        end_us = min(end_us, begin_us + (PAGE - 2) * SECOND_US)
         self.calls += 1
         klines = await self._history.klines(
-            feed.symbol, start_us=begin_us, end_us=end_us, limit=PAGE
+            symbol, start_us=begin_us, end_us=end_us + SECOND_US, limit=PAGE
         )
-        feed.take_klines(klines)
+        old_us = (self._feed_clock.exchange_us() or 0) - LONGEST_LAG_US
+        return [kline for kline in klines if kline is not klines[-1] or kline.open_time_us < old_us]
 
     async def _settle(self, feed: SymbolFeed, second_us: int) -> None:
         """Settle a second whose numbers are not those of its candle."""
@@ -196,17 +222,14 @@ class Audit:
             if trades is None:
                 return  # REST does not know all of them yet
             self.recounts += 1
+            log.warning("trades counted again symbol=%s second_us=%d", feed.symbol, second_us)
             feed.take_recount(
                 second_us,
                 [each for each in trades if each.time_us - second_us in range(SECOND_US)],
             )
         if second_us not in feed.aggregator.disputed:
             return
-        self.calls += 1
-        klines = await self._history.klines(
-            feed.symbol, start_us=second_us, end_us=second_us, limit=1
-        )
-        for kline in klines:
+        for kline in await self._klines(feed.symbol, second_us, second_us):
             if kline.open_time_us == second_us and kline.closed:
                 self.verdicts += 1
                 log.warning("candle disputed symbol=%s second_us=%d", feed.symbol, second_us)

@@ -17,9 +17,12 @@ much, and everything above then holds for our clock times that rate.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 
 from app.ports import Clock
+
+log = logging.getLogger(__name__)
 
 WINDOW_S = 60
 LEAP_US = 1_000_000  # what one event alone may move the exchange's clock forward
@@ -34,6 +37,7 @@ DRIFT_PPM = 500  # more than any quartz that works drifts
 MACHINES_DIFFER_US = 50_000
 ANSWER_STEP_US = 1_000  # the answer is in whole milliseconds, the rest cut off
 WALL_STEP_US = 1_000_000  # the wall clock was set, or this machine has slept
+MOVED_US = 500_000  # the wall clock against the exchange's: set, or drifted so far by now
 LAGGING_S = 3  # so many seconds in a row in which every event was later than explained
 
 
@@ -45,12 +49,15 @@ class FeedClock:
 
     `wall_offset_us` is `offset_us` as a plain number, as of the last change or second, 0 before
     anything is known: received - event - `wall_offset_us` is how much older an event was when it
-    reached us than the quickest of the last minute. `answers` counts those to `GET /time`.
+    reached us than the quickest of the last minute. `answers` counts those to `GET /time`, `moves`
+    how often the wall clock has moved by half a second or more against the exchange's.
     """
 
     def __init__(self, clock: Clock, *, rate: float = 1.0) -> None:
         self.rate = rate
         self.answers = 0
+        self.moves = 0
+        self._told_us: int | None = None  # the offset as of the last move
         self.wall_offset_us = 0
         self._clock = clock
         self._wall_us = clock.now_us() - self.stamp_us()  # wall clock = stamp + this
@@ -199,6 +206,7 @@ class FeedClock:
             self.floor_us = NEVER
         # else nothing came for a whole minute: what is known stays
         self._note_offset()
+        self._tell_moves()
 
     def _third_to_say(self, delay_us: int) -> bool:
         """Whether an event far ahead of all others is the third of a minute that agree on it."""
@@ -269,6 +277,18 @@ class FeedClock:
         if newest_us != NEVER:
             self._lagging = self._lagging + 1 if newest_us > offset_us + LEAP_US else 0
             self._suspicious = self._suspicious or self._lagging >= LAGGING_S
+
+    def _tell_moves(self) -> None:
+        """Tell when the wall clock has moved against the exchange's: no candle depends on it."""
+        offset_us = self.offset_us
+        if offset_us is None:
+            return
+        if self._told_us is not None and abs(offset_us - self._told_us) < MOVED_US:
+            return
+        if self._told_us is not None:
+            self.moves += 1
+            log.warning("wall clock moved offset_ms=%d", offset_us // 1_000)
+        self._told_us = offset_us
 
     def _note_offset(self) -> None:
         if self._offset_us is not None:

@@ -29,6 +29,12 @@ log = logging.getLogger(__name__)
 DIALS_PER_5_MINUTES = 250
 WEIGHT_PER_MINUTE = 4_800
 
+# While nobody answers, what is left of a window is for the moment when somebody does: once so much
+# of it is used, only one try at a time is made, so far apart.
+FAILURES = 3  # in a row
+DIALS_FREE, DIAL_EVERY_US = 30, 3 * SECOND_US
+WEIGHT_FREE, CALL_EVERY_US = 1_000, SECOND_US
+
 
 class Side(StrEnum):
     """The kinds of hosts of an exchange."""
@@ -41,13 +47,17 @@ class Side(StrEnum):
 class _Gate:
     """What callers of one side pass, one at a time: its limit, and whether it lets us in."""
 
-    def __init__(self, limit: int, span_us: int) -> None:
+    def __init__(self, limit: int, span_us: int, *, free: int, every_us: int) -> None:
         self.turn = asyncio.Lock()
         self.window = RollingWindow(limit, span_us)
         self.reported = ReportedWindow(limit, span_us)
         self.denial: Denial | None = None
-        self.admitted = asyncio.Event()  # wakes who waits for the end of a denial
+        self.admitted = asyncio.Event()  # wakes who waits for the end of a denial, or an outage
         self.unnamed_bans = 0  # in a row, of which the exchange did not say how long they last
+        self.failures = 0  # in a row: nobody answered
+        self._free = free
+        self._every_us = every_us
+        self._taken_us = 0
 
     def wait_us(self, amount: int, now_us: int) -> int:
         """Return how long to wait until `amount` may be asked of this side, as far as it knows."""
@@ -55,10 +65,18 @@ class _Gate:
             self.window.wait_us(amount, now_us),
             self.reported.wait_us(amount, now_us),
             0 if self.denial is None else self.denial.wait_us(now_us),
+            self._pause_us(now_us),
         )
+
+    def _pause_us(self, now_us: int) -> int:
+        """Return how long to wait because nobody answers."""
+        if self.failures < FAILURES or self.window.used(now_us) < self._free:
+            return 0
+        return self._taken_us + self._every_us - now_us
 
     def take(self, amount: int, now_us: int) -> None:
         """Count `amount`, which is asked now."""
+        self._taken_us = now_us
         self.window.add(amount, now_us)
         self.reported.add(amount)
         if self.denial is not None:
@@ -86,12 +104,15 @@ class Governor:
         on_refusal: Callable[[str, int | None], object] = lambda _reason, _until_us: None,
     ) -> None:
         self._clock = clock
-        self._streams = _Gate(dials_per_5_minutes, 5 * MINUTE_US)
-        self._rest = _Gate(weight_per_minute, MINUTE_US)
+        rest = {"free": WEIGHT_FREE, "every_us": CALL_EVERY_US}
+        self._streams = _Gate(
+            dials_per_5_minutes, 5 * MINUTE_US, free=DIALS_FREE, every_us=DIAL_EVERY_US
+        )
+        self._rest = _Gate(weight_per_minute, MINUTE_US, **rest)
         self._gates = {
             Side.REST: self._rest,
             Side.STREAMS: self._streams,
-            Side.LIST: _Gate(weight_per_minute, MINUTE_US),
+            Side.LIST: _Gate(weight_per_minute, MINUTE_US, **rest),
         }
         self._on_block = on_block
         self._on_refusal = on_refusal
@@ -103,6 +124,7 @@ class Governor:
         self.dials = 0
         self.calls = 0
         self.refusals = 0
+        self.failures = 0
         if banned_until_us is not None:
             self._resume(banned_until_us, ban_reason)
 
@@ -133,10 +155,22 @@ class Governor:
         """Learn that one side of the exchange has let this address in."""
         gate = self._gates[side]
         gate.unnamed_bans = 0
+        if gate.failures >= FAILURES:
+            log.info("exchange answers again side=%s failures=%d", side, gate.failures)
+            gate.admitted.set()
+        gate.failures = 0
         if gate.denial is not None:
             log.info("exchange lets us in again side=%s probes=%d", side, gate.denial.probes)
             gate.denial = None
             gate.admitted.set()
+
+    def unanswered(self, side: Side) -> None:
+        """Learn that nobody answered on one side: the next ones ask more rarely until one does."""
+        gate = self._gates[side]
+        gate.failures += 1
+        self.failures += 1
+        if gate.failures == FAILURES:
+            log.warning("exchange does not answer side=%s", side)
 
     def refused(self, error: FeedError, side: Side) -> None:
         """Learn that the exchange refused: nothing is asked before the time that it named."""
@@ -193,6 +227,7 @@ class Governor:
                 if gate.denial is not None
             },
             "refusals": self.refusals,
+            "failures": self.failures,
         }
 
     async def _pass(self, gate: _Gate, amount: int) -> None:

@@ -114,6 +114,7 @@ class Inbound:
             grace_ms=config.grace_ms,
             backfill_s=config.backfill_s,
             resumes=config.resumes,
+            refused=lambda: self.governor.blocked_reason,
         )
         self.repair = Repair(
             self._exchange,
@@ -183,6 +184,7 @@ class Inbound:
                 "symbols_problem": self.manager.list_problem,
                 "clock_offset_ms": _ms(self.feed_clock.offset_us),
                 "clock_uncertainty_ms": _ms(self.feed_clock.uncertainty_us),
+                "clock_moves": self.feed_clock.moves,
                 "used_weight_1m": self.governor.used_weight,
                 **self.governor.spent(),
                 **self.governor.report(),

@@ -29,6 +29,7 @@ class Line:
         self.opened_s = now_s
         self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
         self.suspected = False  # it seems dead
+        self.repeated = 0  # trades that came over it though they were held already
         self.reason = ""
         self.ended = asyncio.Event()
         self.connection: StreamConnection | None = None
@@ -38,6 +39,7 @@ class Line:
         self._events = 0
         self._heartbeats = 0
         self._beat_s = now_s
+        self._asked = False
 
     def connection_lost(self, reason: str) -> None:
         """Learn that the connection has ended."""
@@ -71,7 +73,19 @@ class Line:
         if self.heartbeats != self._heartbeats:
             self._heartbeats = self.heartbeats
             self._beat_s = now_s
+            self._asked = False
         return now_s - self._beat_s
+
+    def ask(self) -> None:
+        """Ping it, once in each silence: `answers` tells then which way it is silent."""
+        if self.connection is not None and not self._asked:
+            self._asked = True
+            self.connection.ping()
+
+    @property
+    def answers(self) -> bool:
+        """Whether the ping of this silence was answered."""
+        return self._asked and self.connection is not None and self.connection.answered
 
     def _count(self, event: ExchangeEvent) -> None:
         self._events += 1

@@ -203,6 +203,9 @@ class Repair:
         case.newest_asked(self._clock.monotonic(), told=False)
         feed.newest_is_due = False  # a stream that is lost from now on needs another answer
         try:
+            if feed.aggregator.ledger.newest is None:
+                await self._ask_first(feed)
+                return
             rows = await self._trades(feed, PAGE)
         except FeedError:
             feed.newest_is_due = True
@@ -214,6 +217,16 @@ class Repair:
                 feed.begin_anew(f"the newest trade is {last.id}, after {held.last_id}")
             if feed.take_history(rows, Way.RECENT.value):
                 case.newest_asked(self._clock.monotonic(), told=True)
+
+    async def _ask_first(self, feed: SymbolFeed) -> None:
+        """Ask which trade was the last before a symbol that has not been seen to trade yet."""
+        self.calls += 1
+        rows: Sequence[Trade | AggTrade] = await self._history.agg_trades(feed.symbol, limit=1)
+        if not rows or feed.begin_after(rows):
+            return
+        rows = await self._trades(feed, PAGE)  # it has traded since
+        if feed.begin_after(rows):
+            feed.take_history(rows, Way.RECENT.value)
 
     async def _fetch(self, feed: SymbolFeed, case: Case, hole: Hole) -> None:
         """Fetch the newest part of a hole by the cheapest exact way, or give it up without one."""
@@ -289,9 +302,10 @@ class Repair:
         if rows and rows[-1].id > hole.last_id:
             case.caught_up()
             self._judge_lacking(feed, case, rows, from_id)
-        elif not taken:
-            self.behind += 1
-            case.behind(hole, self._clock.monotonic())
+        elif not taken or len(rows) < PAGE:  # else it is a page that ends below
+            self.behind += not taken
+            newest_id = rows[-1].id if rows else (from_id or 0) - 1
+            case.behind(newest_id, self._clock.monotonic(), told=taken > 0)
         return taken
 
     def _judge_lacking(

@@ -12,8 +12,9 @@ from app.feed.backoff import Backoff
 from app.feed.repair_plan import Way
 from app.market.ledger import Hole
 
-# A reply that did not reach past a hole is asked for again, each time after twice as long: so what
-# lags is there at most as late again as it lagged, and what never comes costs next to nothing.
+# A reply that did not reach past a hole is asked for again, each time after twice as long, or after
+# half as long where it told something new all the same: so what lags is there soon after it has
+# come, though new holes come meanwhile, and what never comes costs next to nothing.
 BEHIND_S = 0.5
 BEHIND_MOST_S = 300.0
 NEWEST_AGAIN_S = 2.0  # how soon the newest id is asked again, and how late where it told nothing
@@ -69,7 +70,7 @@ class Case:
         self.page: tuple[int, int] | None = None  # the lowest aggregate fetched: first trade, id
         self._newest_wait_s = NEWEST_AGAIN_S
         self._behind_wait_s = BEHIND_S
-        self._behind_id = -1  # replies have not reached past it
+        self._behind_id = -1  # the newest that replies have reached
         self._behind_until_s = 0.0
         self._tries: dict[tuple[int, int], Tries] = {}
 
@@ -85,14 +86,19 @@ class Case:
 
     def waits(self, hole: Hole, now_s: float) -> bool:
         """Whether there is no use in asking for a hole now."""
-        if now_s < self._behind_until_s and hole.last_id >= self._behind_id:
+        if now_s < self._behind_until_s and hole.last_id > self._behind_id:
             return True
         tries = self._tries.get((hole.first_id, hole.last_id))
         return tries is not None and now_s < tries.not_before_s
 
-    def behind(self, hole: Hole, now_s: float) -> None:
-        """Note that a reply did not reach past a hole: what lies above is not there either."""
-        self._behind_id = hole.last_id
+    def behind(self, newest_id: int, now_s: float, *, told: bool) -> None:
+        """Note that replies reach up to `newest_id` only: no hole above it can be filled yet.
+
+        `told` says whether this one has told anything new all the same.
+        """
+        if told:
+            self._behind_wait_s = max(BEHIND_S, self._behind_wait_s / 4)
+        self._behind_id = newest_id
         self._behind_until_s = now_s + self._behind_wait_s
         self._behind_wait_s = min(BEHIND_MOST_S, self._behind_wait_s * 2)
 

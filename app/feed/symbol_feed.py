@@ -48,10 +48,12 @@ log = logging.getLogger(__name__)
 
 FIRST_DATA_WITHIN_S = 5.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
-SILENT_TRADES = 5  # candles in a row that name trades, while none comes
+ASK_AFTER_S = 3.0  # so that it is known by then whether pings are answered
+SILENT_TRADES = 3  # candles in a row that name trades, while none comes
 QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
+REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
 DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait until it is known why
 DOUBTED_FOR_S = 10.0
 NOTHING_CAME = "the exchange has traded, but nothing came"
@@ -117,8 +119,8 @@ class SymbolFeed:
         self.since_s = clock.monotonic()
         self.backoff = Backoff(random)
         self.connections = 0
-        self.stalls = 0
-        self.rotations = 0
+        self.stalls = self.rotations = 0
+        self.id_resets = 0
         self.crashes = 0
         self.ahead = 0
         self.foreign = 0
@@ -378,6 +380,7 @@ class SymbolFeed:
                 self._first_data(event)
             candles = self.aggregator.add(event)
             if candles is None:
+                self._note_repeated()
                 return
             self._bus.publish(TRADES, event)
             if candles is not NOTHING:
@@ -430,9 +433,19 @@ class SymbolFeed:
         elif isinstance(event, AggTrade):
             self._last_trade = event
             candles = self.aggregator.add_aggregate(event)
-            if candles is not None:
+            if candles is None:
+                self._note_repeated()
+            else:
                 self._bus.publish(TRADES, event)
                 self._publish(candles)
+
+    def _note_repeated(self) -> None:
+        """Tell, once for each connection, that trades come again; counts tell how many."""
+        line = self._line
+        if line is not None and self._next is None:  # two connections bring each of them twice
+            line.repeated += 1
+            if line.repeated == REPEATED_TOLD:
+                log.info("trades come again symbol=%s", self.symbol)
 
     def _note_silence(self, kline: Kline) -> None:
         """Count candles that name trades while none comes: a stream can fall silent alone."""
@@ -480,6 +493,8 @@ class SymbolFeed:
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
         # Not when the stream was lost: what came after the answer would be missing still.
         self.newest_is_due |= self.connections > 1
+        if self.aggregator.ledger.newest is None and isinstance(event, Kline) and not event.trades:
+            self.newest_is_due = True  # it can be long until a trade tells the ids
         if self.newest_is_due:
             self._wake()
 
@@ -507,6 +522,12 @@ class SymbolFeed:
 
     def resume(self, position: Position) -> None:
         """Go on from where another run of the hub had come to; before `run`."""
+        log.info(
+            "goes on symbol=%s after_us=%d holes=%d",
+            self.symbol,
+            position.second_us,
+            len(position.holes),
+        )
         self.aggregator.resume(position)
         self.newest_is_due = True
 
@@ -544,6 +565,18 @@ class SymbolFeed:
     def next_due_s(self, now_s: float) -> float | None:
         """Return when another hole becomes due (monotonic); `None` when none will."""
         return self._watch.next_due_s(now_s)
+
+    def begin_after(self, trades: Sequence[Trade | AggTrade]) -> bool:
+        """Learn the newest trades of a symbol of which none is held; say whether one is of before.
+
+        Of before the first second that is known: from there on nothing is missed without a trace.
+        """
+        first_us = self.aggregator.first_second_us
+        for trade in reversed(trades):
+            if first_us is not None and trade.time_us < first_us:
+                self.aggregator.begin_after(trade)
+                return True
+        return False
 
     def take_history(self, trades: Sequence[Trade | AggTrade], way: str) -> int:
         """Take trades that were fetched; return how many of them were missing."""
@@ -593,6 +626,7 @@ class SymbolFeed:
     def begin_anew(self, reason: str) -> None:
         """Learn that the exchange counts its trades anew: what is missing cannot be had."""
         log.warning("ids begin anew symbol=%s reason=%s", self.symbol, reason)
+        self.id_resets += 1
         missing = self.aggregator.ledger.holes()
         self.aggregator.begin_anew()
         self._abandon(missing, reason)
@@ -681,9 +715,12 @@ class SymbolFeed:
             if self.silence.lasts(silent_s, now_s):
                 self._wake()
             return NOTHING_CAME if self.silence.missed else None
+        if silent_s > ASK_AFTER_S:
+            line.ask()
         if silent_s > (HEARTBEAT_WITHIN_S if line.heartbeats else FIRST_DATA_WITHIN_S):
             what = "no candle" if line.heartbeats else "acknowledged, but no data"
-            return f"{what} for {silent_s:.0f} s"
+            how = "pings are answered" if line.answers else "half-open: no pong either"
+            return f"{what} for {silent_s:.0f} s ({how})"
         if self._trades_are_silent:
             return f"candles name trades, but none came for {self._silent_klines} s"
         return None
@@ -709,20 +746,17 @@ class SymbolFeed:
             self._first_data(newest)  # there is nothing else to come
 
     def _suspect(self, line: Line, reason: str) -> None:
-        """Replace a connection that seems dead; a ping tells which way it died."""
+        """Replace a connection that seems dead."""
         if self._next is not None and self._next.heartbeats:
             return  # data come over its successor, which is about to take its place
         if not line.suspected:
             line.suspected = True
             self.stalls += 1
-            if line.connection is not None:
-                line.connection.ping()
             self._stream_lost(f"stalled: {reason}")
             self._enter(FeedState.STALLED, reason)
             self._replace(f"stalled: {reason}", planned=False)
-        elif line.connection is not None and self.state is FeedState.STALLED:
-            how = "pings are answered" if line.connection.answered else "half-open: no pong either"
-            self._enter(FeedState.STALLED, f"{reason} ({how})")
+        elif self.state is FeedState.STALLED:
+            self._enter(FeedState.STALLED, reason)
         if self.state is FeedState.STALLED:
             self._stalled()
 
@@ -791,6 +825,8 @@ class SymbolFeed:
             missing_ids=sum(hole.ids for hole in holes),
             holes_found=self._watch.found,
             never_existed=aggregator.never_existed,
+            duplicates=aggregator.duplicates,
+            id_resets=self.id_resets,
             stalls=self.stalls,
             rotations=self.rotations,
             stale_events=self.stale_events,

@@ -46,7 +46,8 @@ class SymbolManager:
     `run` is its life. The wanted set is kept in `state`; `first_symbols` fill it when it is empty.
     `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
     longer, after its connection is closed. How far each symbol has come is kept too, and gone on
-    from, unless `resumes` says that the source begins anew each time.
+    from, unless `resumes` says that the source begins anew each time. `refused` says why the
+    exchange may not be asked anything now, if that is so.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class SymbolManager:
         grace_ms: int = 300,
         backfill_s: int = 86_400,
         resumes: bool = True,
+        refused: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._exchange = exchange
         self._state = state
@@ -75,6 +77,7 @@ class SymbolManager:
         self._grace_us = grace_ms * 1_000
         self._backfill_us = backfill_s * SECOND_US
         self._resumes = resumes
+        self._refused = refused
         self._positions: Mapping[str, Position] = {}  # of the run before, until this one begins
         self._feeds: dict[str, SymbolFeed] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -87,7 +90,7 @@ class SymbolManager:
         self._parts: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self.unkept_reason: str | None = None
         self.listed_at_us: int | None = None
-        self.list_problem: str | None = None
+        self._list_problem: str | None = None
         self.crashes = 0
 
     # -- its life ----------------------------------------------------------------------------
@@ -197,14 +200,14 @@ class SymbolManager:
             except FeedError as error:
                 problem = str(error)
             if not listed:
-                if self.list_problem is None:
+                if self._list_problem is None:
                     log.warning("symbol list not available reason=%s", problem)
-                self.list_problem = problem
+                self._list_problem = problem
                 await self._clock.sleep(backoff.next_wait_s())
                 continue
             self._list_asked_s = self._clock.monotonic()
             backoff.reset()
-            self.list_problem = None
+            self._list_problem = None
             self.listed_at_us = self._clock.now_us()
             async with self._changing:
                 await self._apply(listed)
@@ -287,11 +290,15 @@ class SymbolManager:
                     feed.give_up_before(exchange_us - self._backfill_us)
 
     async def _keep_positions(self) -> None:
-        """Keep how far each symbol has come, once a second: a restart goes on from there."""
+        """Keep how far each symbol has come, once a second: a restart goes on from there.
+
+        What is kept is as of a second ago: what a client has not been sent yet, as this process is
+        killed, is published again by the next.
+        """
         kept: dict[str, Position] = {}
         while True:
-            await self._clock.sleep(TICK_S)
             found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
+            await self._clock.sleep(TICK_S)
             changed = {
                 symbol: position
                 for symbol, position in found.items()
@@ -366,6 +373,13 @@ class SymbolManager:
         if self._listed is None:
             return None
         return {name: info for name, info in self._listed.items() if info.trading}
+
+    @property
+    def list_problem(self) -> str | None:
+        """Why the list could not be had when last asked for, or cannot even be asked for now."""
+        if self._list_problem is None and self._listed is None:
+            return self._refused()
+        return self._list_problem
 
     def info(self, symbol: str) -> SymbolInfo | None:
         """Return what the exchange lists of `symbol`, if that is known."""

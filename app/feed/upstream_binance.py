@@ -11,7 +11,13 @@ from app.binance.client.rest import RestClient
 from app.binance.client.streams import open_stream
 from app.binance.decode import Decoder
 from app.binance.limits import weight_of
-from app.errors import AccessDenied, ExchangeRefused, RateLimited
+from app.errors import (
+    AccessDenied,
+    ConnectionFailed,
+    ExchangeRefused,
+    ExchangeUnavailable,
+    RateLimited,
+)
 from app.feed.connection import FeedConnection, OpenSocket
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor, Side
@@ -90,6 +96,9 @@ class UpstreamBinance:
             )
         except (RateLimited, AccessDenied) as error:
             self._governor.refused(error, Side.STREAMS)
+            raise
+        except ConnectionFailed:
+            self._governor.unanswered(Side.STREAMS)
             raise
         connection.opened(socket)
         self._governor.admitted(Side.STREAMS)
@@ -171,6 +180,9 @@ class UpstreamBinance:
             answer = await call()
         except (RateLimited, AccessDenied) as error:
             self._governor.refused(error, side)
+            raise
+        except ExchangeUnavailable:
+            self._governor.unanswered(side)
             raise
         except ExchangeRefused:  # of this call, by the exchange itself
             self._governor.admitted(side)

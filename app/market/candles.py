@@ -200,10 +200,28 @@ class CandleAggregator:
         self._kept.reach(position.second_us)
         second = self._kept.take(position.second_us)
         second.carry(position.close)
-        second.proved = second.verified = second.skipped = True
+        self._mark_proved(second)
+        second.verified = second.skipped = True
         self._kept.advance()
         self._undecided_us = position.second_us + SECOND_US
         self.ledger.begin_at(position.last_id, position.second_us, position.holes)
+
+    def begin_after(self, trade: Trade | AggTrade) -> None:
+        """Learn of the last trade before the first second of which anything is known.
+
+        For an aggregator that holds none yet: what it misses from here on is known to be missing.
+        """
+        before_us = self._kept.first_us - SECOND_US
+        if self.ledger.newest is not None or trade.time_us >= self._kept.first_us:
+            return
+        self._kept.reach(before_us)
+        second = self._kept.take(before_us)
+        second.carry(trade.price)
+        self._mark_proved(second)
+        second.verified = second.skipped = True
+        self._kept.advance()
+        last_id = trade.id if isinstance(trade, Trade) else trade.last_trade_id
+        self.ledger.begin_at(last_id, before_us)
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing; `None` while nothing is proved.
@@ -452,6 +470,21 @@ class CandleAggregator:
         )
         return (min(waiting), max(waiting)) if waiting else None
 
+    def open_without_kline(self, before_us: int) -> tuple[int, int] | None:
+        """Return the first and the last of the seconds that perhaps nothing but a kline will prove.
+
+        They went out, and no id is known to be missing; but the stream was lost behind them, and it
+        can be long until a later trade shows that they were whole.
+        """
+        waiting = [
+            at
+            for at, second in self._kept.items()
+            if at < before_us and not (second.proved or second.kline) and second.issue is not None
+        ]
+        holes = self.ledger.holes() if waiting else []
+        waiting = [at for at in waiting if not any(hole.touches(at) for hole in holes)]
+        return (min(waiting), max(waiting)) if waiting else None
+
     @property
     def unverified(self) -> int:
         """How many seconds went out that are not compared with a kline yet."""
@@ -676,10 +709,10 @@ class CandleAggregator:
 
     def _accounted_for(self, second: Second, kline: Kline) -> bool:
         """Whether everything that the exchange's kline says happened in a second is held."""
+        if kline.trades and kline.from_rest:
+            return second.trades == kline.trades
         if kline.trades:
-            return not kline.from_rest and self.ledger.holds(
-                kline.first_trade_id, kline.last_trade_id
-            )
+            return self.ledger.holds(kline.first_trade_id, kline.last_trade_id)
         if second.trades:
             return False  # the two contradict each other
         previous = self._close_before(second.open_us)

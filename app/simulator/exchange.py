@@ -125,6 +125,7 @@ class Simulator:
         self._script: list[tuple[float, Fault]] = []
         self._by_trades: list[Fault] = []
         self._truth = Truth()
+        self._most_subscribers = 0
 
     # Where it is
 
@@ -388,6 +389,7 @@ class Simulator:
         return kline if where is Where.REST else wrong_kline(kline)
 
     def _names_changed(self, name: str, subscribers: int) -> None:
+        self._most_subscribers = max(self._most_subscribers, subscribers)
         stream = parse_stream(name)
         if stream is None or stream.symbol not in self.symbols:
             return
@@ -582,6 +584,7 @@ class Simulator:
             "market": {} if market is None else dict(market.status()),
             "connections": sum(listener.open for listener in self._listeners),
             "streams": len(self._connections.hub.names),
+            "most_subscribers": self._most_subscribers,
             "sent": {name: self._counts[name] for name in (TRADE, AGG_TRADE, "kline_1s")},
             "rest": {
                 "calls": self._counts["rest_calls"],

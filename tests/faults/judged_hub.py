@@ -55,7 +55,7 @@ class Received:
         send to us as well.
         """
         newest = self.newest(symbol)
-        truth = candles_of(await self._trades_since(symbol, min(newest)))
+        truth = candles_of(await trades_since(self.exchange.rest_url, symbol, min(newest)))
         complete = incomplete = 0
         for second, candle in newest.items():
             if not candle["complete"]:
@@ -69,17 +69,18 @@ class Received:
                 assert candle["trades"] == 0
         return complete, incomplete
 
-    async def _trades_since(self, symbol: str, second: int) -> list[dict[str, Any]]:
-        """Ask the exchange for every trade from before `second` on, a thousand at a time."""
-        found: list[dict[str, Any]] = []
-        asked: dict[str, Any] = {"symbol": symbol, "limit": 1000}
-        async with httpx.AsyncClient(base_url=self.exchange.rest_url) as rest:
-            while not found or found[0]["second"] >= second:
-                answer = await rest.get("/api/v3/historicalTrades", params=asked)
-                rows = answer.raise_for_status().json()
-                found = [_plain(row) for row in rows] + found
-                asked["fromId"] = found[0]["first"] - 1000
-        return found
+
+async def trades_since(rest_url: str, symbol: str, second: int) -> list[dict[str, Any]]:
+    """Ask an exchange for every trade from before `second` on, a thousand at a time."""
+    found: list[dict[str, Any]] = []
+    asked: dict[str, Any] = {"symbol": symbol, "limit": 1000}
+    async with httpx.AsyncClient(base_url=rest_url) as rest:
+        while not found or found[0]["second"] >= second:
+            answer = await rest.get("/api/v3/historicalTrades", params=asked)
+            rows = answer.raise_for_status().json()
+            found = [_plain(row) for row in rows] + found
+            asked["fromId"] = found[0]["first"] - 1000
+    return found
 
 
 class Judged(Received):

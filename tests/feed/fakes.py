@@ -186,7 +186,7 @@ class FakeHistory:
     `lag` newest trades are not told yet, `failures` are raised first, `asked` lists the calls.
     `refused` calls are not served, each by its error; those for symbols in `silent` are never
     answered. `wrong_klines` replaces candles by their second, `no_klines` are those that it does
-    not have. Before it answers, it waits for `open`.
+    not have, nor any later than `klines_until_us`. Before it answers, it waits for `open`.
     """
 
     def __init__(self, trades: Sequence[Trade]) -> None:
@@ -196,6 +196,7 @@ class FakeHistory:
         self.asked: list[str] = []
         self.refused: dict[str, Exception] = {}
         self.wrong_klines: dict[int, Kline] = {}
+        self.klines_until_us = 1 << 62
         self.no_klines: set[int] = set()
         self.silent: set[str] = set()
         self.open = asyncio.Event()
@@ -241,6 +242,7 @@ class FakeHistory:
     ) -> Sequence[Kline]:
         """Return candles of every second between two times."""
         await self._called("klines", symbol)
+        end_us = min(end_us, self.klines_until_us)
         seconds = range(start_us, end_us + 1, 1_000_000)
         return [
             self.wrong_klines.get(at) or rest_kline(self.told, at)

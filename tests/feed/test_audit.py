@@ -45,6 +45,36 @@ async def test_candles_that_the_stream_did_not_bring_are_asked_of_rest():
     assert set(scene.history.asked) == {"klines"}
 
 
+async def test_seconds_behind_a_lost_stream_are_asked_of_rest_soon():
+    """What nothing but a kline may prove for long is not left incomplete for ten seconds."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades[:33])
+    for kline in others(scene)[:9]:
+        scene.feed.take_klines([kline])
+    scene.feed.close_due(trades[-1].time_us + S, 0)
+    assert not scene.candles()[START_US + 10 * S].complete
+    async with repairing(scene, audit=True):
+        await scene.pass_time(2)
+    assert scene.candles()[START_US + 10 * S].complete
+
+
+async def test_the_last_candle_of_an_answer_is_not_taken():
+    """REST can be behind: only a candle that another follows is surely final."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.receive(trades)
+    scene.feed.take_klines(others(scene))
+    scene.history.klines_until_us = START_US + 5 * S
+    scene.feed.take_klines([stream_kline(scene, 5, volume=Decimal("1.5"))])
+    async with repairing(scene, audit=True):
+        await scene.pass_time(5)
+        assert scene.audit.verdicts == 0
+        scene.history.klines_until_us = START_US + 6 * S
+        await scene.pass_time(5)
+    assert scene.feed.status().kline_wrong == 1
+
+
 async def test_a_trade_that_the_stream_garbled_is_put_right():
     """Where our numbers differ from the kline's, the trades are counted again, from REST."""
     trades = market(60)

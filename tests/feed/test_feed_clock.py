@@ -159,6 +159,21 @@ def test_steps_of_the_wall_clock_do_not_move_the_exchange_clock(step_s: float) -
     assert world.feed_clock.received_us() == world.clock.now_us()
 
 
+@pytest.mark.parametrize("by_s", [3_600, -3_600, 0.6])
+def test_a_wall_clock_that_moves_is_counted_once(by_s: float) -> None:
+    """Against the exchange's, by half a second or more: set, or drifted so far by then."""
+    world = World()
+    for _ in range(5):
+        world.hear(10_000)
+        world.pass_seconds(1)
+    assert world.feed_clock.moves == 0
+    world.clock.step_wall(by_s)
+    for _ in range(5):
+        world.hear(10_000)
+        world.pass_seconds(1)
+    assert world.feed_clock.moves == 1
+
+
 def test_one_event_moves_it_forward_by_a_second_at_most() -> None:
     """A single event an hour ahead moves the exchange's clock by 1 s."""
     world = World()

@@ -425,6 +425,7 @@ async def test_what_is_refused_is_shown() -> None:
         "blocked_until_us": None,
         "denied": {},
         "refusals": 0,
+        "failures": 0,
     }
     governor.refused(AccessDenied(451), Side.REST)
     await clock.advance(4.0)
@@ -444,6 +445,63 @@ async def test_what_is_refused_is_shown() -> None:
     assert "banned" in str(report["blocked_reason"])
     assert report["refusals"] == 3
     json.dumps(report)
+
+
+# -- when nobody answers ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "amount", "span_s", "most", "left"),
+    [
+        pytest.param(Side.STREAMS, 1, FIVE_MINUTES_S, 130, 100, id="dials"),
+        pytest.param(Side.REST, 25, MINUTE_S, 2_500, 2_000, id="weight"),
+    ],
+)
+async def test_an_outage_leaves_enough_for_its_end(
+    side: Side, amount: int, span_s: float, most: int, left: int
+) -> None:
+    """Many who try in vain together use a part of the limit; once one is let in, the rest go."""
+    clock = ManualClock()
+    governor = Governor(clock)
+    calls = Calls(clock, governor)
+    answered = False
+
+    async def try_for_ever() -> None:
+        while not answered:
+            await (calls.spend(amount) if side is Side.REST else calls.dial())
+            if not answered:
+                governor.unanswered(side)
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(left // amount):
+            tasks.create_task(try_for_ever())
+        for _ in range(round(2 * span_s)):
+            await clock.advance(1.0)
+        assert calls.most_within(span_s) <= most
+        before = len(calls.passed)
+        answered = True
+        governor.admitted(side)
+        await settle(1_000)
+        assert len(calls.passed) - before == left // amount
+    assert governor.report()["failures"] == before
+
+
+async def test_a_few_failures_change_nothing() -> None:
+    """One symbol that tries in vain is not slowed down, nor anybody while others are let in."""
+    clock = ManualClock()
+    governor = Governor(clock)
+    for number in range(200):
+        begun = clock.monotonic()
+        await governor.dial()
+        assert clock.monotonic() == begun
+        governor.unanswered(Side.STREAMS)
+        if number % 2:
+            governor.admitted(Side.STREAMS)
+        await clock.advance(2.0)
+    for _ in range(20):
+        await governor.dial()
+        governor.unanswered(Side.STREAMS)
+        await clock.advance(15.0)
 
 
 # -- fairness -----------------------------------------------------------------------------------

@@ -52,6 +52,24 @@ def test_silence_begins_with_the_last_candle():
     assert line.silent_s(18) == 2
 
 
+def test_it_is_asked_once_in_each_silence():
+    """A ping tells which way it is silent; before there was one, nobody has answered."""
+    line, _, _ = a_line()
+    line.ask()
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    assert not line.answers
+    line.ask()
+    line.ask()
+    assert (line.answers, connection.pings) == (True, 1)
+    connection.answers = False
+    assert not line.answers
+    connection.deliver(a_kline())
+    line.silent_s(20)
+    line.ask()
+    assert connection.pings == 2
+
+
 def test_without_candles_every_event_is_a_heartbeat():
     """Where a source has no candles, whatever comes shows that the connection is alive."""
     taken: list[object] = []

@@ -117,6 +117,22 @@ async def test_a_reply_that_does_not_reach_past_the_hole_is_asked_again():
     scene.check()
 
 
+async def test_many_holes_are_filled_soon_after_a_lag():
+    """Each of them met the same lag: it does not last longer because there are many."""
+    trades = market(120)
+    scene = RepairScene(trades)
+    scene.history.lag = 100
+    async with repairing(scene):
+        scene.receive([trade for trade in trades if trade.id % 8])
+        await scene.pass_time(5)
+        assert scene.feed.status().open_holes > 10
+        assert len(scene.history.asked) <= 6
+        scene.history.lag = 0
+        await scene.pass_time(5)
+    assert scene.feed.status().open_holes == 0
+    scene.check()
+
+
 async def test_ids_never_existed_only_after_two_replies_ten_seconds_apart():
     """Ids that a reply spans and lacks are confirmed by another one, 10 s later."""
     trades = [trade for trade in market(60) if not 21 <= trade.id <= 25]
@@ -171,6 +187,35 @@ async def test_the_newest_id_is_asked_after_a_loss():
         await scene.pass_time(1)
     scene.check()
     assert scene.history.asked == ["trades"]
+
+
+async def test_the_newest_id_is_asked_again_when_that_failed():
+    """What a lost stream did not tell is not forgotten because REST failed too."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    scene.history.failures = [ExchangeUnavailable("502")]
+    async with repairing(scene):
+        scene.receive(trades[:20])
+        scene.feed.newest_is_due = True
+        scene.repair.wake()
+        await scene.pass_time(4)
+    assert scene.history.asked == ["trades", "trades"]
+    scene.check()
+
+
+async def test_a_symbol_that_does_not_trade_asks_what_its_last_trade_was():
+    """So that it is known what a lost stream did not tell, before the first trade comes."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    after_us = trades[-1].time_us // S * S + S
+    kline = rest_kline(trades, after_us)
+    async with repairing(scene):
+        scene.feed.event_received(replace(kline, from_rest=False, event_us=after_us + S))
+        await scene.pass_time(1)
+    assert scene.history.asked == ["agg_trades"]
+    position = scene.feed.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (after_us, trades[-1].id)
 
 
 async def test_a_silent_stream_is_compared_with_the_newest_trade():
@@ -237,6 +282,7 @@ async def test_ids_that_begin_anew_end_what_is_missing():
         scene.receive(new[10:])
         await scene.pass_time(3)
     assert scene.told(HoleAbandoned)
+    assert scene.feed.status().id_resets == 1
     assert scene.feed.status().last_trade_id == new[-1].id
     complete = [at for at, candle in scene.candles().items() if candle.complete]
     assert max(complete) == new[-1].time_us // S * S - S

@@ -67,19 +67,19 @@ def test_what_is_not_there_yet_is_asked_ever_more_rarely():
     now_s = 100.0
     waits: list[float] = []
     for _ in range(12):
-        case.behind(hole(50, 60), now_s)
+        case.behind(55, now_s, told=False)
         begin_s = now_s
         while case.waits(hole(50, 60), now_s):
             now_s += 0.5
         waits.append(now_s - begin_s)
     assert waits[:4] == [0.5, 1, 2, 4]
     assert waits[-1] == BEHIND_MOST_S
-    case.behind(hole(50, 60), now_s)
+    case.behind(55, now_s, told=False)
     assert case.waits(hole(70, 71), now_s + 1)
     assert not case.waits(hole(10, 20), now_s + 1)
     case.caught_up()
     assert not case.waits(hole(50, 60), now_s)
-    case.behind(hole(50, 60), now_s)
+    case.behind(55, now_s, told=False)
     assert not case.waits(hole(50, 60), now_s + 0.5)
 
 
@@ -102,3 +102,17 @@ def test_the_newest_id_is_asked_more_rarely_where_it_tells_nothing(told: bool, w
     for _ in range(10):
         case.newest_asked(100, told=told)
     assert case.newest_not_before_s == 100 + wait_s
+
+
+def test_what_lags_all_the_time_is_asked_at_a_pace_of_its_own():
+    """A reply that told something new shows that waiting helps: the next wait is half as long."""
+    case = a_case()
+    now_s = 100.0
+    waits: list[float] = []
+    for told in (False, False, False, False, True, True, False, True, True, True, True):
+        case.behind(55, now_s, told=told)
+        begin_s = now_s
+        while case.waits(hole(50, 60), now_s):
+            now_s += 0.25
+        waits.append(now_s - begin_s)
+    assert waits == [0.5, 1, 2, 4, 2, 1, 2, 1, 0.5, 0.5, 0.5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -307,13 +308,27 @@ async def test_silence_for_five_seconds_is_a_stall() -> None:
 
 @pytest.mark.parametrize(("answers", "said"), [(True, "pings are answered"), (False, "half-open")])
 async def test_a_stall_and_a_half_open_connection_are_told_apart(answers: bool, said: str) -> None:
-    """While it is replaced, the reason says whether anybody answers on the old connection."""
+    """From the first moment, the reason says whether anybody answers on the old connection."""
     async with running([], ConnectionFailed("refused")) as scene:
         scene.connection.answers = answers
         await scene.seconds(2)
         await scene.seconds(7, klines=False)
         assert scene.state() is FeedState.STALLED
         assert said in scene.feed.reason
+        (lost,) = [event for event in scene.events(STATUS) if isinstance(event, StreamLost)]
+        assert said in lost.reason
+
+
+async def test_trades_that_come_again_are_counted_and_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On one connection; while two overlap, all of them come twice."""
+    caplog.set_level(logging.INFO)
+    async with running([]) as scene:
+        for number in range(1, 4):
+            scene.connection.deliver(*[scene.trade(number)] * 5)
+        assert scene.feed.status().duplicates == 12
+        assert [record.levelname for record in caplog.records if "again" in record.msg] == ["INFO"]
 
 
 async def test_a_quiet_symbol_is_not_stalled() -> None:

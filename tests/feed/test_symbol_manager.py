@@ -56,6 +56,7 @@ class House:
         self.bus = FakeBus()
         self.state = KeptState(folder)
         self.removed: list[str] = []
+        self.refusal: str | None = None
         self.feeds: dict[str, SymbolFeed] = {}
         feed_clock = self.feed_clock = FeedClock(self.clock)
 
@@ -82,6 +83,7 @@ class House:
             removed=self._removed,
             first_symbols=first_symbols,
             resumes=resumes,
+            refused=lambda: self.refusal,
         )
 
     def _removed(self, symbol: str) -> None:
@@ -207,6 +209,19 @@ async def test_not_known_yet_is_not_unknown(tmp_path: Path) -> None:
         await home.manager.add("BTCUSDT")
         with pytest.raises(UnknownSymbol):
             await home.manager.add("NOSUCH")
+
+
+async def test_a_list_that_cannot_be_asked_for_is_explained(tmp_path: Path) -> None:
+    """While the exchange refuses us no call is made; who wants a symbol hears why."""
+    home = House(tmp_path, FakeExchange())
+    with closing(home.state):
+        home.refusal = str(AccessDenied(451))
+        assert home.manager.list_problem == home.refusal
+        with pytest.raises(SymbolsNotLoaded, match="MARKET_SOURCE"):
+            await home.manager.add("BTCUSDT")
+    async with house(tmp_path) as home:
+        home.refusal = str(AccessDenied(451))
+        assert home.manager.list_problem is None  # it is known, and was not refused
 
 
 async def test_the_list_is_asked_for_ever(tmp_path: Path) -> None:
@@ -422,6 +437,27 @@ async def test_a_restart_goes_on_from_where_it_was(
     async with house(tmp_path, resumes=resumes) as home:
         assert home.states() == {"BTCUSDT": "subscribed"}
         assert (home.feeds["BTCUSDT"].position() == position) is resumed
+
+
+async def test_what_is_kept_is_as_of_a_second_ago(tmp_path: Path) -> None:
+    """What a client may not have got yet, as the process is killed, is published again."""
+    async with house(tmp_path, wanted=["BTCUSDT"]) as home:
+        for number in range(1, 4):
+            home.exchange.of("BTCUSDT")[0].deliver(home.trade("BTCUSDT", number))
+            await home.clock.advance(1.0)
+            await settle()
+        before = home.feeds["BTCUSDT"].position()
+        assert before is not None
+        assert kept(home, "BTCUSDT") is None
+        home.exchange.of("BTCUSDT")[0].deliver(home.trade("BTCUSDT", 4))
+        await home.clock.advance(1.0)
+        await until(lambda: kept(home, "BTCUSDT"))
+        assert kept(home, "BTCUSDT") == before != home.feeds["BTCUSDT"].position()
+
+
+def kept(home: House, symbol: str) -> Position | None:
+    """Return what the state has of a symbol."""
+    return home.state.positions().get(symbol)
 
 
 async def test_symbols_added_before_it_runs_start_with_it(tmp_path: Path) -> None:

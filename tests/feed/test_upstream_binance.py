@@ -168,6 +168,7 @@ async def test_a_refused_dial(status: int, headers: dict[str, str], error: type[
             await up.exchange.connect(["BTCUSDT"], up.receiver)
         assert (up.governor.blocked_s > 6) is (error is RateLimited)
         assert (up.governor.blocked_reason is None) is (error is ConnectionFailed)
+        assert up.governor.failures == (error is ConnectionFailed)
         assert up.receiver.reasons == []
 
 

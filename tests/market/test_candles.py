@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.market.candles import CandleAggregator
 from app.market.events import AggTrade, Candle, Kline, Trade
+from app.market.position import Position
 
 S = 1_000_000
 D = Decimal
@@ -229,16 +230,30 @@ def test_the_last_trade_before_an_empty_second_settles_its_kline():
     assert (candle.open_time_us, candle.complete, candle.close) == (3 * S, True, D(6))
 
 
+def test_a_kline_from_rest_proves_by_the_number_of_its_trades():
+    """It names no ids; but who holds as many trades of the second as it counts holds all."""
+    trades = [trade(1, 1), trade(2, 1.2, "12")]
+    from_rest = replace(kline_of(trades, 1), first_trade_id=-1, last_trade_id=-1, from_rest=True)
+    some, every = (CandleAggregator("SYMBOL", source="test") for _ in range(2))
+    take(some, trades[0])
+    assert some.add_kline(from_rest) == []
+    for each in trades:
+        take(every, each)
+    (candle,) = every.add_kline(from_rest)
+    assert candle.complete
+    assert (every.verified, some.verified, some.mismatched) == (1, 0, 0)
+
+
 def test_a_kline_of_the_stream_replaces_one_from_rest():
-    """A kline from REST names no ids and proves nothing itself; the stream's own still counts."""
+    """Where a kline from REST proved nothing, the stream's own, which names ids, still counts."""
     trades = [trade(1, 1), trade(2, 1.2, "12")]
     kline = kline_of(trades, 1)
     from_rest = replace(kline, first_trade_id=-1, last_trade_id=-1, from_rest=True)
     aggregator = CandleAggregator("SYMBOL", source="test")
-    for each in trades:
-        take(aggregator, each)
+    take(aggregator, trades[0])
     assert aggregator.add_kline(from_rest) == []
-    (candle,) = aggregator.add_kline(kline)
+    take(aggregator, kline)
+    (candle,) = take(aggregator, trades[1])
     assert candle.complete
     assert list(aggregator.add_kline(from_rest)) == []
     assert (aggregator.verified, aggregator.mismatched) == (1, 0)
@@ -609,3 +624,59 @@ def test_trades_of_before_ids_began_anew_are_not_counted_twice():
     assert aggregator.too_late == 1
     found = newest([*issued, *candles])
     assert {at: candle.trades for at, candle in found.items() if candle.complete} == {2: 2, 5: 1}
+
+
+# Beginning behind what was traded before.
+
+
+def test_a_second_run_that_misses_nothing_covers_everything():
+    """The second that it goes on from counts as the proved one that it is."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.resume(Position(5 * S, 7, D(10)))
+    for number in range(8, 11):
+        take(aggregator, trade(number, number - 2))
+    assert aggregator.coverage == 1.0
+
+
+def test_the_last_trade_before_shows_what_is_missing_behind():
+    """A quiet symbol's position is known before it trades, and so is the first hole."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.add_kline(kline_of([], 5, carried="10"))
+    assert aggregator.position() is None
+    aggregator.begin_after(AggTrade("SYMBOL", 1, D(10), D(1), 6, 7, 2 * S, True, 2 * S, 2 * S))
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id, position.close) == (5 * S, 7, D(10))
+    take(aggregator, trade(9, 7))
+    assert [(each.first_id, each.last_id) for each in aggregator.ledger.holes()] == [(8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("known", "at_s"),
+    [
+        pytest.param(trade(3, 5), 2, id="a trade is held"),
+        pytest.param(kline_of([], 5, carried="10"), 5, id="it is not from before"),
+    ],
+)
+def test_only_the_last_trade_before_counts(known: Trade | Kline, at_s: int):
+    """Where ids are known, or of a trade that the stream brings as well, nothing is begun."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    take(aggregator, known)
+    ranges = aggregator.ledger.ranges
+    aggregator.begin_after(
+        AggTrade("SYMBOL", 1, D(10), D(1), 6, 7, at_s * S, True, at_s * S, at_s * S)
+    )
+    assert aggregator.ledger.ranges == ranges
+
+
+def test_seconds_that_only_a_kline_may_prove_are_known():
+    """Behind a lost stream nothing follows for long; but where ids are missing, those decide."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in (trade(1, 1), trade(2, 2), trade(3, 3)):
+        take(aggregator, each)
+    take(aggregator, kline_of([], 6, carried="10"))
+    aggregator.close_due(9 * S, event_us=9 * S, received_us=9 * S)
+    assert aggregator.open_without_kline(9 * S) == (S, 5 * S)
+    assert aggregator.open_without_kline(4 * S) == (S, 3 * S)
+    take(aggregator, trade(5, 8))
+    assert aggregator.open_without_kline(9 * S) == (S, S)

@@ -70,8 +70,8 @@ class SimulatedHub:
 
     `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
     `network` between them and the `rest` calls over it. `candles` and `events` are everything that
-    the hub has published on those topics, over all its lives; `published_s` tells of each candle,
-    by epoch and sequence, when by the loop's time.
+    the hub has published on those topics, over all its lives; `published_us` tells of each candle,
+    by epoch and sequence, when by the exchange's clock.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class SimulatedHub:
         self.rest = MemoryRest(self.network, self.exchange.answer)
         self.candles: dict[str, list[Publication]] = {}
         self.events: list[Publication] = []
-        self.published_s: dict[tuple[int, int], float] = {}
+        self.published_us: dict[tuple[int, int], int] = {}
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
         self._has_klines = has_klines
@@ -168,8 +168,8 @@ class SimulatedHub:
         assert isinstance(candle, Candle)
         if self._deaf:
             return
-        now_s = asyncio.get_running_loop().time()
-        self.published_s[publication.epoch, publication.sequence] = now_s
+        now_us = self.exchange_clock.now_us()
+        self.published_us[publication.epoch, publication.sequence] = now_us
         self.candles.setdefault(candle.symbol, []).append(publication)
         issues = self._issues.setdefault(candle.symbol, Counter())
         issues[publication.epoch, candle.open_time_us, candle.revision] += 1
@@ -221,6 +221,17 @@ class SimulatedHub:
         )
         return {candle.open_time_us: candle for candle in map(_candle_of, published)}
 
+    def completed_us(self, symbol: str) -> dict[int, int]:
+        """Return when each second was first said to be complete, by the exchange's clock."""
+        completed: dict[int, int] = {}
+        for each in self.candles.get(symbol, []):
+            candle = _candle_of(each)
+            if candle.complete:
+                completed.setdefault(
+                    candle.open_time_us, self.published_us[each.epoch, each.sequence]
+                )
+        return completed
+
     def judge(
         self,
         symbol: str,
@@ -236,7 +247,9 @@ class SimulatedHub:
         """
         newest = self.newest(symbol)
         if since_us is None:
-            since_us = min(newest, default=0)
+            if not newest:
+                return Verdict()
+            since_us = min(newest)
         settled_us = self.exchange.exchange_us() - round(settled_s * SECOND_US)
         end_us = (settled_us if until_us is None else until_us) // SECOND_US * SECOND_US
         truth = self._truth(symbol, since_us, end_us)

@@ -25,6 +25,7 @@ class Network:
     """One machine, whose clock is `clock` and whose address is `ip`, and the servers it can reach.
 
     A server is always awake. `latency_s` are the bounds of one way, drawn evenly from `seed`.
+    `dials_s` are the times of all dials, by the loop.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Network:
         self._servers: dict[tuple[str, int], Accept] = {}
         self._loop = asyncio.get_running_loop()
         self._up_from = self._loop.time()
+        self._refuses_until = self._up_from
+        self.dials_s: list[float] = []
         self._ports = 40_000
 
     def serve(self, host: str, port: int, accept: Accept) -> None:
@@ -56,13 +59,22 @@ class Network:
         """Let nothing through for so long, in either direction: it comes afterwards."""
         self._up_from = max(self._up_from, self._loop.time() + seconds)
 
+    def refuse(self, seconds: float) -> None:
+        """Let nobody be there for so long: who dials or calls is refused. What is open stays."""
+        self._refuses_until = self._loop.time() + seconds
+
+    def refuses(self) -> bool:
+        """Whether nobody is there now."""
+        return self._loop.time() < self._refuses_until
+
     async def dial(
         self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
         """Open a connection; raise `ConnectionRefusedError` where nobody serves."""
+        self.dials_s.append(self._loop.time())
         await self.travel()
         accept = self._servers.get((host, port))
-        if accept is None:
+        if accept is None or self.refuses():
             await self.travel_home()
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self._ports += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
@@ -17,18 +18,24 @@ Answer = Callable[[str, str, str, Mapping[str, str], str], Awaitable[RestReply]]
 class MemoryRest(httpx.AsyncBaseTransport):
     """Asks `answer(method, path, query, headers, ip)`, as the simulator's REST port does.
 
-    While it is `silent`, calls are taken and never answered.
+    While it is `silent`, calls are taken and never answered. `calls` are counted by path.
     """
 
     def __init__(self, network: Network, answer: Answer) -> None:
         self.silent = False
+        self.calls: Counter[str] = Counter()
         self._network = network
         self._answer = answer
 
     @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Make one call."""
+        self.calls[request.url.path] += 1
         await self._network.travel()
+        if self._network.refuses():
+            await self._network.travel_home()
+            message = "Connection refused"
+            raise httpx.ConnectError(message)
         if self.silent:
             await asyncio.get_running_loop().create_future()
         url = request.url

@@ -43,6 +43,22 @@ def on_network(main: Callable[[Network, SimulatedClock], Awaitable[None]]) -> No
     run_simulated(run)
 
 
+def test_while_nobody_is_there_every_dial_is_refused():
+    """And as before afterwards; each is noted."""
+
+    async def main(network: Network, _clock: SimulatedClock) -> None:
+        network.refuse(5)
+        with pytest.raises(ConnectionRefusedError):
+            await round_trip()
+        assert network.refuses()
+        await asyncio.sleep(5)
+        await round_trip()
+        assert not network.refuses()
+        assert network.dials_s[1] - network.dials_s[0] == pytest.approx(5.020)
+
+    on_network(main)
+
+
 async def round_trip() -> float:
     """Send a word to the echo over a new connection; return how long it took to come back."""
     loop = asyncio.get_running_loop()

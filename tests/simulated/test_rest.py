@@ -57,3 +57,21 @@ def test_a_silent_exchange_never_answers():
                     await rest.get("/")
 
     run_simulated(main)
+
+
+def test_while_nobody_is_there_every_call_is_refused():
+    """It never reaches the exchange, but is counted as one that was made."""
+
+    async def never(*_: object) -> RestReply:
+        raise AssertionError
+
+    async def main() -> None:
+        network = Network(SimulatedClock(START_US))
+        network.refuse(5)
+        transport = MemoryRest(network, never)
+        async with httpx.AsyncClient(transport=transport, base_url="http://exchange.test") as rest:
+            with pytest.raises(httpx.ConnectError):
+                await rest.get("/api/v3/time")
+        assert transport.calls == {"/api/v3/time": 1}
+
+    run_simulated(main)

@@ -474,6 +474,15 @@ async def test_dials_are_answered_with_a_status():
             pass
 
 
+async def test_connections_that_share_a_stream_are_counted():
+    """The most that there were at once, as when a client changes over to another connection."""
+    async with running() as simulator:
+        async with dial(simulator, "/ws/btcusdt@trade"), dial(simulator, "/ws/btcusdt@trade"):
+            pass
+        async with dial(simulator, "/ws/btcusdt@trade"):
+            assert simulator.status()["most_subscribers"] == 2
+
+
 async def test_ids_begin_anew_and_statuses_change():
     """After a reset ids are small again on both sides; BREAK shows and stops a symbol's data."""
     async with running(pace=PACE) as simulator, client(simulator) as http:

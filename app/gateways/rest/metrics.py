@@ -58,6 +58,8 @@ _HELP = {
     "unverified": "Candles that wait to be compared with those of the exchange",
     "holes_found": "Ranges of missing trades found, repaired since or not",
     "never_existed": "Trade ids that were missing and that the exchange does not have either",
+    "duplicates": "Trades that came again, as while one connection replaces another",
+    "id_resets": "Times that the exchange began to count its trades anew",
     "stalls": "Times that a connection was open and silent, so that another was made",
     "rotations": "Connections replaced as planned, the new one live before the old one closed",
     "stale_events": "Events that were old already when they came",

@@ -1,0 +1,177 @@
+"""What every case of a fault needs: its seed, a hub in simulated time, and what it told of it.
+
+`SEED` in the environment chooses another seed; the one that a case ran with is in what it prints.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from typing_extensions import override
+
+from app.market.events import SECOND_US, StatusEvent
+from app.simulator.config import SimulatorConfig
+from app.simulator.listing import LISTINGS, Listing
+from tests.simulated.judge import SimulatedHub, simulated_hub
+from tests.simulated.loop import run_simulated
+
+SEED = int(os.environ.get("SEED", "11"))
+
+# What the exchange allows; the simulator itself counts, see its `conduct`.
+WEIGHT_LIMIT, DIAL_LIMIT, MESSAGE_LIMIT = 6_000, 300, 5
+
+
+def seeds(count: int) -> list[int]:
+    """Return so many different seeds."""
+    return [SEED + number for number in range(count)]
+
+
+def play(
+    symbols: Sequence[str],
+    data_dir: Path,
+    main: Callable[[SimulatedHub], Awaitable[None]],
+    *,
+    seed: int = SEED,
+    listings: tuple[Listing, ...] = LISTINGS,
+    history_s: int = 3_600,
+    live: bool = True,
+    seconds: float = 20_000.0,
+    real_seconds: float = 50.0,
+    **options: Any,
+) -> None:
+    """Run `main` with a hub that follows `symbols`, live for ten seconds unless not `live`.
+
+    `seconds` and `real_seconds` are the most that it may take, by simulated and by real time.
+    """
+    report(f"SEED={seed}")
+    config = SimulatorConfig(seed=seed, history_s=history_s, listings=listings)
+
+    async def run() -> None:
+        async with simulated_hub(symbols, data_dir, config=config, **options) as hub:
+            if live:
+                await hub.until_live()
+                await hub.pass_time(10)
+            await main(hub)
+
+    try:
+        run_simulated(run, seconds=seconds, real_seconds=real_seconds)
+    except BaseException as error:
+        error.add_note(f"SEED={seed}")
+        raise
+
+
+def check_flawless(hub: SimulatedHub, symbols: Sequence[str], **bounds: Any) -> int:
+    """Assert that every second of the symbols is complete and right; return how many there are."""
+    verdicts = {symbol: hub.judge(symbol, **bounds) for symbol in symbols}
+    flawed = [f"{symbol}: {said}" for symbol, said in verdicts.items() if not said.flawless]
+    assert not flawed, "\n".join(flawed)
+    return sum(verdict.seconds for verdict in verdicts.values())
+
+
+def check_conduct(hub: SimulatedHub) -> dict[str, int]:
+    """Assert that the hub kept to every limit, by the exchange's own count; return that."""
+    conduct: dict[str, int] = hub.exchange.status()["conduct"]
+    assert conduct["weight_1m"] <= WEIGHT_LIMIT
+    assert conduct["dials_5m"] <= DIAL_LIMIT
+    assert conduct["messages_1s"] <= MESSAGE_LIMIT
+    assert (conduct["early_calls"], conduct["early_dials"]) == (0, 0)
+    return conduct
+
+
+class Notices:
+    """What a hub tells of itself since a moment: its numbers, its status events, its log.
+
+    Its numbers are those of `/status`, which `/metrics` has all of: of a symbol by the name of its
+    field, summed over the symbols, and of the rest by its path, like `exchange.refusals`.
+    """
+
+    def __init__(self, hub: SimulatedHub) -> None:
+        self.records: list[logging.LogRecord] = []
+        self._hub = hub
+        self._before = numbers_of(hub)
+        self._events_before = len(hub.events)
+
+    def check(self, number: str, told: type[StatusEvent] | str) -> None:
+        """Assert that a number has changed, and that an event, or a record of a logger, came."""
+        now = numbers_of(self._hub)
+        assert now.get(number, 0) != self._before.get(number, 0), f"{number} is the same still"
+        if isinstance(told, str):
+            assert any(record.name == told for record in self.records), f"{told} logged nothing"
+        else:
+            events = self._hub.events[self._events_before :]
+            assert any(isinstance(each.event, told) for each in events), f"no {told.__name__}"
+
+
+@contextmanager
+def noticing(hub: SimulatedHub) -> Iterator[Notices]:
+    """Keep what a hub tells from now on."""
+    notices = Notices(hub)
+    log = logging.getLogger("app")
+    handler = _Keeping(notices.records)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield notices
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+
+
+class _Keeping(logging.Handler):
+    """Keeps every record."""
+
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__()
+        self._records = records
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+
+def numbers_of(hub: SimulatedHub) -> dict[str, float]:
+    """Return every number that a hub reports, by its name."""
+    numbers: dict[str, float] = {}
+    for status in hub.core.manager.statuses():
+        for name, value in msgspec.structs.asdict(status).items():
+            if isinstance(value, int | float):
+                numbers[name] = numbers.get(name, 0) + value
+    numbers.update(_flat(hub.core.inbound.report(), ""))
+    return numbers
+
+
+def _flat(report: Mapping[str, object], path: str) -> Iterator[tuple[str, float]]:
+    for name, value in report.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{path}{name}.")
+        elif isinstance(value, int | float):
+            yield f"{path}{name}", value
+
+
+def second_of(hub: SimulatedHub) -> int:
+    """Return the second that it is at the exchange."""
+    return hub.exchange.exchange_us() // SECOND_US * SECOND_US
+
+
+def report(text: str) -> None:
+    """Say what was measured: pytest shows it with `-s`, and when the case fails."""
+    print(text)  # noqa: T201 - see above
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest value that so large a share of all does not exceed."""
+    return sorted(values)[math.ceil(len(values) * share) - 1]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median, the 95th percentile and the largest, in words."""
+    p50, p95, most = (percentile(values, share) for share in (0.5, 0.95, 1.0))
+    return f"p50 {p50:.2f} s, p95 {p95:.2f} s, max {most:.2f} s, of {len(values)}"

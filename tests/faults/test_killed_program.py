@@ -1,0 +1,145 @@
+"""The programs themselves: a hub that is killed again and again while an exchange goes on.
+
+A client receives what the hub sends, and after each start asks for the candles that it missed. So
+it ends with every second, whatever was lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import pytest
+import websockets
+
+from tests.end_to_end.reference import candles_of
+from tests.end_to_end.running_hub import exact
+from tests.end_to_end.running_program import (
+    ROOT,
+    Program,
+    environment,
+    free_port,
+    program,
+    started,
+)
+from tests.faults.judged_hub import trades_since
+from tests.faults.scenario import SEED, report
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "UNIUSDT")
+KILLS = 8
+SETTLED_MS = 4_000
+
+Message = dict[str, Any]
+Candles = dict[str, dict[int, Message]]  # the newest of each second of each symbol
+
+
+@pytest.mark.soak(minutes=2)
+async def test_a_client_of_a_killed_hub_ends_with_every_candle(tmp_path: Path):
+    """0 missing, 0 wrong, 0 incomplete, over all lives of the hub together."""
+    random = Random(SEED)
+    report(f"SEED={SEED}")
+    candles: Candles = {symbol: {} for symbol in SYMBOLS}
+    async with an_exchange() as urls:
+        settings = {
+            "MARKET_SOURCE": "binance",
+            "BINANCE_REST_URL": urls[0],
+            "BINANCE_STREAM_URL": urls[1],
+            "SYMBOLS": ",".join(SYMBOLS),
+            "RATE_LIMIT": "0",
+        }
+        for _ in range(KILLS):
+            async with program(tmp_path, **settings) as hub:
+                await live(hub, candles, random.choice([0.3, 1.0, 3.0, 8.0]) * random.random() * 2)
+                hub.signal(signal.SIGKILL)
+            await asyncio.sleep(random.choice([0.0, 3.0]))
+        async with program(tmp_path, **settings) as hub:
+            await live(hub, candles, 20)
+            await catch_up(hub, candles)
+        judged = 0
+        for symbol, newest in candles.items():
+            truth = candles_of(await trades_since(urls[0], symbol, min(newest)))
+            judged += check(symbol, newest, truth)
+    report(f"{KILLS} kills, {judged} candles")
+
+
+async def live(hub: Program, candles: Candles, seconds: float) -> None:
+    """Follow a hub for some seconds from its start, and fetch what was missed."""
+    with contextlib.suppress(websockets.ConnectionClosed):
+        await started(hub)
+        async with websockets.connect(hub.stream_url) as client:
+            await catch_up(hub, candles)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    async for message in client:
+                        take(candles, exact(message))
+
+
+async def catch_up(hub: Program, candles: Candles) -> None:
+    """Fetch the candles that the hub holds."""
+    async with httpx.AsyncClient(base_url=hub.rest_url) as rest:
+        for symbol in SYMBOLS:
+            answer = await rest.get(f"/candles/{symbol}")
+            if answer.status_code == 200:
+                for candle in exact(answer.content)["candles"]:
+                    take(candles, candle)
+
+
+def take(candles: Candles, candle: Message) -> None:
+    """Keep a candle, unless a newer issue of it is there."""
+    newest = candles[candle["symbol"]]
+    known = newest.get(candle["open_time"])
+    if known is None or position(candle) > position(known):
+        newest[candle["open_time"]] = candle
+
+
+def position(candle: Message) -> tuple[int, int]:
+    """Return the place of a candle among all that a hub has published in its lives."""
+    return candle["epoch"], candle["sequence"]
+
+
+def check(symbol: str, newest: dict[int, Message], truth: dict[int, Message]) -> int:
+    """Assert that each second up to the newest settled one is there, and right; count them."""
+    seconds = range(min(newest), max(newest) - SETTLED_MS, 1_000)
+    for second in seconds:
+        assert second in newest, f"{symbol}: {second} is missing"
+        candle = newest[second]
+        assert candle["complete"], f"{symbol}: {second} is incomplete"
+        expected = truth.get(second, {"trades": Decimal(0)})  # behind the last trade
+        assert {name: candle[name] for name in expected} == expected, f"{symbol}: {second} is wrong"
+    return len(seconds)
+
+
+@asynccontextmanager
+async def an_exchange() -> AsyncIterator[tuple[str, str]]:
+    """Run the simulator as a program of its own; give where its REST and its streams are."""
+    rest_port, stream_port = free_port(), free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "app.simulator", "--seed", str(SEED)),
+        *("--rest-port", str(rest_port), "--stream-port", str(stream_port)),
+        env=environment(),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        url = f"http://127.0.0.1:{rest_port}"
+        async with asyncio.timeout(30), httpx.AsyncClient(base_url=url) as rest:
+            while True:
+                with contextlib.suppress(httpx.HTTPError):
+                    await rest.get("/api/v3/ping")
+                    break
+                await asyncio.sleep(0.1)
+        yield url, f"ws://127.0.0.1:{stream_port}"
+    finally:
+        process.kill()
+        await process.wait()
