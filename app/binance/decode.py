@@ -41,6 +41,7 @@ from app.binance.wire import (
 from app.errors import BadFrame, InvalidSymbol
 from app.market.events import (
     NO_TRADE_ID,
+    SECOND_US,
     AggTrade,
     BookTicker,
     ExchangeEvent,
@@ -199,6 +200,7 @@ class Decoder:
         )
 
     def _agg_trade(self, payload: AggTradePayload[int], received_us: int) -> AggTrade:
+        _must_ascend(payload.first_trade_id, payload.last_trade_id)
         return AggTrade(
             symbol=payload.symbol,
             id=payload.id,
@@ -214,6 +216,12 @@ class Decoder:
 
     def _kline(self, payload: KlinePayload[int], received_us: int) -> Kline:
         bar = payload.bar
+        if bar.open_time * self._scale % SECOND_US:
+            _bad(f"expected a bar that begins with a second, got {bar.open_time}")
+        if bar.trades:
+            _must_ascend(bar.first_trade_id, bar.last_trade_id)
+        elif bar.first_trade_id != NO_TRADE_ID or bar.last_trade_id != NO_TRADE_ID:
+            _bad(f"expected no ids where nothing traded, got {bar.first_trade_id}")
         return Kline(
             symbol=bar.symbol,
             interval=bar.interval,
@@ -318,7 +326,7 @@ def decode_agg_trades(
             received_us=received_us,
         )
         for row in _decoded(_agg_trade_rows, body)
-        if row.first_trade_id != NO_TRADE_ID
+        if row.first_trade_id != NO_TRADE_ID and _must_ascend(row.first_trade_id, row.last_trade_id)
     ]
 
 
@@ -382,6 +390,13 @@ def _us(time: int, time_unit: TimeUnit) -> int:
     if time_us > _LATEST_US:
         _bad(f"expected a time before the year 10000, got {time} {time_unit.lower()}s")
     return time_us
+
+
+def _must_ascend(first_id: int, last_id: int) -> bool:
+    """Return true where two ids can be the first and the last of some trades; else raise."""
+    if not 0 <= first_id <= last_id:
+        _bad(f"expected ids that ascend, got {first_id} to {last_id}")
+    return True
 
 
 def _is_symbol(text: str) -> bool:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 WINDOW_S = 60
 LEAP_US = 1_000_000  # what one event alone may move the exchange's clock forward
 AGREE_US = 2_000_000  # how near to the one before each of three events must be to move it further
+FAR_US = 86_400_000_000  # no number of events moves it so far: an answer has to
 AHEAD_US = 5_000_000  # a trade further ahead of the exchange's clock than this is a bad frame
 NEVER = 1 << 62
 
@@ -88,6 +89,9 @@ class FeedClock:
         delay_us = self._at_rate(received_us - self._wall_us) - event_us
         offset_us = self._offset_us
         if offset_us is not None:
+            if delay_us < offset_us - FAR_US:
+                self._suspicious = True
+                return
             earliest_us = offset_us - LEAP_US
             lowest_us = self._lowest_us
             if lowest_us is not None and self._contradicts(delay_us, lowest_us):

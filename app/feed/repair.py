@@ -19,7 +19,7 @@ from app.errors import ExchangeRefused, FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
 from app.feed.repair_case import Case, Lack
-from app.feed.repair_plan import PAGE, Way, plan, slice_of
+from app.feed.repair_plan import PAGE, Way, plan, recent_rows, slice_of
 from app.feed.silence import ON_ITS_WAY_US
 from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US, AggTrade, Trade
@@ -207,7 +207,7 @@ class Repair:
                 await self._ask_first(feed)
                 if feed.connections == 1:
                     return  # what the stream brings joins it
-            rows = await self._trades(feed)
+            rows = await self._trades(feed, PAGE)
         except FeedError:
             feed.newest_is_due = True
             raise
@@ -258,10 +258,9 @@ class Repair:
         """Fetch the newest part of a hole by the cheapest exact way, or give it up without one."""
         now_s = self._clock.monotonic()
         tries = case.tries(hole)
-        newest = feed.aggregator.ledger.newest
         way = plan(
             hole,
-            newest_id=hole.last_id if newest is None else max(newest.last_id, hole.last_id),
+            newest_id=_newest_id(feed, hole),
             exchange_us=self._feed_clock.exchange_us() or hole.to_second_us,
             trades_wanted=self._trades_wanted(feed.symbol),
             without={*tries.without, *(way for way, s in self._unserved.items() if now_s < s)},
@@ -292,7 +291,8 @@ class Repair:
             return await self._aggregates(feed, case, hole)
         if way is Way.BY_ID:
             return await self._by_id(feed, case, hole)
-        rows = await self._trades(feed)
+        holes = feed.aggregator.ledger.holes()
+        rows = await self._trades(feed, recent_rows(holes, _newest_id(feed, hole)))
         if not rows:
             return False
         taken = self._take(feed, case, hole, rows, way)
@@ -404,6 +404,12 @@ class Repair:
         )
         return feed.take_candles(part, klines)
 
-    async def _trades(self, feed: SymbolFeed) -> Sequence[Trade]:
+    async def _trades(self, feed: SymbolFeed, limit: int) -> Sequence[Trade]:
         self.calls += 1
-        return await self._history.trades(feed.symbol, limit=PAGE)
+        return await self._history.trades(feed.symbol, limit=limit)
+
+
+def _newest_id(feed: SymbolFeed, hole: Hole) -> int:
+    """Return the largest id known of a symbol."""
+    newest = feed.aggregator.ledger.newest
+    return hole.last_id if newest is None else max(newest.last_id, hole.last_id)

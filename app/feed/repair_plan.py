@@ -6,7 +6,7 @@ trades 25, of aggregate trades 4, of candles 2, each of at most 1000 rows.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from enum import Enum
 
 from app.market.events import SECOND_US
@@ -19,6 +19,7 @@ CANDLES_WEIGHT = 2
 
 # `trades` answers from the exchange's memory, so it is up to date; but only of the newest ids.
 FRESH_IDS = 900
+FOLLOWING_IDS = 200  # so many may have followed by the time that it answers
 FRESH_US = 300 * SECOND_US
 # Candles come from a database; a moment after their end they are surely there, and final.
 SETTLED_US = 3 * SECOND_US
@@ -72,6 +73,15 @@ def cost(way: Way, hole: Hole) -> int:
         # An aggregate on an edge of the hole is held in part: the rest of it is fetched alone.
         return _pages(hole.ids) * AGGREGATES_WEIGHT
     return _pages(hole.ids) * TRADES_WEIGHT
+
+
+def recent_rows(holes: Iterable[Hole], newest_id: int) -> int:
+    """Return how many of the newest trades to ask for, so that all fresh ones of `holes` come.
+
+    A page weighs the same however long it is, but a thousand rows take milliseconds to read.
+    """
+    ids = (newest_id - hole.first_id + 1 for hole in holes)
+    return min(PAGE, max((each for each in ids if each <= FRESH_IDS), default=0) + FOLLOWING_IDS)
 
 
 def slice_of(hole: Hole) -> int:

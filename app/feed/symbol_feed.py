@@ -375,7 +375,8 @@ class SymbolFeed:
                 self._settle_doubts()
             age_us = delay_us - feed_clock.wall_offset_us
             self.ages[(age_us >> 9).bit_length()] += 1
-            self.stale_events += age_us >= self._stale_after_us
+            if age_us >= self._stale_after_us:
+                self.stale_events += 1
             self._last_trade = event
             if not self._has_data:
                 self._first_data(event)

@@ -87,6 +87,7 @@ class CandleAggregator(Counts):
         )
         self._positions = PositionFinder()
         self._newest_kline_us = -1
+        self._anew_us = 0  # the ids of every second before it are forgotten
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._resumed_us = -1  # up to there another run has decided
         # The last second of which a trade came before the exchange began to count anew, if it has,
@@ -560,6 +561,10 @@ class CandleAggregator(Counts):
             self._reach(second_us)
         self._open_quick_way()
         return candles
+
+    def _closed_for_good(self, second_us: int) -> bool:
+        """Whether no trade can be added to a second any more."""
+        return second_us < self._anew_us or self._kept.gone(second_us)
 
     def _sum(self, trade: Trade | AggTrade, first_id: int, last_id: int, second_us: int) -> None:
         """Add a trade that the ledger has taken to its second."""

@@ -37,7 +37,7 @@ class KeptSeconds:
         self._most_waiting = most_waiting
         self._complete_next_us = -1  # the first that is not proved and published
         self._verified_next_us = -1  # the first that is not proved and equal to its kline
-        self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US  # it looks at all of them
+        self._tidy_every_us = max(1, keep_seconds // 2) * SECOND_US
         self._tidied_us = 0
         self._seconds: dict[int, Second] = {}
         self._closes: dict[int, Decimal] = {}  # of seconds that are not kept, for those behind them
@@ -147,6 +147,8 @@ class KeptSeconds:
                 self._forget(second, verified=second.verified)
             elif second_us < old_us:
                 waiting.append(second_us)
+        # It looks at all of them, so the more there are the longer it waits for the next time.
+        self._tidy_every_us = max(self._keep_us // 2, len(waiting) // 4 * SECOND_US, SECOND_US)
         lost: list[Second] = []
         too_many = len(waiting) - self._most_waiting
         if too_many > 0:

@@ -182,6 +182,12 @@ class TradeLedger:
         `in_order`, ids whose second contradicts those around them are not taken.
         """
         ranges = self._ranges
+        newest = ranges[-1] if ranges else None
+        if newest is not None and first_id == newest.last_id + 1:  # nearly always
+            from_us = max(newest.last_second_us, newest.reach_us + SECOND_US)
+            newest.last_id = last_id
+            newest.last_second_us = max(newest.last_second_us, second_us)
+            return Entry.NEW, range(from_us, newest.last_second_us, SECOND_US)
         index = bisect_right(ranges, first_id, key=_first_id)
         below = ranges[index - 1] if index else None
         above = ranges[index] if index < len(ranges) else None

@@ -122,6 +122,7 @@ class Second:
     def add(self, trade: Trade | AggTrade) -> None:
         """Add one trade, or one aggregate of trades at one price, in any order."""
         price, quantity = trade.price, trade.quantity
+        amount = _CONTEXT.multiply(price, quantity)
         if isinstance(trade, Trade):
             first_id = last_id = trade.id
         else:
@@ -130,7 +131,12 @@ class Second:
             self.open = self.high = self.low = self.close = price
             self.first_id, self.last_id = first_id, last_id
             self.carried = False
-        elif first_id < self.first_id:
+            self.volume, self.quote_volume = quantity, amount
+            if not trade.buyer_is_maker:
+                self.taker_buy_volume, self.taker_buy_quote_volume = quantity, amount
+            self.trades = last_id - first_id + 1
+            return
+        if first_id < self.first_id:
             self.open, self.first_id = price, first_id
         if last_id > self.last_id:
             self.close, self.last_id = price, last_id
@@ -138,7 +144,6 @@ class Second:
         self.low = min(self.low, price)
         self.trades += last_id - first_id + 1
         with localcontext(_CONTEXT):
-            amount = price * quantity
             self.volume += quantity
             self.quote_volume += amount
             if not trade.buyer_is_maker:

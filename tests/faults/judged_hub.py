@@ -24,30 +24,19 @@ from tests.end_to_end.running_hub import exact, running_hub, stream_url
 Message = dict[str, Any]
 
 
-class Judged:
-    """A running hub, the exchange that it follows, and all that one client has received."""
+class Received:
+    """All that one client of a hub has received, judged by the exchange that the hub follows."""
 
-    def __init__(self, hub: Hub, exchange: Simulator) -> None:
-        self.hub = hub
+    def __init__(self, exchange: Simulator) -> None:
         self.exchange = exchange
         self.received: list[Message] = []
 
-    async def listen(self) -> None:
-        """Keep every message that a client with no wishes gets."""
-        async with websockets.connect(stream_url(self.hub)) as client:
+    async def listen(self, url: str) -> None:
+        """Keep every message that a client with no wishes gets from a hub."""
+        async with websockets.connect(url) as client:
             with contextlib.suppress(websockets.ConnectionClosed):
                 async for message in client:
                     self.received.append(exact(message))
-
-    async def wait_for(self, symbol: str, state: str, *, within_s: float) -> None:
-        """Wait until a symbol's feed is in `state`."""
-        async with asyncio.timeout(within_s):
-            while self.status(symbol).state != state:
-                await asyncio.sleep(0.05)
-
-    def status(self, symbol: str) -> Any:
-        """Return what the hub says of a symbol."""
-        return next(each for each in self.hub.symbols() if each.symbol == symbol)
 
     def newest(self, symbol: str) -> dict[int, Message]:
         """Return the newest issue of each second; no issue may come twice or out of order."""
@@ -94,6 +83,24 @@ async def trades_since(rest_url: str, symbol: str, second: int) -> list[dict[str
     return found
 
 
+class Judged(Received):
+    """A running hub, the exchange that it follows, and all that one client has received."""
+
+    def __init__(self, hub: Hub, exchange: Simulator) -> None:
+        super().__init__(exchange)
+        self.hub = hub
+
+    async def wait_for(self, symbol: str, state: str, *, within_s: float) -> None:
+        """Wait until a symbol's feed is in `state`."""
+        async with asyncio.timeout(within_s):
+            while self.status(symbol).state != state:
+                await asyncio.sleep(0.05)
+
+    def status(self, symbol: str) -> Any:
+        """Return what the hub says of a symbol."""
+        return next(each for each in self.hub.symbols() if each.symbol == symbol)
+
+
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "first": row["id"],
@@ -128,7 +135,7 @@ async def judged_hub(
                 **settings,
             ) as hub:
                 judged = Judged(hub, exchange)
-                listening = tasks.create_task(judged.listen())
+                listening = tasks.create_task(judged.listen(stream_url(hub)))
                 try:
                     yield judged
                 finally:

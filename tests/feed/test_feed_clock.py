@@ -213,6 +213,18 @@ def test_three_that_move_on_between_one_another_agree() -> None:
     assert world.late_us == -round(63 * 1.02 * S)
 
 
+def test_events_of_another_day_are_not_believed() -> None:
+    """However many agree on it, an event of years ahead moves nothing; an answer would."""
+    world = World()
+    world.ask_and_wait(10_000, 10_000)
+    world.hear(5_000)
+    for _ in range(10):
+        world.hear(ahead_us=8_000 * 365 * 86_400 * S)
+    assert world.late_us == 5_000
+    assert world.wants_time()
+    assert world.feed_clock.is_ahead(world.true_us + 6 * S)
+
+
 @pytest.mark.parametrize("rate", [0.5, 0.1])
 def test_a_slow_recording_has_a_slow_clock(rate: float) -> None:
     """Where the exchange's time passes slowly, the estimate does too, and is never early."""

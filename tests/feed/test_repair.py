@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from app.errors import ExchangeRefused, ExchangeUnavailable, RateLimited
 from app.feed.symbol_feed import FeedState
-from app.market.events import HoleAbandoned, HoleFound, HoleRepaired
+from app.market.events import Candle, HoleAbandoned, HoleFound, HoleRepaired
 from app.market.position import Position
 from tests.fakes import START_US
 from tests.feed.fakes import rest_kline
@@ -246,6 +246,23 @@ async def test_after_a_restart_everything_since_is_fetched():
         await second.pass_time(2)
     second.check(from_second=16)  # the seconds from 11 to 15 were whole before
     assert all(second.candles()[START_US + at * S].complete for at in range(6, 11))
+
+
+async def test_an_id_far_above_all_others_makes_no_candle_wrong():
+    """Taken for a wipe, it costs the second that it was told for, and no other."""
+    trades = market(200, per_second=5)
+    scene = RepairScene(trades)
+    async with repairing(scene, audit=True):
+        scene.receive(trades[:100])
+        scene.receive([replace(trades[100], id=2**63 - 1)])
+        scene.receive(trades[100:])
+        await scene.pass_time(5)
+    assert scene.feed.status().last_trade_id == trades[-1].id
+    issued = [each.event for each in scene.bus.published if isinstance(each.event, Candle)]
+    complete = [candle for candle in issued if candle.complete]
+    assert len(complete) > 35
+    for candle in complete:
+        assert candle.trades == rest_kline(trades, candle.open_time_us).trades
 
 
 async def test_ids_that_begin_anew_end_what_is_missing():

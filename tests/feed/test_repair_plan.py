@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.feed.repair_plan import Way, cost, plan, slice_of
+from app.feed.repair_plan import PAGE, Way, cost, plan, recent_rows, slice_of
 from app.market.ledger import Hole
 
 S = 1_000_000
@@ -118,3 +118,21 @@ def test_a_slice_is_one_page_at_the_end_of_the_hole():
     assert slice_of(missing) == missing.to_second_us - 999 * S
     short = hole(ids=72_000, seconds=700)
     assert slice_of(short) == short.from_second_us
+
+
+@pytest.mark.parametrize(
+    ("missing", "rows"),
+    [
+        pytest.param([hole(ids=1, seconds=1)], 211, id="one trade, ten ids ago"),
+        pytest.param(
+            [hole(ids=2, seconds=1, last_id=999_500), hole(ids=1, seconds=1)], 712, id="two holes"
+        ),
+        pytest.param(
+            [hole(ids=9, seconds=1, last_id=9_000), hole(ids=1, seconds=1)], 211, id="an old one"
+        ),
+        pytest.param([hole(ids=850, seconds=9)], PAGE, id="no more than a page"),
+    ],
+)
+def test_recent_trades_are_asked_for_as_far_back_as_any_is_missing(missing: list[Hole], rows: int):
+    """All fresh holes are filled by one call, which is no longer than it has to be."""
+    assert recent_rows(missing, 1_000_010) == rows

@@ -1170,3 +1170,88 @@ def test_a_busy_second_is_added_up_in_parts(count: int):
     trades += [trade(2 + n, 2 + n / 2_000, str(10 + n % 7), maker=n % 3 == 0) for n in range(count)]
     found = newest(feed([*trades, trade(2 + count, 3)]))
     assert numbers(found[2]) == numbers(kline_of(trades, 2))
+
+
+# Ids that begin anew.
+
+
+def test_trades_of_before_ids_began_anew_are_not_counted_twice():
+    """What was counted by ids that are forgotten stays as it is, whoever brings it once more."""
+    known = [trade(1, 1), trade(2, 2), trade(3, 2.5), trade(4, 3)]
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    issued = [candle for each in known for candle in take(aggregator, each)]
+    take(aggregator, trade(9_000_000, 3.1))  # an id that nobody else has given out
+    aggregator.begin_anew()
+    following = [trade(5, 4), trade(6, 5), trade(7, 6)]
+    candles, taken = aggregator.fill([*known, *following])
+    assert taken == following
+    assert take(aggregator, trade(3, 2.5)) == ()
+    assert aggregator.too_late == 1
+    found = newest([*issued, *candles])
+    assert {at: candle.trades for at, candle in found.items() if candle.complete} == {2: 2, 5: 1}
+
+
+# Beginning behind what was traded before.
+
+
+def test_a_second_run_that_misses_nothing_covers_everything():
+    """The second that it goes on from counts as the proved one that it is."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.resume(Position(5 * S, 7, D(10)))
+    for number in range(8, 11):
+        take(aggregator, trade(number, number - 2))
+    assert aggregator.coverage == 1.0
+
+
+def test_the_last_trade_before_shows_what_is_missing_behind():
+    """A quiet symbol's position is known before it trades, and so is the first hole."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    aggregator.add_kline(kline_of([], 5, carried="10"))
+    assert aggregator.position() is None
+    aggregator.begin_after(7, 4 * S, D(10), event_us=6 * S, received_us=6 * S)
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id, position.close) == (5 * S, 7, D(10))
+    take(aggregator, trade(9, 7))
+    assert [(each.first_id, each.last_id) for each in aggregator.ledger.holes()] == [(8, 8)]
+
+
+def test_the_last_trade_before_proves_the_first_second():
+    """A second that begins right behind it was never partial."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    issued = [candle for each in (trade(8, 5), trade(9, 6)) for candle in take(aggregator, each)]
+    assert not issued
+    candles = aggregator.begin_after(7, 4 * S, D(10), event_us=6 * S, received_us=6 * S)
+    assert [(each.open_time_us, each.trades, each.complete) for each in candles] == [
+        (5 * S, 1, True)
+    ]
+    assert aggregator.ledger.whole
+
+
+@pytest.mark.parametrize(
+    ("known", "last_id", "at_s"),
+    [
+        pytest.param(trade(3, 5), 7, 2, id="a smaller id is held"),
+        pytest.param(kline_of([], 5, carried="10"), 7, 5, id="it is not from before"),
+    ],
+)
+def test_only_the_last_trade_before_counts(known: Trade | Kline, last_id: int, at_s: int):
+    """Of an id that cannot lie before what is known, or of a later second, nothing is begun."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    take(aggregator, known)
+    ranges = aggregator.ledger.ranges
+    aggregator.begin_after(last_id, at_s * S, D(10), event_us=6 * S, received_us=6 * S)
+    assert aggregator.ledger.ranges == ranges
+
+
+def test_seconds_that_only_a_kline_may_prove_are_known():
+    """Behind a lost stream nothing follows for long; but where ids are missing, those decide."""
+    aggregator = CandleAggregator("SYMBOL", source="test")
+    for each in (trade(1, 1), trade(2, 2), trade(3, 3)):
+        take(aggregator, each)
+    take(aggregator, kline_of([], 6, carried="10"))
+    aggregator.close_due(9 * S, event_us=9 * S, received_us=9 * S)
+    assert aggregator.open_without_kline(9 * S) == (S, 5 * S)
+    assert aggregator.open_without_kline(4 * S) == (S, 3 * S)
+    take(aggregator, trade(5, 8))
+    assert aggregator.open_without_kline(9 * S) == (S, S)

@@ -180,6 +180,18 @@ def test_what_is_forgotten_stays_complete():
     assert (kept.complete_until_us, kept.verified_until_us) == (30 * S, 30 * S)
 
 
+def test_the_more_seconds_wait_the_more_rarely_all_are_looked_at():
+    """Looking at every kept second costs no more in all than a few looks at each."""
+    kept = kept_of(1, keep=10, waiting=1_000)
+    looked = 0
+    for at in range(2, 1_000):
+        kept.take(at * S)
+        if kept.reach(at * S):
+            looked += len(held(kept))
+            kept.tidy()
+    assert looked < 10 * 1_000
+
+
 def test_a_close_is_remembered_for_the_second_behind():
     """The close of a forgotten second is known as long as the second behind it may ask for it."""
     kept = kept_of(10, waiting=3)

@@ -1,0 +1,1 @@
+"""The programs that `benchmarks.delay` runs in processes of their own."""
