@@ -87,12 +87,9 @@ class CandleAggregator(Counts):
         )
         self._positions = PositionFinder()
         self._newest_kline_us = -1
-        self._anew_us = 0  # the ids of every second before it are forgotten
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._resumed_us = -1  # up to there another run has decided
-        # The last second of which a trade came before the exchange began to count anew, if it has,
-        # and an id between those that it had and those that it gives now.
-        self._before: tuple[int, int] | None = None
+        self._before: TradeLedger | None = None  # as the exchange began to count its trades anew
         # The quick way: trades that follow the newest id within its open second only queue up here,
         # and are added up together when anything else happens.
         self._queue: list[Trade] = []
@@ -352,7 +349,7 @@ class CandleAggregator(Counts):
             last = kept.get(newest.last_second_us)
             if last is not None and last.trades and not last.proved:
                 last.begin_anew()
-            self._before = newest.last_second_us, newest.last_id // 2
+            self._before = self.ledger
         self.ledger = self._issuer.ledger = TradeLedger()
         self._positions = PositionFinder()
         self._next_id = _CLOSED
@@ -562,10 +559,6 @@ class CandleAggregator(Counts):
         self._open_quick_way()
         return candles
 
-    def _closed_for_good(self, second_us: int) -> bool:
-        """Whether no trade can be added to a second any more."""
-        return second_us < self._anew_us or self._kept.gone(second_us)
-
     def _sum(self, trade: Trade | AggTrade, first_id: int, last_id: int, second_us: int) -> None:
         """Add a trade that the ledger has taken to its second."""
         self.trades += last_id - first_id + 1
@@ -619,10 +612,19 @@ class CandleAggregator(Counts):
                 self._kept.remember_close(first_us - SECOND_US, close)
 
     def _is_of_before(self, first_id: int, second_us: int) -> bool:
-        """Whether ids are of before the exchange began to count anew."""
-        if self._before is None or second_us > self._before[0]:
+        """Whether ids are of before the exchange began to count anew, or may be.
+
+        In the second where it did, the new ones are much smaller, and not among those held then.
+        """
+        before = self._before
+        newest = None if before is None else before.newest
+        if before is None or newest is None or second_us > newest.last_second_us:
             return False
-        return second_us < self._before[0] or first_id > self._before[1]
+        return (
+            second_us < newest.last_second_us
+            or first_id > newest.last_id // 2
+            or before.holds(first_id, first_id)
+        )
 
     def _note_disorder(self, last_id: int) -> None:
         newest = self.ledger.newest
@@ -780,8 +782,9 @@ class CandleAggregator(Counts):
 
 
 def _has_ids(kline: Kline) -> bool:
-    """Whether a kline names as many ids as it has trades.
+    """Whether a kline names as many ids as it has trades; those of REST name none.
 
     Else some never existed or they are wrong: what is missing then could be the whole history.
     """
-    return 0 < kline.trades == kline.last_trade_id - kline.first_trade_id + 1
+    ids = kline.last_trade_id - kline.first_trade_id + 1
+    return not kline.from_rest and 0 < kline.trades == ids

@@ -182,12 +182,17 @@ class TradeLedger:
         `in_order`, ids whose second contradicts those around them are not taken.
         """
         ranges = self._ranges
+        highest = self._highest
         newest = ranges[-1] if ranges else None
-        if newest is not None and first_id == newest.last_id + 1:  # nearly always
+        if (  # nearly always
+            newest is not None
+            and first_id == newest.last_id + 1
+            and second_us >= newest.last_second_us
+            and (highest is None or last_id >= highest[0])
+        ):
             from_us = max(newest.last_second_us, newest.reach_us + SECOND_US)
-            newest.last_id = last_id
-            newest.last_second_us = max(newest.last_second_us, second_us)
-            return Entry.NEW, range(from_us, newest.last_second_us, SECOND_US)
+            newest.last_id, newest.last_second_us = last_id, second_us
+            return Entry.NEW, range(from_us, second_us, SECOND_US)
         index = bisect_right(ranges, first_id, key=_first_id)
         below = ranges[index - 1] if index else None
         above = ranges[index] if index < len(ranges) else None
@@ -198,7 +203,6 @@ class TradeLedger:
             return Entry.OVERLAP, _NONE_PROVED
         if in_order and not _fits(below, above, second_us):
             return Entry.DISORDERED, _NONE_PROVED
-        highest = self._highest
         if highest is not None and last_id < highest[0] and second_us > highest[1]:
             # A kline of before the exchange began to count anew: it says nothing of these ids.
             self._named.clear()

@@ -740,7 +740,7 @@ async def test_ages_are_counted_and_stale_events_too() -> None:
     """Each event's age over the quickest of the last minute is counted, and what is stale."""
     async with running() as scene:
         ages_us = (0, 4_900_000, 5_000_000, 20 * S)
-        for number, age_us in enumerate(ages_us, start=1):
+        for number, age_us in zip((4, 3, 2, 1), ages_us, strict=True):  # the older, the smaller
             scene.connection.deliver(scene.trade(number, behind_us=50_000 + age_us))
         status = scene.feed.status()
         assert sum(status.event_ages) == 4

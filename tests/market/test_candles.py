@@ -631,7 +631,7 @@ def test_what_is_given_up_is_not_missing_any_more():
 def test_a_trade_of_a_second_that_is_gone_still_closes_a_hole():
     """What can change nothing any more still tells that its id is not missing."""
     aggregator = CandleAggregator("SYMBOL", source="test", keep_seconds=5, backfill_seconds=10)
-    for each in (trade(1, 1), trade(2, 3), trade(4, 12), trade(5, 14)):
+    for each in (trade(1, 1), trade(2, 3), trade(4, 12), trade(5, 15)):
         take(aggregator, each)
     assert aggregator.ledger.holes() != []
     late = take(aggregator, trade(3, 3.5))

@@ -131,7 +131,7 @@ def test_a_hole_in_the_first_second_does_not_begin_with_it():
 
 def test_what_was_given_up_is_missing_in_another_run():
     """Else a second that it touches would look whole once the rest of it is there."""
-    scene = Scene((4, 1), (5, 2), (7, 3), (9, 4), (10, 5))
+    scene = Scene((4, 1), (5, 2), (7, 3), (9, 4), (10, 5), (11, 6))
     scene.ledger.give_up(6, 6)
     found = scene.found()
     assert found is not None
