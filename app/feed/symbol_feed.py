@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -13,6 +12,7 @@ from random import Random
 
 from app.errors import FeedError
 from app.feed.backoff import Backoff
+from app.feed.doubts import Doubts
 from app.feed.feed_clock import FeedClock
 from app.feed.line import Line
 from app.feed.silence import Silence
@@ -55,8 +55,6 @@ QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
 REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
-DOUBTED_MOST = 256  # events ahead of the exchange's clock that wait until it is known why
-DOUBTED_FOR_S = 10.0
 NOTHING_CAME = "the exchange has traded, but nothing came"
 ENDED_REASON = "the source has no more data"
 
@@ -123,7 +121,6 @@ class SymbolFeed:
         self.stalls = self.rotations = 0
         self.id_resets = 0
         self.crashes = 0
-        self.ahead = 0
         self.foreign = 0
         self.ages = [0] * 64
         self.stale_events = 0
@@ -153,9 +150,7 @@ class SymbolFeed:
         self._planned = False  # and that not because it seems dead
         self._setback: str | None = None  # why there is to be a pause before the next try
         self._failure: Exception | None = None
-        self._doubted: deque[Trade | AggTrade | Kline] = deque()
-        self._doubted_s = 0.0
-        self._answers_then = 0
+        self._doubts = Doubts(clock, feed_clock)
         self._has_data = False
         self._live_since_s = 0.0
         self._trade_at_kline: ExchangeEvent | None = None
@@ -368,10 +363,10 @@ class SymbolFeed:
             delay_us = event.received_us - event.event_us
             if delay_us < feed_clock.floor_us:
                 feed_clock.observe(event.event_us, event.received_us)
-            if event.time_us > feed_clock.trusted_until_us and self._is_ahead(event):
-                self._doubt(event)
+            if event.time_us > feed_clock.trusted_until_us and self._doubts.is_ahead(event):
+                self._doubts.add(event)
                 return
-            if self._doubted:
+            if self._doubts.waiting:
                 self._settle_doubts()
             age_us = delay_us - feed_clock.wall_offset_us
             self.ages[(age_us >> 9).bit_length()] += 1
@@ -417,10 +412,10 @@ class SymbolFeed:
             return
         if event.event_us is not None:
             self._feed_clock.observe(event.event_us, event.received_us)
-        if isinstance(event, Kline | AggTrade) and self._is_ahead(event):
-            self._doubt(event)
+        if isinstance(event, Kline | AggTrade) and self._doubts.is_ahead(event):
+            self._doubts.add(event)
             return
-        if self._doubted:
+        if self._doubts.waiting:
             self._settle_doubts()
         if event.event_us is not None:
             age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
@@ -456,37 +451,9 @@ class SymbolFeed:
             self._silent_klines = self._silent_klines + 1 if silent else 0
             self._trade_at_kline = self._last_trade
 
-    def _is_ahead(self, event: Trade | AggTrade | Kline) -> bool:
-        """Whether an event lies so far in the future that it would push out the seconds of now."""
-        time_us = event.open_time_us if isinstance(event, Kline) else event.time_us
-        return self._feed_clock.is_ahead(time_us)
-
-    def _doubt(self, event: Trade | AggTrade | Kline) -> None:
-        """Keep an event that is too far ahead until it is known why.
-
-        Either the exchange's clock was behind: other events or its own answer move it, as after a
-        gap in a recording, or after this machine has slept. Or the event was bad.
-        """
-        if not self._doubted:
-            self._doubted_s = self._clock.monotonic()
-            self._answers_then = self._feed_clock.answers
-        self._doubted.append(event)
-        if len(self._doubted) > DOUBTED_MOST:
-            self._doubted.popleft()
-            self.ahead += 1
-
     def _settle_doubts(self) -> None:
-        """Take what is not ahead any more; drop the rest once the exchange's clock is known."""
-        known = self._feed_clock.answers > self._answers_then
-        known |= self._clock.monotonic() - self._doubted_s >= DOUBTED_FOR_S
-        doubted, self._doubted = self._doubted, deque()
-        for event in doubted:
-            if not self._is_ahead(event):
-                self.event_received(event)
-            elif known:
-                self.ahead += 1  # a bad frame: a hole is left where its id is missing
-            else:
-                self._doubted.append(event)
+        for event in self._doubts.settled():
+            self.event_received(event)
 
     def _first_data(self, event: ExchangeEvent) -> None:
         self._has_data = self.heard = True
@@ -675,7 +642,7 @@ class SymbolFeed:
     def close_due(self, exchange_us: int, grace_us: int) -> None:
         """Publish the seconds that the exchange's clock has left behind by the grace (rule 3)."""
         with self._owning_bugs():
-            if self._doubted:
+            if self._doubts.waiting:
                 self._settle_doubts()
             now_s = self._clock.monotonic()
             self._publish(
@@ -800,7 +767,7 @@ class SymbolFeed:
         aggregator = self.aggregator
         last_trade_id = aggregator.last_trade_id
         holes = aggregator.ledger.holes()
-        bad_frames = self._bad_frames_before + self.ahead + self.foreign
+        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign
         unknown_frames = self._unknown_frames_before
         for line in (self._line, self._next):
             if line is not None and line.connection is not None:

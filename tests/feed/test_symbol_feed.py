@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from app.errors import ConnectionFailed, RateLimited
+from app.feed.doubts import DOUBTED_MOST
 from app.feed.feed_clock import FeedClock
-from app.feed.symbol_feed import DOUBTED_MOST, FeedState, SymbolFeed
+from app.feed.symbol_feed import FeedState, SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
@@ -863,11 +864,11 @@ async def test_a_trade_too_far_ahead_is_a_bad_frame() -> None:
         )
         scene.connection.deliver(scene.trade(4, time_us=now_us + 4 * S))
         assert ids_of(scene) == [1, 3, 4]
-        assert scene.feed.ahead == 0  # it may be the clock
+        assert scene.feed.status().bad_frames == 0  # it may be the clock
         await scene.clock.advance(10)
         scene.feed.close_due(now_us, 300_000)
         status = scene.feed.status()
-        assert (scene.feed.ahead, status.bad_frames, status.trades) == (3, 3, 3)
+        assert (status.bad_frames, status.trades) == (3, 3)
         assert (status.open_holes, status.missing_ids) == (1, 1)
 
 
@@ -879,7 +880,8 @@ async def test_nothing_is_lost_when_the_exchange_is_ahead() -> None:
             at_us = scene.clock.now_us() + 3_600 * S + number * 1_000
             scene.connection.deliver(scene.trade(number, time_us=at_us, event_us=at_us))
         assert ids_of(scene) == [1, 2, 3, 4]
-        assert (scene.feed.ahead, scene.feed.status().missing_ids) == (0, 0)
+        status = scene.feed.status()
+        assert (status.bad_frames, status.missing_ids) == (0, 0)
 
 
 async def test_what_is_doubted_is_bounded() -> None:
@@ -889,11 +891,11 @@ async def test_what_is_doubted_is_bounded() -> None:
         far_us = scene.clock.now_us() + 60 * S
         for number in range(2, DOUBTED_MOST + 4):
             scene.connection.deliver(scene.trade(number, time_us=far_us))
-        assert scene.feed.ahead == 2
+        assert scene.feed.status().bad_frames == 2
         stamp_us = scene.feed_clock.stamp_us()
         scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
         scene.connection.deliver(scene.trade(2))  # now it is known that the clock was right
-        assert scene.feed.ahead == DOUBTED_MOST + 2
+        assert scene.feed.status().bad_frames == DOUBTED_MOST + 2
         assert ids_of(scene) == [1, 2]
 
 
@@ -909,7 +911,7 @@ async def test_a_bad_first_trade_does_not_push_out_the_seconds_of_now() -> None:
     scene.feed.event_received(scene.trade(2))
     scene.feed_clock.set_exchange_time(scene.clock.now_us(), answered_at_us=stamp_us)
     scene.feed.event_received(scene.trade(3))
-    assert scene.feed.ahead == 1
+    assert scene.feed.status().bad_frames == 1
     assert scene.feed.status().last_trade_id == 3
 
 
