@@ -84,6 +84,7 @@ class Hub:
                 repair_deadline_ms=settings.repair_deadline_ms,
                 backfill_s=settings.backfill_max,
                 stale_after_ms=settings.stale_after_ms,
+                symbols_per_connection=settings.symbols_per_connection,
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
                 resumes=not self._plan.replay,  # a recording is played from its beginning

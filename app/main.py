@@ -200,8 +200,12 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     symbols = hub.manager.active()
     named = ", ".join(symbols[:8]) + (f" and {len(symbols) - 8} more" if len(symbols) > 8 else "")
     text.append(f"symbols    {named or 'none yet'}\n")
-    if len(symbols) > 120:
-        text.append("           one connection each; Binance allows 300 dials in 5 minutes\n")
+    if len(symbols) > 120 and settings.symbols_per_connection == 1:
+        text.append(
+            "           one connection each, and Binance allows 300 dials in 5 minutes: better "
+            "SYMBOLS_PER_CONNECTION=50\n",
+            style="yellow",
+        )
     text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n\n")
     url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")

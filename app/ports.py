@@ -90,6 +90,10 @@ class StreamConnection(Protocol):
         """Whether the exchange has said that it is about to close it."""
 
     @property
+    def old(self) -> bool:
+        """Whether it has lived for so long that the exchange may end it soon."""
+
+    @property
     def answered(self) -> bool:
         """Whether the last `ping` was answered."""
 
@@ -100,11 +104,15 @@ class StreamConnection(Protocol):
         """Close it now, without waiting. The receiver hears nothing more."""
 
 
-class Exchange(Protocol):
-    """Where market data comes from."""
+class Streams(Protocol):
+    """What brings the events of a symbol."""
 
     async def connect(self, symbols: Sequence[str], receiver: EventReceiver) -> StreamConnection:
-        """Open one connection with the streams of `symbols`; raise `FeedError` if it cannot be."""
+        """Open a connection with the streams of `symbols`; raise `FeedError` if it cannot be."""
+
+
+class Exchange(Protocol):
+    """What the exchange tells of itself."""
 
     async def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every symbol that the exchange lists, by name; raise `FeedError`."""

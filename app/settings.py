@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     repair_deadline_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
     backfill_max: Annotated[int, Field(ge=60, le=604_800)] = 86_400
     stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 5_000
+    symbols_per_connection: Annotated[int, Field(ge=1, le=512)] = 1
     empty_seconds: Literal["carry", "skip"] = "carry"
     display_timezone: str = "Asia/Kolkata"
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from app.binance.decode import Decoder
+from app.binance.encode import encode_request
 from app.binance.wire import ControlReply
 from app.errors import BadFrame, ConnectionFailed
 from app.market.events import Kline, ServerShutdown, Trade
 from app.ports import EventReceiver
 
 log = logging.getLogger(__name__)
+
+NAMES_PER_REQUEST = 200  # keeps a request below the exchange's 4 kB
 
 
 class OpenSocket(Protocol):
@@ -22,6 +25,9 @@ class OpenSocket(Protocol):
     @property
     def pong_pending(self) -> bool:
         """Whether a ping of ours is not answered yet."""
+
+    def send(self, text: bytes) -> None:
+        """Send a text as soon as the limit allows; raise `ConnectionFailed`."""
 
     def ping(self) -> None:
         """Send a ping of our own, unless one is unanswered; raise `ConnectionFailed`."""
@@ -35,7 +41,7 @@ class FeedConnection:
 
     `received_us` gives the local time of day; `arrived` must be called before the frames that came.
     `heartbeats` counts the exchange's candles, one a second while all is well; `leaving` is true
-    once the exchange has said that it will close.
+    once the exchange has said that it will close. `is_old` says whether it has lived long enough.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class FeedConnection:
         *,
         decoder: Decoder,
         received_us: Callable[[], int],
+        is_old: Callable[[], bool] = lambda: False,
     ) -> None:
         self.name = name
         self.bad_frames = 0
@@ -56,6 +63,8 @@ class FeedConnection:
         self._deliver = receiver.event_received
         self._decode = decoder.decode
         self._received_us = received_us
+        self._is_old = is_old
+        self._requests = 0
         self._now_us = 0
         self._socket: OpenSocket | None = None
 
@@ -89,6 +98,19 @@ class FeedConnection:
                 self.leaving = True
             self._deliver(event)
 
+    def subscribe(self, names: Sequence[str]) -> None:
+        """Ask for more streams, by their names; a refusal is counted when it comes."""
+        self._request("SUBSCRIBE", names)
+
+    def unsubscribe(self, names: Sequence[str]) -> None:
+        """Ask for no more of some streams."""
+        self._request("UNSUBSCRIBE", names)
+
+    @property
+    def old(self) -> bool:
+        """Whether it has lived long enough."""
+        return self._is_old()
+
     def ping(self) -> None:
         """Ask whether anybody is there still: `answered` tells later."""
         if self._socket is not None:
@@ -110,6 +132,15 @@ class FeedConnection:
         socket, self._socket = self._socket, None
         if socket is not None:
             socket.close()
+
+    def _request(self, method: str, names: Sequence[str]) -> None:
+        for first in range(0, len(names), NAMES_PER_REQUEST):
+            if self._socket is None:
+                return  # it is lost, and its receiver knows
+            self._requests += 1
+            some = names[first : first + NAMES_PER_REQUEST]
+            with contextlib.suppress(ConnectionFailed):  # then it is about to be lost
+                self._socket.send(encode_request(method, some, self._requests))
 
     def _control_reply(self, reply: ControlReply) -> None:
         if reply.error is not None:

@@ -181,6 +181,11 @@ class Governor:
             self._deny(error, side)
 
     @property
+    def dials_short(self) -> bool:
+        """Whether the next dial has to wait because there were so many."""
+        return self._streams.window.wait_us(1, self._now_us()) > 0
+
+    @property
     def blocked_s(self) -> float:
         """Seconds until anything may be asked again; 0 when not blocked."""
         return max(0, self._blocked_until_us - self._now_us()) / 1e6

@@ -14,6 +14,7 @@ from app.feed.audit import Audit
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
 from app.feed.repair import Repair
+from app.feed.sharing import SharedStreams
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.symbol_feed import SymbolFeed
@@ -40,6 +41,7 @@ class InboundConfig:
     repair_deadline_ms: int = 3_000
     backfill_s: int = 86_400
     stale_after_ms: int = 5_000
+    symbols_per_connection: int = 1
     carry_empty: bool = True
     rate: float = 1.0
     resumes: bool = True
@@ -100,7 +102,14 @@ class Inbound:
             governor=self.governor,
             feed_clock=self.feed_clock,
             clock=clock,
+            random=random,
             streams_of=streams_of,
+        )
+        self.streams = SharedStreams(
+            self._exchange,
+            governor=self.governor,
+            clock=clock,
+            per_connection=config.symbols_per_connection,
         )
         self.manager = SymbolManager(
             exchange=self._exchange,
@@ -134,6 +143,7 @@ class Inbound:
             random=random,
             crashed=self.manager.note_crash,
         )
+        self.manager.add_part("shared connections", self.streams.run)
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
 
@@ -141,7 +151,7 @@ class Inbound:
         config = self._config
         return SymbolFeed(
             symbol,
-            exchange=self._exchange,
+            streams=self.streams,
             bus=self._bus,
             clock=self._clock,
             feed_clock=self.feed_clock,
@@ -186,6 +196,7 @@ class Inbound:
                 "clock_uncertainty_ms": _ms(self.feed_clock.uncertainty_us),
                 "clock_moves": self.feed_clock.moves,
                 "used_weight_1m": self.governor.used_weight,
+                "shared_connections": self.streams.shared,
                 **self.governor.spent(),
                 **self.governor.report(),
             },

@@ -1,4 +1,4 @@
-"""One connection of a symbol's feed: since when, whether data comes over it, when it is to go."""
+"""One connection of a symbol's feed: since when, and whether data comes over it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,10 @@ class Line:
         lost: Callable[[Line], None],
         *,
         now_s: float,
-        retire_s: float,
         has_klines: bool = True,
     ) -> None:
         self.event_received = take if has_klines else self._count
         self.opened_s = now_s
-        self.retire_s = retire_s  # when it has lived long enough: before the exchange ends it
         self.suspected = False  # it seems dead
         self.repeated = 0  # trades that came over it though they were held already
         self.reason = ""

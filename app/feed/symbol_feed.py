@@ -41,7 +41,7 @@ from app.ports import (
     TRADES,
     Bus,
     Clock,
-    Exchange,
+    Streams,
     SymbolStatus,
 )
 
@@ -57,9 +57,6 @@ OVERLAP_S = 2.0  # how long two connections run side by side before the old one 
 REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
 NOTHING_CAME = "the exchange has traded, but nothing came"
 ENDED_REASON = "the source has no more data"
-
-# The exchange ends a connection after 24 hours: each is replaced before, at a moment of its own.
-RETIRE_AFTER_S = (20 * 3_600.0, 23 * 3_600.0)
 
 
 class FeedState(StrEnum):
@@ -96,7 +93,7 @@ class SymbolFeed:
         self,
         symbol: str,
         *,
-        exchange: Exchange,
+        streams: Streams,
         bus: Bus,
         clock: Clock,
         feed_clock: FeedClock,
@@ -130,11 +127,10 @@ class SymbolFeed:
         self.owed_from_us: int | None = None  # since when another run may have published
         self.last_candle_us: int | None = None
         self._last: ExchangeEvent | None = None
-        self._exchange = exchange
+        self._streams = streams
         self._bus = bus
         self._clock = clock
         self._feed_clock = feed_clock
-        self._random = random
         self._deadline_s = deadline_s
         self._stale_after_us = stale_after_us
         self._has_klines = has_klines
@@ -200,11 +196,10 @@ class SymbolFeed:
             self.event_received,
             self._line_lost,
             now_s=now_s,
-            retire_s=now_s + self._random.uniform(*RETIRE_AFTER_S),
             has_klines=self._has_klines,
         )
         try:
-            connection = await self._exchange.connect((self.symbol,), line)
+            connection = await self._streams.connect((self.symbol,), line)
         except FeedError as error:
             self._do_without(line, str(error))
             return
@@ -678,7 +673,7 @@ class SymbolFeed:
             self._suspect(line, stalled)
             return
         line.suspected = False
-        if now_s >= line.retire_s:
+        if line.connection is not None and line.connection.old:
             self._replace("it is old")
         elif line.connection is not None and line.connection.leaving:
             self._replace("the exchange is about to close it")

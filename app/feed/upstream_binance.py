@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl as tls
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from random import Random
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
@@ -24,11 +25,14 @@ from app.feed.governor import Governor, Side
 from app.feed.source import Source
 from app.market.events import AggTrade, Kline, Trade
 from app.market.symbols import SymbolInfo
-from app.ports import Clock, EventReceiver, StreamConnection
+from app.ports import Clock, EventReceiver
 
 KLINES = "kline_1s"
 DEFAULT_STREAMS = ("trade", KLINES)
 KLINE_INTERVAL = "1s"
+
+# The exchange ends a connection after 24 hours: each is replaced before, at a moment of its own.
+RETIRE_AFTER_S = (20 * 3_600.0, 23 * 3_600.0)
 
 T = TypeVar("T")
 
@@ -63,6 +67,7 @@ class UpstreamBinance:
         governor: Governor,
         feed_clock: FeedClock,
         clock: Clock,
+        random: Random,
         streams_of: Callable[[str], Sequence[str]] = lambda _symbol: DEFAULT_STREAMS,
         open_stream: OpenStream = open_stream,
     ) -> None:
@@ -71,19 +76,24 @@ class UpstreamBinance:
         self._governor = governor
         self._feed_clock = feed_clock
         self._clock = clock
+        self._random = random
         self._streams_of = streams_of
         self._open_stream = open_stream
         secure = source.stream_url.startswith("wss:")
         self._tls = tls.create_default_context() if secure else None
 
-    async def connect(self, symbols: Sequence[str], receiver: EventReceiver) -> StreamConnection:
-        """Open one connection with the streams of `symbols`; raise `FeedError`."""
-        await self._governor.dial()
+    async def connect(self, symbols: Sequence[str], receiver: EventReceiver) -> FeedConnection:
+        """Open one connection with the streams of `symbols`; raise `FeedError`.
+
+        Whoever calls has waited for `Governor.dial`: who waits for it can share one.
+        """
+        retire_s = self._clock.monotonic() + self._random.uniform(*RETIRE_AFTER_S)
         connection = FeedConnection(
-            ",".join(symbols),
+            symbols[0] if len(symbols) == 1 else f"{symbols[0]}+{len(symbols) - 1}",
             receiver,
             decoder=Decoder(),
             received_us=self._feed_clock.received_us,
+            is_old=lambda: self._clock.monotonic() >= retire_s,
         )
         try:
             socket = await self._open_stream(
@@ -106,12 +116,12 @@ class UpstreamBinance:
 
     def url(self, symbols: Sequence[str]) -> str:
         """Return the address of the combined stream of `symbols`."""
-        names = [
-            f"{quote(symbol.lower(), safe='')}@{stream}"
-            for symbol in symbols
-            for stream in self._streams_of(symbol)
-        ]
+        names = [quote(name, safe="@") for symbol in symbols for name in self.names(symbol)]
         return f"{self._source.stream_url}/stream?streams={'/'.join(names)}"
+
+    def names(self, symbol: str) -> list[str]:
+        """Return the names of the streams of a symbol, as requests bear them."""
+        return [f"{symbol.lower()}@{stream}" for stream in self._streams_of(symbol)]
 
     async def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every symbol that the exchange lists; raise `FeedError`."""

@@ -26,7 +26,6 @@ from app.feed.feed_clock import FeedClock
 from app.feed.symbol_feed import SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import Candle, Publication, Trade
-from app.market.symbols import SymbolInfo
 from app.ports import CANDLES, TRADES, EventReceiver, StreamConnection
 from benchmarks.ingest_clients.meter import Meter, Task
 
@@ -97,7 +96,7 @@ class Looking:
 
 
 class OneConnection:
-    """An `Exchange` whose one connection is made over the socket under test."""
+    """The `Streams` whose one connection is made over the socket under test."""
 
     def __init__(
         self, url: str, socket: str, feed_clock: FeedClock, tasks: asyncio.TaskGroup
@@ -116,14 +115,6 @@ class OneConnection:
             SOCKETS[self._socket](self._url, connection.frame_received, connection.arrived)
         )
         return connection
-
-    async def symbols(self) -> dict[str, SymbolInfo]:
-        """Return no symbols; nobody asks."""
-        return {}
-
-    async def server_time_us(self) -> int:
-        """Return no time; nobody asks."""
-        return 0
 
 
 async def run_to_candles(
@@ -147,7 +138,7 @@ async def run_to_candles(
     async with asyncio.TaskGroup() as tasks:
         feed = SymbolFeed(
             task.symbol,
-            exchange=OneConnection(url, socket, feed_clock, tasks),
+            streams=OneConnection(url, socket, feed_clock, tasks),
             bus=bus,
             clock=clock,
             feed_clock=feed_clock,

@@ -41,6 +41,7 @@ class FakeConnection:
         self.unknown_frames = 0
         self.heartbeats = 0
         self.leaving = False
+        self.old = False
         self.answers = True  # whether pings are answered
         self.pings = 0
         self._receiver = receiver

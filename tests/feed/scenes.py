@@ -86,7 +86,7 @@ class RepairScene:
         """Return the feed of a symbol."""
         return SymbolFeed(
             symbol,
-            exchange=FakeExchange(),
+            streams=FakeExchange(),
             bus=self.bus,
             clock=self.clock,
             feed_clock=self.feed_clock,

@@ -119,16 +119,25 @@ class FakeSocket:
 
     def __init__(self, *, answers: bool = False, gone: bool = False) -> None:
         self.closed = 0
+        self.sent: list[bytes] = []
         self.pong_pending = False
         self._answers = answers
         self._gone = gone
 
+    def send(self, text: bytes) -> None:
+        """Keep a text."""
+        self._must_be_open()
+        self.sent.append(text)
+
     def ping(self) -> None:
         """Wait for a pong."""
+        self._must_be_open()
+        self.pong_pending = not self._answers
+
+    def _must_be_open(self) -> None:
         if self._gone:
             message = "cannot send"
             raise ConnectionFailed(message)
-        self.pong_pending = not self._answers
 
     def close(self) -> None:
         """Count."""
@@ -184,3 +193,36 @@ def test_a_lost_socket_is_told_and_not_closed_again() -> None:
     connection.close()
     assert receiver.reasons == ["reset by the server"]
     assert socket.closed == 0
+
+
+def test_streams_are_asked_for_by_their_names() -> None:
+    """Two hundred in one request at most, each request with an id of its own."""
+    connection, _ = connected()
+    socket = FakeSocket()
+    connection.subscribe(["a@trade"])  # not open yet: the address has it
+    connection.opened(socket)
+    connection.subscribe([f"s{number}@trade" for number in range(201)])
+    connection.unsubscribe(["s0@trade"])
+    assert [text[:22] for text in socket.sent] == [
+        b'{"method":"SUBSCRIBE",',
+        b'{"method":"SUBSCRIBE",',
+        b'{"method":"UNSUBSCRIBE'[:22],
+    ]
+    assert socket.sent[0].count(b"@trade") == 200
+    assert socket.sent[1:] == [
+        b'{"method":"SUBSCRIBE","params":["s200@trade"],"id":2}',
+        b'{"method":"UNSUBSCRIBE","params":["s0@trade"],"id":3}',
+    ]
+    gone = FakeSocket(gone=True)
+    connection.opened(gone)
+    connection.subscribe(["a@trade"])  # it is about to be told that it is lost
+    assert gone.sent == []
+
+
+def test_a_connection_grows_old() -> None:
+    """When is decided by whoever opens it."""
+    old = iter([False, True])
+    connection = FeedConnection(
+        "BTCUSDT", Receiver(), decoder=Decoder(), received_us=lambda: 0, is_old=lambda: next(old)
+    )
+    assert [connection.old, connection.old] == [False, True]

@@ -11,7 +11,7 @@ def a_line() -> tuple[Line, list[object], list[str]]:
     """Return a line, the events that came over it and the reasons for its end."""
     taken: list[object] = []
     ended: list[str] = []
-    line = Line(taken.append, lambda line: ended.append(line.reason), now_s=10, retire_s=99)
+    line = Line(taken.append, lambda line: ended.append(line.reason), now_s=10)
     return line, taken, ended
 
 
@@ -73,7 +73,7 @@ def test_it_is_asked_once_in_each_silence():
 def test_without_candles_every_event_is_a_heartbeat():
     """Where a source has no candles, whatever comes shows that the connection is alive."""
     taken: list[object] = []
-    line = Line(taken.append, lambda _: None, now_s=10, retire_s=99, has_klines=False)
+    line = Line(taken.append, lambda _: None, now_s=10, has_klines=False)
     connection = FakeConnection(("BTCUSDT",), line)
     line.opened(connection, now_s=11)
     assert line.silent_s(14) == 3

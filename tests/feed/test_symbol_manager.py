@@ -63,7 +63,7 @@ class House:
         def make_feed(symbol: str) -> SymbolFeed:
             self.feeds[symbol] = SymbolFeed(
                 symbol,
-                exchange=exchange,
+                streams=exchange,
                 bus=self.bus,
                 clock=self.clock,
                 feed_clock=feed_clock,

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from random import Random
 
 import pytest
 
@@ -23,6 +24,7 @@ from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor, Side
 from app.feed.upstream_binance import UpstreamBinance
 from app.market.events import ExchangeEvent, Trade
+from tests.fakes import ManualClock
 from tests.feed.exchange_server import ExchangeServer, serving
 from tests.feed.fakes import until
 
@@ -73,6 +75,7 @@ class Upstream:
             governor=governor,
             feed_clock=FeedClock(clock),
             clock=clock,
+            random=Random(1),
         )
 
 
@@ -119,6 +122,7 @@ async def test_a_symbol_may_have_other_streams() -> None:
                 governor=up.governor,
                 feed_clock=FeedClock(clock),
                 clock=clock,
+                random=Random(1),
                 streams_of=lambda _symbol: ("aggTrade",),
             )
             assert exchange.url(["BTCUSDT"]).endswith("?streams=btcusdt@aggTrade")
@@ -136,7 +140,6 @@ async def test_a_connection_delivers_and_closes() -> None:
         connection.close()
         await until(lambda: up.server.closed)
         assert up.receiver.reasons == []
-        assert up.governor.dials == 1
 
 
 async def test_a_connection_that_ends_is_told() -> None:
@@ -251,6 +254,7 @@ async def test_a_list_from_another_host_has_a_door_of_its_own() -> None:
             governor=up.governor,
             feed_clock=FeedClock(SystemClock()),
             clock=SystemClock(),
+            random=Random(1),
         )
         elsewhere.answers["/list"] = (403, {}, b"<html>")
         with pytest.raises(AccessDenied):
@@ -287,3 +291,26 @@ async def test_a_failing_call_blocks_nothing() -> None:
         with pytest.raises(ExchangeUnavailable):
             await up.exchange.symbols()
         assert up.governor.blocked_s == 0
+
+
+async def test_a_connection_is_old_before_the_exchange_ends_it() -> None:
+    """Somewhere in the hours 20 to 23 of its life, each at a moment of its own."""
+    async with upstream() as up:
+        clock = ManualClock()
+        exchange = UpstreamBinance(
+            up.server.source,
+            rest=up.rest,
+            governor=up.governor,
+            feed_clock=FeedClock(clock),
+            clock=clock,
+            random=Random(1),
+        )
+        connections = [await exchange.connect(["BTCUSDT"], up.receiver) for _ in range(8)]
+        hours: list[int] = []
+        for _ in range(24):
+            hours.append(sum(connection.old for connection in connections))
+            clock.step(3_600)
+        for connection in connections:
+            connection.close()
+        assert hours[20] == 0
+        assert 0 < hours[21] < hours[22] < hours[23] == 8
