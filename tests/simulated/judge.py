@@ -89,7 +89,7 @@ class SimulatedHub:
         self.exchange_clock = SimulatedClock(start_us)
         self.exchange = Simulator(config, clock=self.exchange_clock)
         self.network = Network(self.clock, seed=config.seed, latency_s=latency_s)
-        self.rest = MemoryRest(self.network, self.exchange.answer)
+        self.rest = MemoryRest(self.network, self.exchange.answer, self.exchange_clock)
         self.candles: dict[str, list[Publication]] = {}
         self.events: list[Publication] = []
         self.published_us: dict[tuple[int, int], int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from email.utils import formatdate
 
 import httpx
 import pytest
@@ -29,7 +30,7 @@ def test_a_call_reaches_the_exchange_as_it_was_made():
     async def main() -> None:
         loop = asyncio.get_running_loop()
         network = Network(SimulatedClock(START_US), latency_s=(0.010, 0.010), ip="10.0.0.9")
-        transport = MemoryRest(network, answer)
+        transport = MemoryRest(network, answer, SimulatedClock(START_US))
         begun = loop.time()
         async with httpx.AsyncClient(transport=transport, base_url="http://exchange.test") as rest:
             reply = await rest.get(
@@ -37,6 +38,7 @@ def test_a_call_reaches_the_exchange_as_it_was_made():
             )
         assert loop.time() - begun == pytest.approx(0.020)
         assert (reply.status_code, reply.headers["retry-after"], reply.text) == (429, "7", "{}")
+        assert reply.headers["date"] == formatdate(START_US / 1e6, usegmt=True)
 
     run_simulated(main)
     assert asked == [("GET", "/api/v3/depth", "symbols=%5B%22A%22%5D&x=+1", "me", "10.0.0.9")]
@@ -49,7 +51,7 @@ def test_a_silent_exchange_never_answers():
         raise AssertionError
 
     async def main() -> None:
-        transport = MemoryRest(Network(SimulatedClock(START_US)), never)
+        transport = MemoryRest(Network(SimulatedClock(START_US)), never, SimulatedClock(START_US))
         transport.silent = True
         async with httpx.AsyncClient(transport=transport, base_url="http://exchange.test") as rest:
             with pytest.raises(TimeoutError):
@@ -68,7 +70,7 @@ def test_while_nobody_is_there_every_call_is_refused():
     async def main() -> None:
         network = Network(SimulatedClock(START_US))
         network.refuse(5)
-        transport = MemoryRest(network, never)
+        transport = MemoryRest(network, never, SimulatedClock(START_US))
         async with httpx.AsyncClient(transport=transport, base_url="http://exchange.test") as rest:
             with pytest.raises(httpx.ConnectError):
                 await rest.get("/api/v3/time")
