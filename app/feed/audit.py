@@ -31,7 +31,7 @@ OPEN_EVERY_S = 3.0
 SETTLED_AFTER_US = 3 * SECOND_US
 LONGEST_LAG_US = 60 * SECOND_US
 PAGE = 1_000
-WORKERS = 4
+WORKERS = 8  # calls that are under way at once
 # A second that cannot be settled, as when REST never has its candle, is looked at ever more rarely.
 SETTLE_AGAIN_S = 1.0
 SETTLE_MOST_S = 300.0
@@ -107,14 +107,15 @@ class Audit:
         self._busy: set[str] = set()
 
     async def run(self) -> None:
-        """Look at every symbol in turn, until cancelled."""
+        """Look at every symbol again and again, until cancelled."""
+        workers = asyncio.Semaphore(WORKERS)
         try:
             async with asyncio.TaskGroup() as tasks:
                 while True:
                     await self._clock.sleep(EVERY_S)
-                    for feed in self._due()[: WORKERS - len(self._busy)]:
+                    for feed in self._due():
                         self._busy.add(feed.symbol)
-                        tasks.create_task(self._do(feed))
+                        tasks.create_task(self._do(feed, workers))
         finally:
             self._busy.clear()
 
@@ -128,7 +129,7 @@ class Audit:
         }
 
     def _due(self) -> list[SymbolFeed]:
-        """Return the feeds to look at, the one that has waited longest first."""
+        """Return the feeds to look at: first those with incomplete seconds, then in turn."""
         feeds = {feed.symbol: feed for feed in self._feeds()}
         self._cases = {name: case for name, case in self._cases.items() if name in feeds}
         now_s = self._clock.monotonic()
@@ -139,7 +140,10 @@ class Audit:
             look |= bool(feed.aggregator.disputed) or self._is_open_due(feed, case, now_s)
             if look and symbol not in self._busy and now_s >= case.not_before_s:
                 due.append(feed)
-        return sorted(due, key=lambda feed: self._cases[feed.symbol].looked_s)
+        return sorted(
+            due,
+            key=lambda feed: (not feed.aggregator.incomplete, self._cases[feed.symbol].looked_s),
+        )
 
     def _case(self, symbol: str) -> _Case:
         case = self._cases.get(symbol)
@@ -147,11 +151,12 @@ class Audit:
             case = self._cases[symbol] = _Case(Backoff(self._random))
         return case
 
-    async def _do(self, feed: SymbolFeed) -> None:
+    async def _do(self, feed: SymbolFeed, workers: asyncio.Semaphore) -> None:
         """Look at one symbol; a call that fails is made again later."""
         case = self._case(feed.symbol)
         try:
-            await self._look_at(feed, case)
+            async with workers:
+                await self._look_at(feed, case)
             case.backoff.reset()
         except FeedError as error:
             self.failures += 1
@@ -179,11 +184,11 @@ class Audit:
                 await self._settle(feed, second_us)
         now_s = self._clock.monotonic()
         if self._is_open_due(feed, case, now_s):
-            case.looked_at_open_s = now_s
             seconds = feed.aggregator.open_without_kline(
                 exchange_us - SETTLED_AFTER_US - SECOND_US + 1
             )
             if seconds is not None:
+                case.looked_at_open_s = now_s
                 await self._fetch_klines(feed, *seconds)
         if now_s - case.looked_s >= MISSING_EVERY_S:
             case.looked_s = now_s
