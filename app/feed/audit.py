@@ -26,7 +26,7 @@ EVERY_S = 1.0
 # How long after the end of a second its candle is missing: it comes within 24 ms, mostly.
 MISSING_AFTER_US = 10 * SECOND_US
 MISSING_EVERY_S = 10.0
-OPEN_EVERY_S = 3.0
+OPEN_AGAIN_S = 1.0  # and each time after twice as long, while there are such seconds
 # REST answers from a database: a difference is settled once the second is surely there.
 SETTLED_AFTER_US = 3 * SECOND_US
 LONGEST_LAG_US = 60 * SECOND_US
@@ -47,9 +47,15 @@ class _Case:
     backoff: Backoff
     not_before_s: float = 0.0
     looked_s: float = float("-inf")
-    looked_at_open_s: float = float("-inf")
+    open_again_s: float = float("-inf")
+    open_wait_s: float = OPEN_AGAIN_S
     next_us: int = 0  # where the next page of missing candles begins
     settle: dict[int, tuple[float, float]] = field(default_factory=dict)  # again when, how late
+
+    def asked_for_open(self, now_s: float) -> None:
+        """Note that candles of open seconds were asked for."""
+        self.open_again_s = now_s + self.open_wait_s
+        self.open_wait_s = min(MISSING_EVERY_S, self.open_wait_s * 2)
 
     def keep(self, disputed: Sequence[int]) -> None:
         """Forget what is not in dispute any more."""
@@ -187,8 +193,10 @@ class Audit:
             seconds = feed.aggregator.open_without_kline(
                 exchange_us - SETTLED_AFTER_US - SECOND_US + 1
             )
-            if seconds is not None:
-                case.looked_at_open_s = now_s
+            if seconds is None:
+                case.open_wait_s = OPEN_AGAIN_S
+            else:
+                case.asked_for_open(now_s)
                 await self._fetch_klines(feed, *seconds)
         if now_s - case.looked_s >= MISSING_EVERY_S:
             case.looked_s = now_s
@@ -199,7 +207,7 @@ class Audit:
     @staticmethod
     def _is_open_due(feed: SymbolFeed, case: _Case, now_s: float) -> bool:
         """Whether to look for seconds that perhaps nothing but their candles will prove."""
-        return feed.aggregator.incomplete > 0 and now_s - case.looked_at_open_s >= OPEN_EVERY_S
+        return feed.aggregator.incomplete > 0 and now_s >= case.open_again_s
 
     async def _fetch_klines(self, feed: SymbolFeed, begin_us: int, end_us: int) -> None:
         """Ask for candles that the stream has not brought, at most a page of them."""
