@@ -182,8 +182,9 @@ class Governor:
 
     @property
     def dials_short(self) -> bool:
-        """Whether the next dial has to wait because there were so many."""
-        return self._streams.window.wait_us(1, self._now_us()) > 0
+        """Whether only a tenth of the dials is left, for connections that many symbols share."""
+        window = self._streams.window
+        return window.used(self._now_us()) + window.limit // 10 >= window.limit
 
     @property
     def blocked_s(self) -> float:

@@ -1,8 +1,8 @@
 """Which symbols share a connection to the exchange. Each has its own, unless told otherwise.
 
 With `SYMBOLS_PER_CONNECTION` above 1 a symbol goes to a connection that has room, or begins one
-that others can join. While the exchange allows no more dials for now, those that wait for one share
-it, whatever that setting says.
+that others can join. While dials are short, those that need one share it, whatever that setting
+says: what is left of the exchange's limit is enough for all of them then.
 """
 
 from __future__ import annotations
