@@ -572,8 +572,8 @@ async def test_a_second_may_be_told_wrong(where: str):
         await received(socket)
         await inject(http, {"kind": "kline_wrong", "where": where, "count": 1})
         await until(lambda: struck(simulator) == {"kline_wrong": 1})
-        bars = [(await received(socket))["k"] for _ in range(8)]
-        asked = {"symbol": "QTUMETH", "interval": "1s", "startTime": bars[0]["t"], "limit": 10}
+        bars = [(await received(socket))["k"] for _ in range(20)]
+        asked = {"symbol": "QTUMETH", "interval": "1s", "startTime": bars[0]["t"], "limit": 25}
         rows = {row[0]: row for row in (await http.get("/api/v3/klines", params=asked)).json()}
         said = {bar["t"]: Decimal(bar["v"]) for bar in bars}
         answered = {time: Decimal(rows[time][5]) for time in said}
