@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from operator import attrgetter
 
 from app.market.adoption import missing_by_second
@@ -89,6 +90,7 @@ class CandleAggregator(Counts):
         self._newest_kline_us = -1
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._resumed_us = -1  # up to there another run has decided
+        self._head_us = -1  # the first second of another run, if trades before it may be missing
         self._before: TradeLedger | None = None  # as the exchange began to count its trades anew
         # The quick way: trades that follow the newest id within its open second only queue up here,
         # and are added up together when anything else happens.
@@ -199,6 +201,10 @@ class CandleAggregator(Counts):
         self.ledger.begin_at(
             position.last_id, position.second_us, position.holes, begins=position.begins
         )
+        if position.holes and not position.begins:
+            self._head_us = position.holes[0].from_second_us
+            if not self._kept.gone(self._head_us):
+                self._kept.take(self._head_us)
         self._resumed_us = position.second_us
         self._undecided_us = position.second_us + SECOND_US
 
@@ -229,7 +235,8 @@ class CandleAggregator(Counts):
         self._add_up()
         if self._issuer.disputed:
             return None
-        if self.incomplete and self.open_without_kline(self._kept.newest_us) is not None:
+        open_ones = self.incomplete or self._head_us >= 0
+        if open_ones and self.open_without_kline(self._kept.newest_us) is not None:
             return None
         return self._positions.find(self.ledger, self._kept)
 
@@ -245,6 +252,9 @@ class CandleAggregator(Counts):
         self._add_up()
         touched: set[int] = set()
         taken: list[Trade | AggTrade] = []
+        # What contradicts the order of what is held is of other ids than ours; unless the exchange's
+        # history contradicts itself, which has not been seen yet.
+        in_order = all(one.time_us <= other.time_us for one, other in pairwise(trades))
         for trade in trades:
             if isinstance(trade, Trade):
                 first_id = last_id = trade.id
@@ -253,7 +263,7 @@ class CandleAggregator(Counts):
             second_us = trade.time_us - trade.time_us % SECOND_US
             if first_id < self.ledger.lowest_id or self._is_of_before(first_id, second_us):
                 continue
-            entry, proved = self.ledger.add(first_id, last_id, second_us)
+            entry, proved = self.ledger.add(first_id, last_id, second_us, in_order=in_order)
             if entry is Entry.NEW:
                 taken.append(trade)
                 if not self._kept.gone(second_us):
@@ -420,6 +430,8 @@ class CandleAggregator(Counts):
         agreement = second.compare(kline)
         if agreement is not Agreement.DIFFERENT:
             self._issuer.mark_verified(second, agreement)
+            second.settled = True
+        self._issuer.carry_anew(second_us)
         return self._settled(touched, kline.event_us or 0, kline.received_us)
 
     def settle(self, kline: Kline, *, event_us: int) -> list[Candle]:
@@ -433,6 +445,7 @@ class CandleAggregator(Counts):
         if agreement is not Agreement.DIFFERENT:
             self.kline_wrong += 1
             self._issuer.mark_verified(second, agreement)
+            second.settled = True
         else:
             self.mismatched += 1
             first_id, last_id = second.first_id, second.last_id
@@ -443,6 +456,7 @@ class CandleAggregator(Counts):
                 first_id, last_id = theirs.first_trade_id, theirs.last_trade_id
             self._issuer.adopt(second, kline, first_id, last_id)
             touched |= self._hold(first_id, last_id, kline.open_time_us)
+        self._issuer.carry_anew(kline.open_time_us)
         return self._settled(touched, event_us, kline.received_us)
 
     def without_kline(self, before_us: int) -> tuple[int, int] | None:
@@ -470,7 +484,7 @@ class CandleAggregator(Counts):
             second.open_us
             for second in self._kept
             if second.open_us < before_us
-            and second.issue is not None
+            and (second.issue is not None or second.open_us == self._head_us)
             and not (second.proved or second.kline)
             and not self.ledger.is_missing_in(second.open_us)
         ]
@@ -565,10 +579,10 @@ class CandleAggregator(Counts):
         second = self._kept.take(second_us)
         if second.proved:
             self.disordered += 1
-            if second.verified:
-                return  # the exchange does not count it there
+            if second.verified and second.settled:
+                return  # the exchange's history does not count it there
             self.proved -= 1
-            second.proved = False
+            second.proved = second.verified = second.compared = False
             self._kept.reopen(second_us)
         second.add(trade)
 

@@ -863,13 +863,76 @@ def test_trades_with_two_kinds_of_ids_are_not_counted_again():
 
 
 def test_a_trade_in_a_second_that_was_proved_puts_it_in_doubt():
-    """A contradiction takes the proof back; what a kline has verified does not change."""
-    aggregator = given_all(trade(1, 1), trade(2, 2), trade(3, 3), trade(5, 4))
-    assert brief(filled(aggregator, trade(4, 2.5))) == [(2, False, 1), (3, True, 0)]
+    """Where the exchange's history contradicts itself, its trades count; else ours come first."""
+    known = [trade(1, 1), trade(2, 2), trade(3, 3), trade(5, 4)]
+    assert filled(given_all(*known), trade(4, 2.5)) == []
+    aggregator = given_all(*known)
+    assert brief(filled(aggregator, known[2], trade(4, 2.5))) == [(2, False, 1), (3, True, 0)]
     assert (aggregator.disordered, aggregator.proved) == (1, 1)
-    verified = given_all(trade(1, 1), trade(2, 2), kline_of([trade(2, 2)], 2), trade(4, 4))
-    assert brief(filled(verified, trade(3, 2.5))) == [(3, True, 0)]
-    assert verified.disordered == 1
+
+
+@pytest.mark.parametrize("how", ["the stream", "history"])
+def test_a_trade_that_the_kline_of_its_second_did_not_count_is_a_dispute(how: str):
+    """Whichever of the two comes first: what we hold contradicts the kline, so REST decides."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 2.5)]
+    aggregator = given_all(*trades[:2], kline_of(trades[:2], 2))
+    if how == "history":
+        take(aggregator, trade(4, 4))
+        candles = filled(aggregator, trades[2])
+    else:
+        candles = list(take(aggregator, trades[2]))
+    assert brief(candles)[0] == (2, False, 1)
+    assert aggregator.disputed == (2 * S,)
+    settled = aggregator.settle(from_rest(kline_of(trades, 2)), event_us=0)
+    assert brief(settled) == [(2, True, 2)]
+    assert (aggregator.kline_wrong, aggregator.disputed) == (1, ())
+
+
+def test_a_trade_that_the_exchanges_history_does_not_count_changes_nothing():
+    """What REST has decided stays."""
+    aggregator = given_all(trade(1, 1), trade(2, 2), from_rest(kline_of([trade(2, 2)], 2)))
+    assert list(take(aggregator, trade(3, 2.5))) == []
+    assert aggregator.disputed == ()
+
+
+def test_an_empty_second_behind_a_corrected_one_carries_the_right_price():
+    """A garbled price does not live on in the seconds behind it, whether their klines came or not."""
+    right = [trade(1, 1), trade(2, 2), trade(3, 5)]
+    garbled = trade(2, 2, "11")
+    aggregator = given_all(right[0], garbled, right[2], kline_of(right, 2))
+    aggregator.add_kline(kline_of([], 3, carried="10"))
+    assert aggregator.disputed == (2 * S, 3 * S)
+    candles = aggregator.recount(2 * S, right)
+    assert [(each.close, each.complete) for each in candles] == [(D(10), True)] * 3
+    assert (aggregator.disputed, aggregator.mismatched) == ((), 0)
+
+
+def test_a_published_second_that_turns_out_empty_is_published_again():
+    """Though empty ones are left out: a client must not keep what never was."""
+    aggregator = CandleAggregator("SYMBOL", source="test", carry_empty=False)
+    for each in (trade(1, 1), trade(2, 2), trade(3, 3), kline_of([], 2, carried="10")):
+        take(aggregator, each)
+    assert aggregator.disputed == (2 * S,)
+    candles = aggregator.settle(from_rest(kline_of([], 2, carried="10")), event_us=0)
+    assert [(each.trades, each.complete) for each in candles] == [(0, True)]
+
+
+def test_another_runs_first_second_waits_for_its_kline():
+    """Where trades before the first that was seen may be missing, no position says otherwise."""
+    trades = [trade(6, 1.1), trade(7, 1.3), trade(8, 1.7), trade(9, 2), trade(10, 3), trade(11, 4)]
+    first = given_all(trades[1], *trades[3:5])
+    due(first, 2)
+    first.add_kline(kline_of(trades, 2))
+    position = first.position()
+    assert position is not None
+    assert not position.begins
+    second = CandleAggregator("SYMBOL", source="test")
+    second.resume(position)
+    filled(second, *trades)
+    assert second.position() is None
+    assert second.open_without_kline(5 * S) == (S, S)
+    second.add_kline(from_rest(kline_of(trades, 1)))
+    assert second.position() is not None
 
 
 def test_seconds_that_wait_for_a_kline_are_told():
