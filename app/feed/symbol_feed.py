@@ -118,7 +118,7 @@ class SymbolFeed:
         self.stalls = self.rotations = 0
         self.id_resets = 0
         self.crashes = 0
-        self.foreign = 0
+        self.foreign = self.garbled = 0
         self.ages = [0] * 64
         self.stale_events = 0
         self.silence = Silence()
@@ -603,6 +603,12 @@ class SymbolFeed:
         self.aggregator.begin_anew()
         self._abandon(missing, reason)
 
+    def discard_newest(self, reason: str) -> None:
+        """Learn that the newest ids were garbled: they and their seconds are fetched anew."""
+        log.warning("ids discarded symbol=%s reason=%s", self.symbol, reason)
+        self.garbled += 1
+        self.aggregator.discard_newest()
+
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
         with self._owning_bugs():
@@ -762,7 +768,7 @@ class SymbolFeed:
         aggregator = self.aggregator
         last_trade_id = aggregator.last_trade_id
         holes = aggregator.ledger.holes()
-        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign
+        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign + self.garbled
         unknown_frames = self._unknown_frames_before
         for line in (self._line, self._next):
             if line is not None and line.connection is not None:

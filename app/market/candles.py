@@ -45,6 +45,7 @@ _CLOSED = -2  # no trade has this id
 _QUEUE_LIMIT = 256  # bounds the memory of a busy second, and the work left for its end
 _REOPENED_US = 900 * SECOND_US  # how far back time decides about what may be a hole
 _NAMES_US = 3_600 * SECOND_US  # how long what klines named is of use within a hole
+_MOST_BAD_IDS = 3  # in a row; more of them are no garbled frames
 _LATE_KLINE_US = 5 * SECOND_US  # a kline that comes so long behind newer ones is late
 
 
@@ -252,8 +253,8 @@ class CandleAggregator(Counts):
         self._add_up()
         touched: set[int] = set()
         taken: list[Trade | AggTrade] = []
-        # What contradicts the order of what is held is of other ids than ours; unless the exchange's
-        # history contradicts itself, which has not been seen yet.
+        # What contradicts the order of what is held belongs to other ids than ours; unless the
+        # exchange's history contradicts itself, which has not been seen yet.
         in_order = all(one.time_us <= other.time_us for one, other in pairwise(trades))
         for trade in trades:
             if isinstance(trade, Trade):
@@ -367,6 +368,44 @@ class CandleAggregator(Counts):
         for second in sorted(kept, key=attrgetter("open_us")):
             if second.kline is not None and _has_ids(second.kline) and not second.compared:
                 self._name(second.kline)
+
+    def newest_is_bad(self, last: Trade) -> bool:
+        """Whether the few newest ids look garbled, by the exchange's own newest trade.
+
+        It has a smaller id and is later, and it follows what was held before them: so the exchange
+        does not count anew.
+        """
+        self._add_up()
+        ranges = self.ledger.ranges
+        if len(ranges) < 2:
+            return False
+        bad, before = ranges[-1], ranges[-2]
+        return (
+            bad.last_id - bad.first_id < _MOST_BAD_IDS
+            and before.last_id <= last.id < bad.first_id
+            and before.last_second_us <= last.time_us
+        )
+
+    def discard_newest(self) -> None:
+        """Learn that the newest ids were garbled: the seconds that hold them are counted anew.
+
+        What else was held of those is missing until history brings it.
+        """
+        self._add_up()
+        self._next_id = _CLOSED
+        self.backwards = 0
+        bad = self.ledger.discard_newest()
+        for second_us in range(bad.first_second_us, bad.last_second_us + 1, SECOND_US):
+            second = self._kept.get(second_us)
+            if second is None or not second.trades or second.verified:
+                continue
+            before = self.ledger.range_of(second.first_id)
+            if before is not None:
+                self.ledger.cut(second.first_id, before.last_id, second_us)
+            self.proved -= second.proved
+            second.proved = False
+            self._kept.reopen(second_us)
+            second.clear()
 
     @property
     def unexplained(self) -> bool:

@@ -289,6 +289,32 @@ async def test_ids_that_begin_anew_end_what_is_missing():
     assert max(complete) == new[-1].time_us // S * S - S
 
 
+async def test_a_garbled_id_is_no_new_beginning():
+    """One frame with far too large an id costs its second, and no hole that REST could fill."""
+    trades = market(9_000, per_second=5)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([*trades[:50], *trades[8_000:8_100]])
+        scene.receive([replace(trades[8_100], id=trades[8_100].id + 1_000_000)])
+        scene.receive(trades[8_101:])
+        await scene.pass_time(60)
+    assert scene.told(HoleAbandoned) == []
+    status = scene.feed.status()
+    assert (status.id_resets, status.bad_frames, status.open_holes) == (0, 1, 0)
+    scene.check()
+
+
+async def test_trades_that_contradict_what_is_held_are_not_taken_for_missing_ids():
+    """A reply that has ids of a hole does not say that they never existed, taken or not."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    wrong = replace(trades[29], time_us=trades[29].time_us + 2 * S)
+    async with repairing(scene):
+        scene.receive([*trades[:20], wrong, *trades[40:]])
+        await scene.pass_time(60)
+    assert scene.feed.status().never_existed == 0
+
+
 NOT_SERVED = ExchangeRefused(404, 0, "no body")
 UNKNOWN = ExchangeRefused(400, -1121, "Invalid symbol.")
 

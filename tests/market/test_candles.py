@@ -896,7 +896,7 @@ def test_a_trade_that_the_exchanges_history_does_not_count_changes_nothing():
 
 
 def test_an_empty_second_behind_a_corrected_one_carries_the_right_price():
-    """A garbled price does not live on in the seconds behind it, whether their klines came or not."""
+    """A garbled price does not live on in the seconds behind it, with their klines or without."""
     right = [trade(1, 1), trade(2, 2), trade(3, 5)]
     garbled = trade(2, 2, "11")
     aggregator = given_all(right[0], garbled, right[2], kline_of(right, 2))
@@ -1252,6 +1252,31 @@ def test_trades_of_before_ids_began_anew_are_not_counted_twice():
     assert aggregator.too_late == 1
     found = newest([*issued, *candles])
     assert {at: candle.trades for at, candle in found.items() if candle.complete} == {2: 2, 5: 1}
+
+
+def test_garbled_newest_ids_are_told_from_a_new_beginning():
+    """The exchange's newest trade follows what was held before them, or does not."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3)]
+    aggregator = given_all(*trades, trade(9_000_000, 3.5))
+    assert aggregator.newest_is_bad(trade(7, 6))
+    assert not aggregator.newest_is_bad(trade(2, 6))  # it counts anew
+    assert not aggregator.newest_is_bad(trade(9_000_001, 6))
+    assert not aggregator.newest_is_bad(trade(7, 2.5))
+    assert not given_all(*trades).newest_is_bad(trade(7, 6))
+    many = given_all(*trades, *(trade(9_000_000 + each, 4) for each in range(4)))
+    assert not many.newest_is_bad(trade(7, 6))
+
+
+def test_a_second_with_garbled_ids_is_counted_anew():
+    """What else it holds is missing until history brings it; other seconds stay as they are."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3), trade(4, 3.2), trade(5, 3.9), trade(6, 4)]
+    aggregator = given_all(*trades[:4], trade(9_000_000, 3.5, "77"))
+    due(aggregator, 4)
+    aggregator.discard_newest()
+    candles = filled(aggregator, *trades)
+    assert brief(candles) == [(3, True, 1)]
+    assert numbers(candles[0]) == numbers(kline_of(trades, 3))
+    assert aggregator.ledger.whole
 
 
 # Beginning behind what was traded before.
