@@ -328,15 +328,21 @@ class CandleAggregator(Counts):
         return self._mended(touched, event_us, klines[-1].received_us)
 
     def give_up_before(self, time_us: int) -> list[Hole]:
-        """Give up what is missing before the second of a time; return the holes that lie there.
+        """Give up what is missing before the second of a time; nothing of it is taken any more.
 
-        Nothing of those seconds is taken any more.
+        Return the spans of seconds that stay incomplete or absent by that, each with the ids that
+        were missing there, or -1; those too that were too old by the time the stream came back.
         """
         self._add_up()
-        second_us = min(time_us - time_us % SECOND_US, self._kept.newest_us)
-        self._kept.give_up_before(second_us)
+        kept = self._kept
+        second_us = min(time_us - time_us % SECOND_US, kept.newest_us)
+        missing = self.ledger.holes()
+        kept.give_up_before(second_us)
         self._forget_lost()
-        return self.ledger.forget_before(second_us)
+        self.ledger.forget_before(kept.floor_us)
+        spans, kept.given_up = kept.given_up, []
+        self.given_up += sum((to_us - from_us) // SECOND_US + 1 for from_us, to_us in spans)
+        return [_lost_between(from_us, to_us, missing) for from_us, to_us in spans]
 
     def give_up(self, hole: Hole) -> None:
         """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent.
@@ -533,6 +539,11 @@ class CandleAggregator(Counts):
     def unverified(self) -> int:
         """How many seconds went out that are not compared with a kline yet."""
         return sum(second.decided and not second.verified for second in self._kept)
+
+    @property
+    def floor_us(self) -> int:
+        """The first second of which anything would still be taken."""
+        return self._kept.floor_us
 
     @property
     def never_verified(self) -> int:
@@ -832,6 +843,16 @@ class CandleAggregator(Counts):
             if later is not None and later.kline is not None:
                 return later.kline.trades == 0 and later.kline.open == price
         return True
+
+
+def _lost_between(from_us: int, to_us: int, missing: Sequence[Hole]) -> Hole:
+    """Return what is lost of some seconds, with the ids that were missing there, if any were."""
+    there = [
+        hole for hole in missing if hole.from_second_us <= to_us and from_us <= hole.to_second_us
+    ]
+    if not there:
+        return Hole(NO_TRADE_ID, NO_TRADE_ID, from_us, to_us)
+    return Hole(there[0].first_id, there[-1].last_id, from_us, to_us)
 
 
 def _has_ids(kline: Kline) -> bool:

@@ -237,6 +237,8 @@ async def test_after_a_restart_everything_since_is_fetched():
     trades = market(90)
     first = RepairScene(trades)
     first.receive([*trades[:20], *trades[31:50]])
+    seconds = {trade.time_us // S * S for trade in trades[:49]}
+    first.feed.take_klines([rest_kline(trades, second_us) for second_us in sorted(seconds)])
     position = first.feed.position()
     assert isinstance(position, Position)
     assert position.holes
@@ -428,9 +430,13 @@ async def test_what_is_too_old_is_told_as_abandoned_only():
     scene.receive([*trades[:20], *trades[31:40], *trades[43:]])
     assert len(scene.told(HoleFound)) == 2
     scene.feed.give_up_before(START_US + 12 * S)
-    (abandoned,) = scene.told(HoleAbandoned)
+    first, abandoned = scene.told(HoleAbandoned)
+    assert isinstance(first, HoleAbandoned)
     assert isinstance(abandoned, HoleAbandoned)
+    assert (first.first_id, first.from_us, first.to_us) == (-1, START_US, START_US)
     assert (abandoned.first_id, abandoned.last_id) == (21, 31)
+    assert abandoned.to_us - abandoned.from_us == 4 * S
+    assert scene.feed.status().given_up == 6
     assert scene.told(HoleRepaired) == []
     assert scene.feed.status().open_holes == 1
 

@@ -621,7 +621,15 @@ def test_a_kline_can_tell_of_trades_that_nothing_names():
 def test_what_is_given_up_is_not_missing_any_more():
     """Holes before a time are given up, whatever its fraction, and nothing of them is taken."""
     aggregator = given_all(TRADES[0], *TRADES[2:4], *TRADES[5:])
-    assert [hole.ids for hole in aggregator.give_up_before(4 * S + 123_456)] == [1]
+    (lost,) = aggregator.give_up_before(4 * S + 123_456)
+    assert (lost.first_id, lost.last_id, lost.from_second_us, lost.to_second_us) == (
+        12,
+        15,
+        S,
+        3 * S,
+    )
+    assert aggregator.given_up == 3
+    assert aggregator.give_up_before(4 * S) == []
     assert [hole.ids for hole in aggregator.ledger.holes()] == [1]
     assert list(take(aggregator, TRADES[1])) == []
     assert aggregator.too_late == 1
@@ -642,9 +650,32 @@ def test_a_trade_of_a_second_that_is_gone_still_closes_a_hole():
 # Restarts.
 
 
+def compared(*trades: Trade, klines: Sequence[int] | None = None) -> CandleAggregator:
+    """Return what has taken some trades, and the klines of all seconds but the last, or of some."""
+    aggregator = given_all(*trades)
+    for at, kline in Exchange(trades).klines.items():
+        if at < trades[-1].time_us // S if klines is None else at in klines:
+            aggregator.add_kline(kline)
+    return aggregator
+
+
+def test_what_no_kline_has_confirmed_is_looked_at_by_another_run():
+    """It could not compare it any more; but a kline that never comes is not waited for for ever."""
+    trades = [trade(each, each) for each in range(1, 100)]
+    aggregator = compared(*trades[:10], klines=range(5))
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (4 * S, 4)
+    for each in trades[10:]:
+        take(aggregator, each)
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (38 * S, 38)
+
+
 def test_another_run_goes_on_from_a_position():
     """What lies behind a position is missing, and its price is carried."""
-    position = given_all(*TRADES[:5]).position()
+    position = compared(*TRADES[:5]).position()
     assert position == Position(4 * S, 14, D(14))
     aggregator = CandleAggregator("SYMBOL", source="test")
     aggregator.resume(position)
@@ -667,7 +698,9 @@ def test_another_runs_holes_are_filled_whole():
     An empty one at its beginning carries the price that was known before it.
     """
     trades = [*TRADES[:4], trade(15, 6), trade(16, 6), trade(17, 8), trade(18, 9)]
-    given = given_all(*trades[:4], kline_of(trades, 3), *trades[5:])
+    given = given_all(*trades[:4], *trades[5:])
+    for at in (1, 2, 3, 7, 8):
+        given.add_kline(Exchange(trades).klines[at])
     position = given.position()
     assert position is not None
     assert position.closes == (D(14),)
