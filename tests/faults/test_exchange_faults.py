@@ -113,11 +113,16 @@ async def test_lost_late_and_repeated_frames_end_complete_and_exact(tmp_path: Pa
 OUT, OUT_S = ("BTCUSDT", "UNIUSDT"), 4.0
 
 
-async def test_an_outage_and_ids_that_change_end_complete_and_exact(tmp_path: Path):
-    """Seconds of refusals and resets, ids that jump, ids that begin anew: each of its own hub."""
+async def test_refusals_outages_and_changing_ids_are_got_over(tmp_path: Path):
+    """Refused at boot, or gone for seconds, or with other ids: whole again, each of its own hub.
+
+    Together, as all of them have long waits.
+    """
     async with asyncio.TaskGroup() as each:
         each.create_task(check_outage(tmp_path / "outage"))
         each.create_task(check_changing_ids(tmp_path / "ids"))
+        for status in (429, 418, 451, 403, 500):
+            each.create_task(check_refused_at_boot(tmp_path / str(status), status))
 
 
 async def check_outage(data_dir: Path) -> None:
@@ -177,17 +182,11 @@ async def becomes_whole(judged: Judged, symbol: str, *, until: int, one: str = "
     assert (symbol, flaws()) == (symbol, [])
 
 
-async def test_a_refusing_exchange_at_boot_is_waited_for_and_explained(tmp_path: Path):
-    """While the list cannot be had, callers hear "not known yet"; the streams run all the same."""
-    async with asyncio.TaskGroup() as each:
-        for status in (429, 418, 451, 403, 500):
-            each.create_task(check_refused_at_boot(tmp_path / str(status), status))
-
-
 async def check_refused_at_boot(data_dir: Path, status: int) -> None:
     """Start a hub whose first calls are answered `status`, and see it through.
 
-    Adding is answered with "not known yet" until the list is there, and works from then on.
+    The streams run all the same. Adding is answered with "not known yet" until the list is there,
+    and works from then on.
     """
     refusing = Fault(kind=Kind.REST_STATUS, status=status, duration=2.5, retry_after=1)
     async with judged_hub(data_dir, ["BTCUSDT"], faults_first=[refusing]) as judged:
