@@ -96,7 +96,7 @@ class Notices:
         self.records: list[logging.LogRecord] = []
         self._hub = hub
         self._before = numbers_of(hub)
-        self._events_before = len(hub.events)
+        self._events_before = len(hub.client.events)
 
     def check(self, number: str, told: type[StatusEvent] | str) -> None:
         """Assert that a number has changed, and that an event, or a record of a logger, came."""
@@ -105,7 +105,7 @@ class Notices:
         if isinstance(told, str):
             assert any(record.name == told for record in self.records), f"{told} logged nothing"
         else:
-            events = self._hub.events[self._events_before :]
+            events = self._hub.client.events[self._events_before :]
             assert any(isinstance(each.event, told) for each in events), f"no {told.__name__}"
 
 

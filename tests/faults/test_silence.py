@@ -83,7 +83,7 @@ def test_a_subscription_that_is_only_acknowledged_is_noticed(
         with noticing(hub) as notices:
             seen: dict[str, SymbolStatus] = {}
             while len(seen) < len(ACTIVE):
-                await hub.pass_time(0.1)
+                await hub.pass_time(0.005)
                 seen |= {
                     each.symbol: each
                     for each in hub.core.manager.statuses()

@@ -118,10 +118,10 @@ def test_a_halted_symbol_is_silent_and_comes_back_whole(tmp_path: Path):
             await hub.pass_time(10)
             hub.strike(halt)
             await hub.until(lambda: hub.status(SYMBOL).state == "halted", within_s=75)
-            published = len(hub.candles[SYMBOL])
+            told = len(hub.issues(SYMBOL))
             await hub.pass_time(300)
             assert hub.status(SYMBOL).state == "halted"
-            assert len(hub.candles[SYMBOL]) == published
+            assert len(hub.issues(SYMBOL)) == told
             hub.strike(resume)
             await hub.until(lambda: hub.status(SYMBOL).state == "live", within_s=75)
             await hub.pass_time(30)
