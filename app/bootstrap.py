@@ -99,6 +99,7 @@ class Hub:
             ended=self._ended,
             removed=self._forget,
             trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded,
         )
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager

@@ -14,6 +14,7 @@ from app.feed.audit import Audit
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
 from app.feed.repair import Repair
+from app.feed.room import WithRoom
 from app.feed.sharing import SharedStreams
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -59,7 +60,8 @@ class Inbound:
     Load the `manager`, then `run`. `rest` makes the client of REST, given who learns of each
     answer's status and headers. A ban that was announced before a restart is kept to. `removed` is
     told of each symbol that is wanted no longer; `trades_wanted` tells whether somebody follows the
-    trades of a symbol; `ended` whether the source has no more data.
+    trades of a symbol; `crowded` whether somebody has still to read what was published, so that
+    repair waits a little; `ended` whether the source has no more data.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Inbound:
         ended: Callable[[], bool] = lambda: False,
         removed: Callable[[str], None] = lambda _symbol: None,
         trades_wanted: Callable[[str], bool] = no_trades_wanted,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         self._source = source
         self._config = config
@@ -126,7 +129,7 @@ class Inbound:
             refused=lambda: self.governor.blocked_reason,
         )
         self.repair = Repair(
-            self._exchange,
+            WithRoom(self._exchange, crowded=crowded, clock=clock),
             feeds=self.manager.feeds,
             clock=clock,
             feed_clock=self.feed_clock,

@@ -54,6 +54,9 @@ class Peer(Protocol):
         """Begin to close. The peer is gone by itself if it does not answer."""
 
 
+_CROWDED = 4  # an outbox of which more than the fourth part is taken: who can wait should
+
+
 @dataclass(frozen=True)
 class OutboxLimits:
     """How far one client may fall behind before it is closed as too slow (4008).
@@ -62,8 +65,8 @@ class OutboxLimits:
     catch up. Messages are shared between outboxes, so the bytes are not a client's own memory.
     """
 
-    messages: int = 4_096
-    payload_bytes: int = 1_048_576
+    messages: int = 32_768
+    payload_bytes: int = 16_777_216
     grace_s: float = 10.0
 
 
@@ -133,6 +136,17 @@ class Follower:
         if self._outbox is not None:
             self._outbox.clear()
         self.peer.close(TOO_SLOW.code, TOO_SLOW.meaning)
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a good part of the outbox is taken."""
+        if not self._outbox:
+            return False
+        limits = self._limits
+        return (
+            len(self._outbox) > limits.messages // _CROWDED
+            or self._outbox.weight > limits.payload_bytes // _CROWDED
+        )
 
     @property
     def waiting(self) -> int:
@@ -223,6 +237,11 @@ class Broadcaster:
     def is_wanted(self, channel: str, symbol: str) -> bool:
         """Whether anybody follows a symbol of a channel now."""
         return bool(self._interests.wanting(channel, symbol))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for somebody that as much again could be too much."""
+        return any(one.crowded for one in self._followers)
 
     def join(self, peer: Peer, wishes: Iterable[Wish] = ()) -> Follower:
         """Take `peer` in; it gets what it wishes from now on."""

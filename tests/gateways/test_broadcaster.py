@@ -55,6 +55,28 @@ def sequences(peer):
     return [message["sequence"] for message in peer.messages]
 
 
+@pytest.mark.parametrize(
+    "limits",
+    [
+        pytest.param({"messages": 8}, id="messages"),
+        pytest.param({"payload_bytes": 4_000}, id="bytes"),
+    ],
+)
+def test_it_is_crowded_while_much_waits_for_anybody(limits):
+    """Whoever has very much to tell looks at that first; a little behind is no crowd."""
+    room = Room(**limits)
+    peer, follower = room.join(room=1)
+    room.join()
+    said = []
+    for _ in range(4):
+        room.candle()
+        said.append(room.broadcaster.crowded)
+    peer.room = None
+    room.broadcaster.resume(follower)
+    said.append(room.broadcaster.crowded)
+    assert said == [False, False, False, True, False]
+
+
 def test_a_follower_of_everything_gets_every_symbol():
     """Who follows all candles gets those of any symbol, also of one nobody knew before."""
     room = Room()

@@ -74,6 +74,7 @@ class HubCore:
             ended=self._ended,
             removed=self._forget,
             trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded,
         )
         self.manager = self.inbound.manager
         self.governor = self.inbound.governor
