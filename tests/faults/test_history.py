@@ -13,7 +13,8 @@ from tests.simulated.judge import SimulatedHub
 
 SYMBOL = "BTCUSDT"
 TRADES, KLINES = "*@trade", "*@kline_1s"
-AUDIT, CONNECTION, REPAIR = "app.feed.audit", "app.feed.connection", "app.feed.repair"
+RECOUNTED, DISPUTED = "trades counted again", "candle disputed"
+MISSED, UNREADABLE, FAILED = "candles missing", "bad frame", "repair failed"
 DROPS = Fault(kind=Kind.DROP, stream=TRADES, probability=0.2, duration=20)
 
 
@@ -35,37 +36,37 @@ DROPS = Fault(kind=Kind.DROP, stream=TRADES, probability=0.2, duration=20)
         pytest.param(
             [DROPS, Fault(kind=Kind.REST_STATUS, status=500, duration=40)],
             "repair.failures",
-            REPAIR,
+            FAILED,
             id="REST fails and comes back",
         ),
         pytest.param(
             [DROPS, Fault(kind=Kind.REST_STATUS, status=500, probability=0.5, duration=60)],
             "repair.failures",
-            REPAIR,
+            FAILED,
             id="REST fails now and then",
         ),
         pytest.param(
             [Fault(kind=Kind.BAD_TRADE, count=5)],
             "bad_frames",
-            CONNECTION,
+            UNREADABLE,
             id="trades that cannot be read",
         ),
         pytest.param(
             [Fault(kind=Kind.KLINE_WRONG, symbol=SYMBOL, count=3)],
             "kline_wrong",
-            AUDIT,
+            DISPUTED,
             id="wrong candles on the stream",
         ),
         pytest.param(
             [Fault(kind=Kind.DROP, stream=KLINES, probability=0.5, duration=30)],
             "kline_missing",
-            AUDIT,
+            MISSED,
             id="candles missing",
         ),
         pytest.param(
             [Fault(kind=Kind.DELAY, stream=KLINES, probability=0.5, delay=25, duration=30)],
             "kline_late",
-            AUDIT,
+            MISSED,
             id="candles late",
         ),
     ],
@@ -96,11 +97,12 @@ def test_wrong_trades_are_found_out(tmp_path: Path):
         with noticing(hub) as notices:
             hub.strike(Fault(kind=Kind.TRADE_WRONG, symbol=SYMBOL, count=3))
             await hub.pass_time(60)
-            notices.check("audit.recounts", AUDIT)
+            notices.check("audit.recounts", RECOUNTED)
         verdict = hub.judge(SYMBOL)
         assert verdict.complete == verdict.seconds
         assert verdict.untrue <= 3
-        assert (hub.status(SYMBOL).mismatched, hub.status(SYMBOL).kline_wrong) == (0, 0)
+        status = hub.status(SYMBOL)
+        assert (status.mismatched, status.kline_wrong, status.unverified) == (0, 0, 0)
 
     play([SYMBOL], tmp_path, main)
 
@@ -112,7 +114,7 @@ def test_where_the_exchange_contradicts_itself_its_candle_goes_out(tmp_path: Pat
         with noticing(hub) as notices:
             hub.strike(Fault(kind=Kind.KLINE_WRONG, symbol=SYMBOL, count=2, where=Where.BOTH))
             await hub.pass_time(60)
-            notices.check("mismatched", AUDIT)
+            notices.check("mismatched", DISPUTED)
         verdict = hub.judge(SYMBOL)
         assert (verdict.wrong, verdict.incomplete, verdict.missing) == (2, 0, 0)
         assert hub.status(SYMBOL).mismatched == 2

@@ -14,7 +14,7 @@ from tests.simulated.judge import SimulatedHub
 
 SYMBOL = "BTCUSDT"
 TRADES = "*@trade"
-FEED = "app.feed.symbol_feed"
+AGAIN, ANEW = "trades come again", "ids begin anew"
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ FEED = "app.feed.symbol_feed"
         pytest.param(
             [Fault(kind=Kind.DUPLICATE, stream=TRADES, duration=20)],
             "duplicates",
-            FEED,
+            AGAIN,
             id="duplicates",
         ),
         pytest.param(
@@ -100,7 +100,7 @@ def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path):
                 for trade in block:
                     feed.event_received(trade)
             assert len(hub.candles[SYMBOL]) == issues
-            notices.check("duplicates", FEED)
+            notices.check("duplicates", AGAIN)
         await hub.pass_time(20)
         check_flawless(hub, [SYMBOL])
         assert hub.status(SYMBOL).mismatched == 0
@@ -115,7 +115,7 @@ def test_ids_that_begin_anew_cost_one_second_at_most(tmp_path: Path):
         with noticing(hub) as notices:
             hub.strike(Fault(kind=Kind.ID_RESET, symbol=SYMBOL))
             await hub.pass_time(120)
-            notices.check("id_resets", FEED)
+            notices.check("id_resets", ANEW)
         verdict = hub.judge(SYMBOL)
         assert (verdict.wrong, verdict.untrue, verdict.missing, verdict.duplicates) == (0, 0, 0, 0)
         assert verdict.incomplete <= 1

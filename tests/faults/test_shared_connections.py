@@ -47,7 +47,7 @@ def test_what_ends_a_shared_connection_costs_no_candle(tmp_path: Path, fault: Fa
         with noticing(hub) as notices:
             hub.strike(fault)
             await hub.pass_time(MINUTE)
-            told = "app.feed.symbol_feed" if fault.kind is Kind.SERVER_SHUTDOWN else StreamLost
+            told = "replaced its connection" if fault.kind is Kind.SERVER_SHUTDOWN else StreamLost
             notices.check("reconnects", told)
         await hub.until_live()
         await hub.pass_time(10)

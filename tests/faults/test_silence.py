@@ -24,7 +24,7 @@ BUSY = tuple(
     listing._replace(per_minute=1_500_000) for listing in LISTINGS if listing.symbol in ACTIVE
 )
 TRADES = "*@trade"
-FEED = "app.feed.symbol_feed"
+STALLED = "state=stalled"
 
 HALF_OPEN, ANSWERED, ONLY_ACKNOWLEDGED, WITHOUT_TRADES = (
     "half-open: no pong either",
@@ -89,7 +89,7 @@ def test_a_subscription_that_is_only_acknowledged_is_noticed(
                     for each in hub.core.manager.statuses()
                     if each.state == "stalled" and each.symbol not in seen
                 }
-            notices.check("stalls", FEED)
+            notices.check("stalls", STALLED)
         for status in seen.values():
             assert (status.since_us - began_us) / 1e6 <= NOTICED_WITHIN_S
             assert said in status.reason
