@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from typing_extensions import override
 
 from app.market.events import SECOND_US, StatusEvent
@@ -32,6 +33,15 @@ WEIGHT_LIMIT, DIAL_LIMIT, MESSAGE_LIMIT = 6_000, 300, 5
 def seeds(count: int) -> list[int]:
     """Return so many different seeds."""
     return [SEED + number for number in range(count)]
+
+
+def from_seeds(count: int, *, minutes: float) -> pytest.MarkDecorator:
+    """Run a test from the one `seed`; in its long form from so many more, each so long at most."""
+    long = pytest.mark.soak(minutes=minutes)
+    first, *more = seeds(count + 1)
+    return pytest.mark.parametrize(
+        "seed", [first, *(pytest.param(seed, marks=long) for seed in more)]
+    )
 
 
 @contextmanager

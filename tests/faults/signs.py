@@ -34,12 +34,11 @@ SIGNS = {
     Kind.CUT: RECONNECTED,
     Kind.HALF_OPEN: RECONNECTED,
     Kind.SERVER_SHUTDOWN: Signs(("reconnects",), ("about to close the connection",)),
-    Kind.GARBAGE: Signs(("bad_frames",), ("bad frame",)),
+    Kind.GARBAGE: Signs(("bad_frames", "reconnects"), ("bad frame", StreamLost)),
     Kind.ID_JUMP: Signs(("never_existed",), ("ids never existed",)),
     Kind.STALL: MISSED,
     Kind.ACK_SILENT: MISSED,
     Kind.DROP: Signs(("holes_found", "kline_missing"), (HoleFound, "candles missing")),
-    Kind.DUPLICATE: Signs(("duplicates",), ()),  # a few of them are only counted
     Kind.DELAY: Signs(("holes_found", "kline_late"), (HoleFound, "candles missing")),
     Kind.REORDER: Signs(("holes_found",), (HoleFound,)),
     Kind.BAD_TRADE: Signs(("bad_frames",), ("bad frame",)),
@@ -48,16 +47,18 @@ SIGNS = {
     Kind.REST_STATUS: REFUSED,
     Kind.DIAL_STATUS: REFUSED,
 }
-"""`REST_LAG` is none of them: nobody notices while nothing has to be asked for."""
+"""Not here, as they can do no harm: `REST_LAG` while nothing is asked for, a `DUPLICATE` candle."""
 
 
 def untold(notices: Notices, struck: Iterable[str]) -> list[str]:
     """Return the kinds of faults that struck and do not show."""
     unseen: list[str] = []
     for kind in map(Kind, sorted(struck)):
-        signs = SIGNS.get(kind, Signs((), ()))
-        if signs.numbers and not any(map(notices.changed, signs.numbers)):
+        signs = SIGNS.get(kind)
+        if signs is None:
+            continue
+        if not any(map(notices.changed, signs.numbers)):
             unseen.append(f"{kind} changed no number")
-        if signs.told and not any(map(notices.told, signs.told)):
+        if not any(map(notices.told, signs.told)):
             unseen.append(f"{kind} was not told")
     return unseen

@@ -8,7 +8,7 @@ import pytest
 
 from app.market.events import HoleFound, StatusEvent
 from app.simulator.faults import Fault, Kind, Where
-from tests.faults.scenario import check_conduct, check_flawless, noticing, play
+from tests.faults.scenario import check_conduct, check_flawless, from_seeds, noticing, play
 from tests.simulated.judge import SimulatedHub
 
 SYMBOL = "BTCUSDT"
@@ -18,6 +18,7 @@ MISSED, UNREADABLE, FAILED = "candles missing", "bad frame", "repair failed"
 DROPS = Fault(kind=Kind.DROP, stream=TRADES, probability=0.2, duration=20)
 
 
+@from_seeds(20, minutes=0.05)
 @pytest.mark.parametrize(
     ("faults", "number", "told"),
     [
@@ -72,7 +73,7 @@ DROPS = Fault(kind=Kind.DROP, stream=TRADES, probability=0.2, duration=20)
     ],
 )
 def test_what_is_wrong_is_put_right(
-    tmp_path: Path, faults: list[Fault], number: str, told: type[StatusEvent] | str
+    tmp_path: Path, faults: list[Fault], number: str, told: type[StatusEvent] | str, seed: int
 ):
     """All candles are complete and equal to the truth in the end; and none ever lied."""
 
@@ -84,10 +85,11 @@ def test_what_is_wrong_is_put_right(
         check_flawless(hub, [SYMBOL])
         check_conduct(hub)
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)
 
 
-def test_wrong_trades_are_found_out(tmp_path: Path):
+@from_seeds(20, minutes=0.05)
+def test_wrong_trades_are_found_out(tmp_path: Path, seed: int):
     """Their ids are in order, so only the candle of the exchange tells; then they are counted anew.
 
     Until it comes, some milliseconds after the second, a trade of the next one may have closed it.
@@ -104,10 +106,11 @@ def test_wrong_trades_are_found_out(tmp_path: Path):
         status = hub.status(SYMBOL)
         assert (status.mismatched, status.kline_wrong, status.unverified) == (0, 0, 0)
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)
 
 
-def test_where_the_exchange_contradicts_itself_its_candle_goes_out(tmp_path: Path):
+@from_seeds(20, minutes=0.05)
+def test_where_the_exchange_contradicts_itself_its_candle_goes_out(tmp_path: Path, seed: int):
     """Stream and REST agree on a candle that is not the sum of the trades: theirs, and counted."""
 
     async def main(hub: SimulatedHub) -> None:
@@ -119,4 +122,4 @@ def test_where_the_exchange_contradicts_itself_its_candle_goes_out(tmp_path: Pat
         assert (verdict.wrong, verdict.incomplete, verdict.missing) == (2, 0, 0)
         assert hub.status(SYMBOL).mismatched == 2
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)

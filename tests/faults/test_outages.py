@@ -63,6 +63,12 @@ def test_an_outage_of_five_symbols_is_repaired(tmp_path: Path, outage: Outage, s
     check_outage(tmp_path, outage, seconds, number=5)
 
 
+@pytest.mark.parametrize(("outage", "seconds"), LONG_OUTAGES)
+def test_a_long_outage_of_a_symbol_is_repaired(tmp_path: Path, outage: Outage, seconds: float):
+    """Hours are not given up: the past comes from the exchange's own candles, all of it."""
+    check_outage(tmp_path, outage, seconds, number=1)
+
+
 @pytest.mark.soak(minutes=2)
 @pytest.mark.parametrize(("outage", "seconds"), [*OUTAGES, *LONG_OUTAGES])
 def test_an_outage_of_fifty_symbols_is_repaired(tmp_path: Path, outage: Outage, seconds: float):
