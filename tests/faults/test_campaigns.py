@@ -16,7 +16,7 @@ def test_three_minutes_of_random_faults(tmp_path: Path, seed: int):
     check_campaign(tmp_path, seed=seed, minutes=3)
 
 
-@pytest.mark.soak(minutes=6)
+@pytest.mark.soak(minutes=2)
 @pytest.mark.parametrize("block", range(5))
 def test_a_hundred_campaigns_of_random_faults(tmp_path: Path, block: int):
     """Twenty in each block, of ten minutes each."""

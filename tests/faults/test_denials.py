@@ -31,7 +31,7 @@ def denials(status: int, seconds: float) -> list[Fault]:
     ]
 
 
-@from_seeds(10, minutes=0.05)
+@from_seeds(5, minutes=0.03)
 @pytest.mark.parametrize("at_boot", [True, False], ids=["at boot", "later"])
 @pytest.mark.parametrize("status", [451, 403])
 def test_a_denial_is_told_and_asked_about_rarely(

@@ -18,7 +18,7 @@ MISSED, UNREADABLE, FAILED = "candles missing", "bad frame", "repair failed"
 DROPS = Fault(kind=Kind.DROP, stream=TRADES, probability=0.2, duration=20)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 @pytest.mark.parametrize(
     ("faults", "number", "told"),
     [
@@ -88,7 +88,7 @@ def test_what_is_wrong_is_put_right(
     play([SYMBOL], tmp_path, main, seed=seed)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 def test_wrong_trades_are_found_out(tmp_path: Path, seed: int):
     """Their ids are in order, so only the candle of the exchange tells; then they are counted anew.
 
@@ -109,7 +109,7 @@ def test_wrong_trades_are_found_out(tmp_path: Path, seed: int):
     play([SYMBOL], tmp_path, main, seed=seed)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 def test_where_the_exchange_contradicts_itself_its_candle_goes_out(tmp_path: Path, seed: int):
     """Stream and REST agree on a candle that is not the sum of the trades: theirs, and counted."""
 

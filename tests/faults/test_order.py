@@ -17,7 +17,7 @@ TRADES = "*@trade"
 AGAIN, ANEW = "trades come again", "ids begin anew"
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 @pytest.mark.parametrize(
     ("faults", "number", "told"),
     [
@@ -81,7 +81,7 @@ def test_whatever_the_order_the_candles_are_the_same(
     play([SYMBOL], tmp_path, main, seed=seed)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path, seed: int):
     """Blocks of up to a thousand trades of the last ten minutes, in any order, again and again."""
     random = Random(seed)
@@ -110,7 +110,7 @@ def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path, seed: int):
     play([SYMBOL], tmp_path, main, seed=seed)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 def test_trades_that_come_in_any_order_make_the_same_candles(tmp_path: Path, seed: int):
     """Those of twenty seconds, some twice, in an order of chance; REST is of no help."""
     random = Random(seed)
@@ -153,7 +153,7 @@ def test_trades_that_come_in_any_order_make_the_same_candles(tmp_path: Path, see
         ),
     ],
 )
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 def test_ids_that_begin_anew_cost_one_second_at_most(
     tmp_path: Path, faults: list[Fault], seed: int
 ):

@@ -25,7 +25,7 @@ def test_five_kills_at_random_moments(tmp_path: Path, seed: int):
     check_kills(tmp_path, seed=seed, kills=5)
 
 
-@pytest.mark.soak(minutes=0.2)
+@pytest.mark.soak(minutes=0.05)
 @pytest.mark.parametrize("seed", seeds(10))
 def test_a_hundred_kills_at_random_moments(tmp_path: Path, seed: int):
     """Ten in each of ten markets."""

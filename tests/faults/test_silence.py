@@ -34,7 +34,7 @@ HALF_OPEN, ANSWERED, ONLY_ACKNOWLEDGED, WITHOUT_TRADES = (
 )
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -69,7 +69,7 @@ def test_a_connection_that_falls_silent_is_noticed(
     play(ACTIVE, tmp_path, main, listings=BUSY, seed=seed)
 
 
-@from_seeds(20, minutes=0.05)
+@from_seeds(10, minutes=0.03)
 @pytest.mark.parametrize(
     ("stream", "said"),
     [
@@ -87,7 +87,7 @@ def test_a_subscription_that_is_only_acknowledged_is_noticed(
         with noticing(hub) as notices:
             seen: dict[str, SymbolStatus] = {}
             while len(seen) < len(ACTIVE):
-                await hub.pass_time(0.1)
+                await hub.pass_time(0.01)  # the next connection may bring data at once
                 seen |= {
                     each.symbol: each
                     for each in hub.core.manager.statuses()
