@@ -290,6 +290,8 @@ _SUMMED = (
     "unverified",
     "holes_found",
     "never_existed",
+    "never_verified",
+    "given_up",
     "duplicates",
     "id_resets",
     "stalls",

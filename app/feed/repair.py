@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from http import HTTPStatus
+from operator import attrgetter
 from random import Random
 
 from app.alarm import Alarm
@@ -215,7 +217,11 @@ class Repair:
         if rows and held is not None:
             last = rows[-1]
             if last.id < held.last_id and last.time_us >= held.last_second_us + SECOND_US:
-                feed.begin_anew(f"the newest trade is {last.id}, after {held.last_id}")
+                reason = f"the newest trade is {last.id}, after {held.last_id}"
+                if feed.aggregator.newest_is_bad(last):
+                    feed.discard_newest(reason)
+                else:
+                    feed.begin_anew(reason)
             if feed.take_history(rows, Way.RECENT.value):
                 case.newest_asked(self._clock.monotonic(), told=True)
 
@@ -354,6 +360,9 @@ class Repair:
                 lack = Lack.TOO_OLD
             else:
                 continue
+            within = bisect_left(rows, hole.first_id, key=_id)
+            if within < len(rows) and rows[within].id <= hole.last_id:
+                continue  # it has some, but they contradict what is held
             if case.tries(hole).confirms(lack, now_s):
                 self._conclude(feed, hole, lack)
 
@@ -407,6 +416,9 @@ class Repair:
     async def _trades(self, feed: SymbolFeed, limit: int) -> Sequence[Trade]:
         self.calls += 1
         return await self._history.trades(feed.symbol, limit=limit)
+
+
+_id = attrgetter("id")
 
 
 def _newest_id(feed: SymbolFeed, hole: Hole) -> int:

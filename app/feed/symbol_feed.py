@@ -56,6 +56,7 @@ STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is sh
 OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
 REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
 NOTHING_CAME = "the exchange has traded, but nothing came"
+BY_STREAM = "stream"  # what was missing came late, or over the other connection
 ENDED_REASON = "the source has no more data"
 
 
@@ -118,7 +119,7 @@ class SymbolFeed:
         self.stalls = self.rotations = 0
         self.id_resets = 0
         self.crashes = 0
-        self.foreign = 0
+        self.foreign = self.garbled = 0
         self.ages = [0] * 64
         self.stale_events = 0
         self.silence = Silence()
@@ -138,7 +139,6 @@ class SymbolFeed:
         self._wake = wake
         self._stalled = stalled
         self._watch = HoleWatch(grace_s=grace_s)
-        self._repaired_by = ""
         self._line: Line | None = None
         self._next: Line | None = None
         self._changed = asyncio.Event()  # the line is lost, or is to be replaced
@@ -464,15 +464,18 @@ class SymbolFeed:
         if self.newest_is_due:
             self._wake()
 
-    def _publish(self, candles: Sequence[Candle]) -> None:
-        """Publish candles, and look whether ids are missing; nothing once it is stopped."""
+    def _publish(self, candles: Sequence[Candle], way: str = BY_STREAM) -> None:
+        """Publish candles, and look what is missing; `way` says what may have filled a hole.
+
+        Nothing once it is stopped.
+        """
         if self.state is FeedState.STOPPED:
             return  # a call to the exchange was under way when the symbol was removed
         for candle in candles:
             self._bus.publish(CANDLES, candle)
             self.last_candle_us = candle.open_time_us
         if not self.aggregator.ledger.whole or self._watch.busy:
-            self.look_at_holes()
+            self.look_at_holes(way)
 
     def _tell(self, event: HoleFound | HoleRepaired | HoleAbandoned) -> None:
         """Tell of a hole, unless it is stopped."""
@@ -513,7 +516,7 @@ class SymbolFeed:
 
     # -- what is missing ---------------------------------------------------------------------
 
-    def look_at_holes(self) -> None:
+    def look_at_holes(self, way: str = BY_STREAM) -> None:
         """Tell of holes that are new or repaired, and wake the repair when one is there."""
         now_s = self._clock.monotonic()
         seen_before = self._watch.seen
@@ -524,7 +527,11 @@ class SymbolFeed:
         for hole in found:
             self._tell(HoleFound(self.symbol, *_told(hole), None, now_us))
         for hole in repaired:
-            self._tell(HoleRepaired(self.symbol, *_told(hole), self._repaired_by, None, now_us))
+            ids = hole.first_id, hole.last_id
+            # What had become too old meanwhile is told as abandoned.
+            from_us = min(max(hole.from_second_us, self.aggregator.floor_us), hole.to_second_us)
+            us = from_us, hole.to_second_us
+            self._tell(HoleRepaired(self.symbol, *ids, *us, way, None, now_us))
         if found or self._watch.seen > seen_before:
             self._wake()
 
@@ -552,12 +559,11 @@ class SymbolFeed:
 
     def take_history(self, trades: Sequence[Trade | AggTrade], way: str) -> int:
         """Take trades that were fetched; return how many of them were missing."""
-        self._repaired_by = way
         candles, taken = self.aggregator.fill(trades)
         if self.state is not FeedState.STOPPED:
             for trade in taken:
                 self._bus.publish(TRADES, trade)
-        self._publish(candles)
+        self._publish(candles, way)
         return len(taken)
 
     def take_candles(self, hole: Hole, klines: Sequence[Kline]) -> bool:
@@ -565,31 +571,27 @@ class SymbolFeed:
         candles = self.aggregator.adopt(hole, klines, event_us=self._exchange_us())
         if candles is None:
             return False
-        self._repaired_by = "candles"
-        self._publish(candles)
+        self._publish(candles, "candles")
         return True
 
     def take_klines(self, klines: Sequence[Kline]) -> None:
         """Take klines of REST, to compare with."""
-        for kline in klines:
-            self._publish(self.aggregator.add_kline(kline))
+        candles = [candle for kline in klines for candle in self.aggregator.add_kline(kline)]
+        self._publish(candles)
 
     def take_absent(self, hole: Hole) -> None:
         """Learn that the exchange has confirmed that the ids of a hole never existed."""
-        self._repaired_by = "never existed"
-        self._publish(
-            self.aggregator.absent(
-                hole.first_id,
-                hole.last_id,
-                event_us=self._exchange_us(),
-                received_us=self._feed_clock.received_us(),
-            )
+        candles = self.aggregator.absent(
+            hole.first_id,
+            hole.last_id,
+            event_us=self._exchange_us(),
+            received_us=self._feed_clock.received_us(),
         )
+        self._publish(candles, "never existed")
 
     def take_recount(self, second_us: int, trades: Sequence[Trade]) -> None:
         """Count a disputed second once more."""
-        self._repaired_by = "trades"
-        self._publish(self.aggregator.recount(second_us, trades))
+        self._publish(self.aggregator.recount(second_us, trades), "trades")
 
     def take_verdict(self, kline: Kline) -> None:
         """Let REST's kline decide about a disputed second."""
@@ -602,6 +604,12 @@ class SymbolFeed:
         missing = self.aggregator.ledger.holes()
         self.aggregator.begin_anew()
         self._abandon(missing, reason)
+
+    def discard_newest(self, reason: str) -> None:
+        """Learn that the newest ids were garbled: they and their seconds are fetched anew."""
+        log.warning("ids discarded symbol=%s reason=%s", self.symbol, reason)
+        self.garbled += 1
+        self.aggregator.discard_newest()
 
     def give_up_before(self, second_us: int) -> None:
         """Give up what has been missing for so long that it is asked for no longer."""
@@ -762,7 +770,7 @@ class SymbolFeed:
         aggregator = self.aggregator
         last_trade_id = aggregator.last_trade_id
         holes = aggregator.ledger.holes()
-        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign
+        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign + self.garbled
         unknown_frames = self._unknown_frames_before
         for line in (self._line, self._next):
             if line is not None and line.connection is not None:
@@ -797,6 +805,8 @@ class SymbolFeed:
             missing_ids=sum(hole.ids for hole in holes),
             holes_found=self._watch.found,
             never_existed=aggregator.never_existed,
+            never_verified=aggregator.never_verified,
+            given_up=aggregator.given_up,
             duplicates=aggregator.duplicates,
             id_resets=self.id_resets,
             stalls=self.stalls,

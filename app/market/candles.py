@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import pairwise
 from operator import attrgetter
 
 from app.market.adoption import missing_by_second
@@ -44,6 +45,7 @@ _CLOSED = -2  # no trade has this id
 _QUEUE_LIMIT = 256  # bounds the memory of a busy second, and the work left for its end
 _REOPENED_US = 900 * SECOND_US  # how far back time decides about what may be a hole
 _NAMES_US = 3_600 * SECOND_US  # how long what klines named is of use within a hole
+_MOST_BAD_IDS = 3  # in a row; more of them are no garbled frames
 _LATE_KLINE_US = 5 * SECOND_US  # a kline that comes so long behind newer ones is late
 
 
@@ -89,6 +91,7 @@ class CandleAggregator(Counts):
         self._newest_kline_us = -1
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._resumed_us = -1  # up to there another run has decided
+        self._head_us = -1  # the first second of another run, if trades before it may be missing
         self._before: TradeLedger | None = None  # as the exchange began to count its trades anew
         # The quick way: trades that follow the newest id within its open second only queue up here,
         # and are added up together when anything else happens.
@@ -199,6 +202,10 @@ class CandleAggregator(Counts):
         self.ledger.begin_at(
             position.last_id, position.second_us, position.holes, begins=position.begins
         )
+        if position.holes and not position.begins:
+            self._head_us = position.holes[0].from_second_us
+            if not self._kept.gone(self._head_us):
+                self._kept.take(self._head_us)
         self._resumed_us = position.second_us
         self._undecided_us = position.second_us + SECOND_US
 
@@ -229,7 +236,8 @@ class CandleAggregator(Counts):
         self._add_up()
         if self._issuer.disputed:
             return None
-        if self.incomplete and self.open_without_kline(self._kept.newest_us) is not None:
+        open_ones = self.incomplete or self._head_us >= 0
+        if open_ones and self.open_without_kline(self._kept.newest_us) is not None:
             return None
         return self._positions.find(self.ledger, self._kept)
 
@@ -245,6 +253,9 @@ class CandleAggregator(Counts):
         self._add_up()
         touched: set[int] = set()
         taken: list[Trade | AggTrade] = []
+        # What contradicts the order of what is held belongs to other ids than ours; unless the
+        # exchange's history contradicts itself, which has not been seen yet.
+        in_order = all(one.time_us <= other.time_us for one, other in pairwise(trades))
         for trade in trades:
             if isinstance(trade, Trade):
                 first_id = last_id = trade.id
@@ -253,7 +264,7 @@ class CandleAggregator(Counts):
             second_us = trade.time_us - trade.time_us % SECOND_US
             if first_id < self.ledger.lowest_id or self._is_of_before(first_id, second_us):
                 continue
-            entry, proved = self.ledger.add(first_id, last_id, second_us)
+            entry, proved = self.ledger.add(first_id, last_id, second_us, in_order=in_order)
             if entry is Entry.NEW:
                 taken.append(trade)
                 if not self._kept.gone(second_us):
@@ -317,15 +328,21 @@ class CandleAggregator(Counts):
         return self._mended(touched, event_us, klines[-1].received_us)
 
     def give_up_before(self, time_us: int) -> list[Hole]:
-        """Give up what is missing before the second of a time; return the holes that lie there.
+        """Give up what is missing before the second of a time; nothing of it is taken any more.
 
-        Nothing of those seconds is taken any more.
+        Return the spans of seconds that stay incomplete or absent by that, each with the ids that
+        were missing there, or -1; those too that were too old by the time the stream came back.
         """
         self._add_up()
-        second_us = min(time_us - time_us % SECOND_US, self._kept.newest_us)
-        self._kept.give_up_before(second_us)
+        kept = self._kept
+        second_us = min(time_us - time_us % SECOND_US, kept.newest_us)
+        missing = self.ledger.holes()
+        kept.give_up_before(second_us)
         self._forget_lost()
-        return self.ledger.forget_before(second_us)
+        self.ledger.forget_before(kept.floor_us)
+        spans, kept.given_up = kept.given_up, []
+        self.given_up += sum((to_us - from_us) // SECOND_US + 1 for from_us, to_us in spans)
+        return [_lost_between(from_us, to_us, missing) for from_us, to_us in spans]
 
     def give_up(self, hole: Hole) -> None:
         """Learn that what a hole misses cannot be had: its seconds stay incomplete or absent.
@@ -357,6 +374,44 @@ class CandleAggregator(Counts):
         for second in sorted(kept, key=attrgetter("open_us")):
             if second.kline is not None and _has_ids(second.kline) and not second.compared:
                 self._name(second.kline)
+
+    def newest_is_bad(self, last: Trade) -> bool:
+        """Whether the few newest ids look garbled, by the exchange's own newest trade.
+
+        It has a smaller id and is later, and it follows what was held before them: so the exchange
+        does not count anew.
+        """
+        self._add_up()
+        ranges = self.ledger.ranges
+        if len(ranges) < 2:
+            return False
+        bad, before = ranges[-1], ranges[-2]
+        return (
+            bad.last_id - bad.first_id < _MOST_BAD_IDS
+            and before.last_id <= last.id < bad.first_id
+            and before.last_second_us <= last.time_us
+        )
+
+    def discard_newest(self) -> None:
+        """Learn that the newest ids were garbled: the seconds that hold them are counted anew.
+
+        What else was held of those is missing until history brings it.
+        """
+        self._add_up()
+        self._next_id = _CLOSED
+        self.backwards = 0
+        bad = self.ledger.discard_newest()
+        for second_us in range(bad.first_second_us, bad.last_second_us + 1, SECOND_US):
+            second = self._kept.get(second_us)
+            if second is None or not second.trades or second.verified:
+                continue
+            before = self.ledger.range_of(second.first_id)
+            if before is not None:
+                self.ledger.cut(second.first_id, before.last_id, second_us)
+            self.proved -= second.proved
+            second.proved = False
+            self._kept.reopen(second_us)
+            second.clear()
 
     @property
     def unexplained(self) -> bool:
@@ -420,6 +475,8 @@ class CandleAggregator(Counts):
         agreement = second.compare(kline)
         if agreement is not Agreement.DIFFERENT:
             self._issuer.mark_verified(second, agreement)
+            second.settled = True
+        self._issuer.carry_anew(second_us)
         return self._settled(touched, kline.event_us or 0, kline.received_us)
 
     def settle(self, kline: Kline, *, event_us: int) -> list[Candle]:
@@ -433,6 +490,7 @@ class CandleAggregator(Counts):
         if agreement is not Agreement.DIFFERENT:
             self.kline_wrong += 1
             self._issuer.mark_verified(second, agreement)
+            second.settled = True
         else:
             self.mismatched += 1
             first_id, last_id = second.first_id, second.last_id
@@ -443,6 +501,7 @@ class CandleAggregator(Counts):
                 first_id, last_id = theirs.first_trade_id, theirs.last_trade_id
             self._issuer.adopt(second, kline, first_id, last_id)
             touched |= self._hold(first_id, last_id, kline.open_time_us)
+        self._issuer.carry_anew(kline.open_time_us)
         return self._settled(touched, event_us, kline.received_us)
 
     def without_kline(self, before_us: int) -> tuple[int, int] | None:
@@ -470,7 +529,7 @@ class CandleAggregator(Counts):
             second.open_us
             for second in self._kept
             if second.open_us < before_us
-            and second.issue is not None
+            and (second.issue is not None or second.open_us == self._head_us)
             and not (second.proved or second.kline)
             and not self.ledger.is_missing_in(second.open_us)
         ]
@@ -480,6 +539,11 @@ class CandleAggregator(Counts):
     def unverified(self) -> int:
         """How many seconds went out that are not compared with a kline yet."""
         return sum(second.decided and not second.verified for second in self._kept)
+
+    @property
+    def floor_us(self) -> int:
+        """The first second of which anything would still be taken."""
+        return self._kept.floor_us
 
     @property
     def never_verified(self) -> int:
@@ -565,10 +629,10 @@ class CandleAggregator(Counts):
         second = self._kept.take(second_us)
         if second.proved:
             self.disordered += 1
-            if second.verified:
-                return  # the exchange does not count it there
+            if second.verified and second.settled:
+                return  # the exchange's history does not count it there
             self.proved -= 1
-            second.proved = False
+            second.proved = second.verified = second.compared = False
             self._kept.reopen(second_us)
         second.add(trade)
 
@@ -779,6 +843,16 @@ class CandleAggregator(Counts):
             if later is not None and later.kline is not None:
                 return later.kline.trades == 0 and later.kline.open == price
         return True
+
+
+def _lost_between(from_us: int, to_us: int, missing: Sequence[Hole]) -> Hole:
+    """Return what is lost of some seconds, with the ids that were missing there, if any were."""
+    there = [
+        hole for hole in missing if hole.from_second_us <= to_us and from_us <= hole.to_second_us
+    ]
+    if not there:
+        return Hole(NO_TRADE_ID, NO_TRADE_ID, from_us, to_us)
+    return Hole(there[0].first_id, there[-1].last_id, from_us, to_us)
 
 
 def _has_ids(kline: Kline) -> bool:

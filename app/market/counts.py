@@ -35,3 +35,4 @@ class Counts:
         self.repaired = 0  # issues that history completed
         self.candles_only = 0  # seconds that have REST's numbers, since trades were not fetched
         self.never_existed = 0  # ids that the exchange left out
+        self.given_up = 0  # seconds that were too old before they were proved

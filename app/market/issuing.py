@@ -98,7 +98,7 @@ class CandleIssuer:
             return
         if second.issue is not None and not second.differs(second.issue):
             return
-        if not (second.trades or self._carry_empty):
+        if not (second.trades or self._carry_empty or second.issue is not None):
             second.skipped = True
             return
         candles.append(self._issued(second, event_us, received_us))
@@ -150,11 +150,24 @@ class CandleIssuer:
         else:
             self.mark_verified(second, agreement)
 
+    def carry_anew(self, second_us: int) -> None:
+        """Let the empty seconds behind one whose numbers have changed carry its price anew.
+
+        Those that were equal to their klines do already. What was in dispute for the price alone is
+        compared once more.
+        """
+        following = self._kept.get(second_us + SECOND_US)
+        while following is not None and not following.trades and not following.verified:
+            following.carried = following.compared = following.disputed = False
+            self.disputed.pop(following.open_us, None)
+            following = self._kept.get(following.open_us + SECOND_US)
+
     def mark_verified(self, second: Second, agreement: Agreement) -> None:
         """Note that the exchange has the same numbers."""
         kline = second.kline
         if second.first_id == NO_TRADE_ID and kline is not None:
             second.first_id, second.last_id = kline.first_trade_id, kline.last_trade_id
+        second.settled |= kline is None or kline.from_rest
         self._counts.verified += 1
         self._counts.rounding += agreement is Agreement.ROUNDED
         self._settle(second)
@@ -162,6 +175,7 @@ class CandleIssuer:
     def adopt(self, second: Second, kline: Kline, first_id: int, last_id: int) -> None:
         """Take the exchange's numbers for a second, and these ids."""
         second.adopt(kline, first_id, last_id)
+        second.settled = True
         self._settle(second)
 
     def _settle(self, second: Second) -> None:

@@ -33,6 +33,8 @@ class KeptSeconds:
         self.floor_us = 0
         self.backfill_us = backfill_seconds * SECOND_US
         self.never_verified = 0  # seconds that were proved, and forgotten without a kline
+        # Spans of seconds, first and last, that became too old before they were proved and out.
+        self.given_up: list[tuple[int, int]] = []
         self._keep_us = min(keep_seconds, backfill_seconds) * SECOND_US
         self._most_waiting = most_waiting
         self._complete_next_us = -1  # the first that is not proved and published
@@ -100,6 +102,11 @@ class KeptSeconds:
         second = self._seconds.get(second_us)
         return second.proved if second is not None else bool(self._mark(second_us) & _PROVED)
 
+    def verified(self, second_us: int) -> bool:
+        """Whether it was equal to its kline, as far back as is remembered."""
+        second = self._seconds.get(second_us)
+        return second.verified if second is not None else bool(self._mark(second_us) & _VERIFIED)
+
     def known_close(self, second_us: int) -> Decimal | None:
         """Return what a second behind it would carry; `None` while unknown, or long forgotten."""
         second = self._seconds.get(second_us)
@@ -126,9 +133,11 @@ class KeptSeconds:
                 self.first_us = second_us
                 self._complete_next_us = self._verified_next_us = second_us
             return False
+        floor_us = max(self.floor_us, second_us - self.backfill_us)
+        self._give_up(floor_us)
         self._clear_marks(self.newest_us + SECOND_US, second_us)
         self.newest_us = second_us
-        self.floor_us = max(self.floor_us, second_us - self.backfill_us)
+        self.floor_us = floor_us
         return second_us - self._tidied_us >= self._tidy_every_us
 
     def tidy(self) -> list[Second]:
@@ -164,6 +173,7 @@ class KeptSeconds:
 
     def give_up_before(self, second_us: int) -> None:
         """Take nothing from before a second any more."""
+        self._give_up(second_us)
         self.floor_us = max(self.floor_us, second_us)
         for old_us in [each for each in self._seconds if each < self.floor_us]:
             del self._seconds[old_us]
@@ -235,6 +245,24 @@ class KeptSeconds:
                 or len(self._closes) > self._most_waiting + 1
             ):
                 del self._closes[second_us]
+
+    def _give_up(self, floor_us: int) -> None:
+        """Note which seconds between the floor and a new one were not proved, or did not go out."""
+        if self.first_us < 0:
+            return
+        first_us = max(self.floor_us, self.first_us)
+        known_us = min(floor_us, self.newest_us + SECOND_US)
+        for second_us in range(first_us, known_us, SECOND_US):
+            second = self._seconds.get(second_us)
+            if not (self.proved(second_us) and (second is None or second.decided)):
+                self._note_given_up(second_us, second_us)
+        if floor_us > known_us >= first_us:  # of what lies between nothing was ever known
+            self._note_given_up(known_us, floor_us - SECOND_US)
+
+    def _note_given_up(self, first_us: int, last_us: int) -> None:
+        if self.given_up and self.given_up[-1][1] + SECOND_US == first_us:
+            first_us = self.given_up.pop()[0]
+        self.given_up.append((first_us, last_us))
 
     def _mark(self, second_us: int) -> int:
         if second_us < self.floor_us or second_us > self.newest_us:

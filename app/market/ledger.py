@@ -325,6 +325,15 @@ class TradeLedger:
         self._ranges = kept
         self._know(first_id, last_id, second_us, begins=begins)
 
+    def discard_newest(self) -> HeldRange:
+        """Forget the range with the largest ids, as if nothing had told of it; return it."""
+        newest = self._ranges.pop()
+        if self._highest is not None and self._highest[0] >= newest.first_id:
+            self._highest = None
+        for last_id in [each for each in self._named if each >= newest.first_id]:
+            del self._named[last_id]
+        return newest
+
     def range_of(self, trade_id: int) -> HeldRange | None:
         """Return the range that holds `trade_id`."""
         index = bisect_right(self._ranges, trade_id, key=_first_id)

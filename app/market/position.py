@@ -10,6 +10,9 @@ from app.market.events import SECOND_US
 from app.market.kept import KeptSeconds
 from app.market.ledger import HeldRange, Hole, TradeLedger
 
+# How long a position waits for the klines of proved seconds: another run could not compare them.
+_PATIENCE_US = 60 * SECOND_US
+
 
 class Position(msgspec.Struct, frozen=True, gc=False):
     """Everything up to the end of `second_us` is proved, except what `holes` name.
@@ -39,7 +42,7 @@ class PositionFinder:
         """Return the position, or `None` if none can be told of: an older one stays good."""
         before_us = kept.newest_us + SECOND_US
         for held in reversed(ledger.ranges):
-            second_us, last_id = _last_proved(held, kept)
+            second_us, last_id = _verified(*_last_proved(held, kept), kept)
             until_us, before_us = before_us, held.first_second_us
             if held.last_second_us < kept.floor_us:
                 break  # how far it has proved is forgotten
@@ -73,11 +76,27 @@ def _last_proved(held: HeldRange, kept: KeptSeconds) -> tuple[int, int]:
     return last_us - SECOND_US, last_id
 
 
+def _verified(second_us: int, last_id: int, kept: KeptSeconds) -> tuple[int, int]:
+    """Go back to the last second that was compared too; for a minute, not for ever."""
+    while kept.proved(second_us) and not _settled(second_us, kept):
+        second = kept.get(second_us)
+        if second is not None and second.trades:
+            last_id = second.first_id - 1
+        second_us -= SECOND_US
+    return second_us, last_id
+
+
 def _silent_until(second_us: int, until_us: int, kept: KeptSeconds) -> int:
-    """Return the last of the proved seconds that follow, before `until_us`: no id is of them."""
-    while second_us + SECOND_US < until_us and kept.proved(second_us + SECOND_US):
+    """Return the last of the settled seconds that follow, before `until_us`: no id is of them."""
+    while second_us + SECOND_US < until_us and _settled(second_us + SECOND_US, kept):
         second_us += SECOND_US
     return second_us
+
+
+def _settled(second_us: int, kept: KeptSeconds) -> bool:
+    """Whether another run need not look at a second any more."""
+    old = second_us < kept.newest_us - _PATIENCE_US
+    return kept.proved(second_us) and (old or kept.verified(second_us))
 
 
 def _whole_holes(last_id: int, ledger: TradeLedger, kept: KeptSeconds) -> tuple[Hole, ...]:

@@ -61,6 +61,7 @@ class Second:
         "quote_volume",
         "renumbered",
         "revisions",
+        "settled",
         "skipped",
         "taker_buy_quote_volume",
         "taker_buy_volume",
@@ -80,6 +81,7 @@ class Second:
         self.kline: Kline | None = None
         self.compared = False  # with its kline
         self.verified = False  # and found equal
+        self.settled = False  # and that by what the exchange's history says
         self.disputed = False  # or found different, which is not settled yet
         self.adopted = False  # the numbers are those of a kline from REST
         self.renumbered = False  # its trades have ids that the exchange counts no more

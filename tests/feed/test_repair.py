@@ -237,6 +237,8 @@ async def test_after_a_restart_everything_since_is_fetched():
     trades = market(90)
     first = RepairScene(trades)
     first.receive([*trades[:20], *trades[31:50]])
+    seconds = {trade.time_us // S * S for trade in trades[:49]}
+    first.feed.take_klines([rest_kline(trades, second_us) for second_us in sorted(seconds)])
     position = first.feed.position()
     assert isinstance(position, Position)
     assert position.holes
@@ -287,6 +289,32 @@ async def test_ids_that_begin_anew_end_what_is_missing():
     assert scene.feed.status().last_trade_id == new[-1].id
     complete = [at for at, candle in scene.candles().items() if candle.complete]
     assert max(complete) == new[-1].time_us // S * S - S
+
+
+async def test_a_garbled_id_is_no_new_beginning():
+    """One frame with far too large an id costs its second, and no hole that REST could fill."""
+    trades = market(9_000, per_second=5)
+    scene = RepairScene(trades)
+    async with repairing(scene):
+        scene.receive([*trades[:50], *trades[8_000:8_100]])
+        scene.receive([replace(trades[8_100], id=trades[8_100].id + 1_000_000)])
+        scene.receive(trades[8_101:])
+        await scene.pass_time(60)
+    assert scene.told(HoleAbandoned) == []
+    status = scene.feed.status()
+    assert (status.id_resets, status.bad_frames, status.open_holes) == (0, 1, 0)
+    scene.check()
+
+
+async def test_trades_that_contradict_what_is_held_are_not_taken_for_missing_ids():
+    """A reply that has ids of a hole does not say that they never existed, taken or not."""
+    trades = market(60)
+    scene = RepairScene(trades)
+    wrong = replace(trades[29], time_us=trades[29].time_us + 2 * S)
+    async with repairing(scene):
+        scene.receive([*trades[:20], wrong, *trades[40:]])
+        await scene.pass_time(60)
+    assert scene.feed.status().never_existed == 0
 
 
 NOT_SERVED = ExchangeRefused(404, 0, "no body")
@@ -402,9 +430,13 @@ async def test_what_is_too_old_is_told_as_abandoned_only():
     scene.receive([*trades[:20], *trades[31:40], *trades[43:]])
     assert len(scene.told(HoleFound)) == 2
     scene.feed.give_up_before(START_US + 12 * S)
-    (abandoned,) = scene.told(HoleAbandoned)
+    first, abandoned = scene.told(HoleAbandoned)
+    assert isinstance(first, HoleAbandoned)
     assert isinstance(abandoned, HoleAbandoned)
+    assert (first.first_id, first.from_us, first.to_us) == (-1, START_US, START_US)
     assert (abandoned.first_id, abandoned.last_id) == (21, 31)
+    assert abandoned.to_us - abandoned.from_us == 4 * S
+    assert scene.feed.status().given_up == 6
     assert scene.told(HoleRepaired) == []
     assert scene.feed.status().open_holes == 1
 

@@ -705,6 +705,10 @@ async def test_holes_are_told_once_and_so_is_their_repair() -> None:
         assert (repaired.first_id, repaired.last_id, repaired.way) == (2, 3, "trades")
         assert ids_of(scene) == [1, 4, 5, 2, 3]
         assert scene.feed.status().open_holes == 0
+        scene.connection.deliver(scene.trade(7), scene.trade(6))
+        late = scene.events(STATUS)[-1]
+        assert isinstance(late, HoleRepaired)
+        assert (late.first_id, late.way) == (6, "stream")
 
 
 async def test_ids_that_only_a_candle_names_become_a_hole_after_the_grace() -> None:

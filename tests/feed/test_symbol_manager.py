@@ -440,21 +440,20 @@ async def test_a_restart_goes_on_from_where_it_was(
 
 
 async def test_what_is_kept_is_as_of_a_second_ago(tmp_path: Path) -> None:
-    """What a client may not have got yet, as the process is killed, is published again."""
-    first = Position(START_US - 3_000_000, 0, Decimal(1))
-    with closing(KeptState(tmp_path)) as state:
-        state.want(["BTCUSDT"], now_us=1)
-        state.keep_positions({"BTCUSDT": first}, now_us=1)
-    async with house(tmp_path) as home:
-        seen: list[Position | None] = []
-        for number in range(1, 5):
-            home.exchange.of("BTCUSDT")[0].deliver(home.trade("BTCUSDT", number))
+    """What a client may not have got yet, as the process is killed, is published again.
+
+    Nor is it kept if it does not hold any more, as when a candle has come to be disputed.
+    """
+    positions = [Position(START_US + number * S, number, Decimal(1)) for number in range(4)]
+    async with house(tmp_path, wanted=["BTCUSDT"]) as home:
+        for number, position in enumerate(positions):
+            home.feeds["BTCUSDT"].position = lambda at=position: at  # type: ignore[method-assign, misc]
             await home.clock.advance(1.0)
-            if seen:
-                await until(lambda: kept(home, "BTCUSDT") == seen[-1])
-            seen.append(home.feeds["BTCUSDT"].position())
-        assert None not in seen
-        assert len(set(seen)) == 4
+            if number:
+                await until(lambda: kept(home, "BTCUSDT") == positions[number - 1])  # noqa: B023 - at once
+        home.feeds["BTCUSDT"].position = lambda: None  # type: ignore[method-assign]
+        await home.clock.advance(5.0)
+        assert kept(home, "BTCUSDT") == positions[2]
 
 
 def kept(home: House, symbol: str) -> Position | None:

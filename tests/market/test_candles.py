@@ -621,7 +621,15 @@ def test_a_kline_can_tell_of_trades_that_nothing_names():
 def test_what_is_given_up_is_not_missing_any_more():
     """Holes before a time are given up, whatever its fraction, and nothing of them is taken."""
     aggregator = given_all(TRADES[0], *TRADES[2:4], *TRADES[5:])
-    assert [hole.ids for hole in aggregator.give_up_before(4 * S + 123_456)] == [1]
+    (lost,) = aggregator.give_up_before(4 * S + 123_456)
+    assert (lost.first_id, lost.last_id, lost.from_second_us, lost.to_second_us) == (
+        12,
+        15,
+        S,
+        3 * S,
+    )
+    assert aggregator.given_up == 3
+    assert aggregator.give_up_before(4 * S) == []
     assert [hole.ids for hole in aggregator.ledger.holes()] == [1]
     assert list(take(aggregator, TRADES[1])) == []
     assert aggregator.too_late == 1
@@ -642,9 +650,32 @@ def test_a_trade_of_a_second_that_is_gone_still_closes_a_hole():
 # Restarts.
 
 
+def compared(*trades: Trade, klines: Sequence[int] | None = None) -> CandleAggregator:
+    """Return what has taken some trades, and the klines of all seconds but the last, or of some."""
+    aggregator = given_all(*trades)
+    for at, kline in Exchange(trades).klines.items():
+        if at < trades[-1].time_us // S if klines is None else at in klines:
+            aggregator.add_kline(kline)
+    return aggregator
+
+
+def test_what_no_kline_has_confirmed_is_looked_at_by_another_run():
+    """It could not compare it any more; but a kline that never comes is not waited for for ever."""
+    trades = [trade(each, each) for each in range(1, 100)]
+    aggregator = compared(*trades[:10], klines=range(5))
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (4 * S, 4)
+    for each in trades[10:]:
+        take(aggregator, each)
+    position = aggregator.position()
+    assert position is not None
+    assert (position.second_us, position.last_id) == (38 * S, 38)
+
+
 def test_another_run_goes_on_from_a_position():
     """What lies behind a position is missing, and its price is carried."""
-    position = given_all(*TRADES[:5]).position()
+    position = compared(*TRADES[:5]).position()
     assert position == Position(4 * S, 14, D(14))
     aggregator = CandleAggregator("SYMBOL", source="test")
     aggregator.resume(position)
@@ -667,7 +698,9 @@ def test_another_runs_holes_are_filled_whole():
     An empty one at its beginning carries the price that was known before it.
     """
     trades = [*TRADES[:4], trade(15, 6), trade(16, 6), trade(17, 8), trade(18, 9)]
-    given = given_all(*trades[:4], kline_of(trades, 3), *trades[5:])
+    given = given_all(*trades[:4], *trades[5:])
+    for at in (1, 2, 3, 7, 8):
+        given.add_kline(Exchange(trades).klines[at])
     position = given.position()
     assert position is not None
     assert position.closes == (D(14),)
@@ -863,13 +896,76 @@ def test_trades_with_two_kinds_of_ids_are_not_counted_again():
 
 
 def test_a_trade_in_a_second_that_was_proved_puts_it_in_doubt():
-    """A contradiction takes the proof back; what a kline has verified does not change."""
-    aggregator = given_all(trade(1, 1), trade(2, 2), trade(3, 3), trade(5, 4))
-    assert brief(filled(aggregator, trade(4, 2.5))) == [(2, False, 1), (3, True, 0)]
+    """Where the exchange's history contradicts itself, its trades count; else ours come first."""
+    known = [trade(1, 1), trade(2, 2), trade(3, 3), trade(5, 4)]
+    assert filled(given_all(*known), trade(4, 2.5)) == []
+    aggregator = given_all(*known)
+    assert brief(filled(aggregator, known[2], trade(4, 2.5))) == [(2, False, 1), (3, True, 0)]
     assert (aggregator.disordered, aggregator.proved) == (1, 1)
-    verified = given_all(trade(1, 1), trade(2, 2), kline_of([trade(2, 2)], 2), trade(4, 4))
-    assert brief(filled(verified, trade(3, 2.5))) == [(3, True, 0)]
-    assert verified.disordered == 1
+
+
+@pytest.mark.parametrize("how", ["the stream", "history"])
+def test_a_trade_that_the_kline_of_its_second_did_not_count_is_a_dispute(how: str):
+    """Whichever of the two comes first: what we hold contradicts the kline, so REST decides."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 2.5)]
+    aggregator = given_all(*trades[:2], kline_of(trades[:2], 2))
+    if how == "history":
+        take(aggregator, trade(4, 4))
+        candles = filled(aggregator, trades[2])
+    else:
+        candles = list(take(aggregator, trades[2]))
+    assert brief(candles)[0] == (2, False, 1)
+    assert aggregator.disputed == (2 * S,)
+    settled = aggregator.settle(from_rest(kline_of(trades, 2)), event_us=0)
+    assert brief(settled) == [(2, True, 2)]
+    assert (aggregator.kline_wrong, aggregator.disputed) == (1, ())
+
+
+def test_a_trade_that_the_exchanges_history_does_not_count_changes_nothing():
+    """What REST has decided stays."""
+    aggregator = given_all(trade(1, 1), trade(2, 2), from_rest(kline_of([trade(2, 2)], 2)))
+    assert list(take(aggregator, trade(3, 2.5))) == []
+    assert aggregator.disputed == ()
+
+
+def test_an_empty_second_behind_a_corrected_one_carries_the_right_price():
+    """A garbled price does not live on in the seconds behind it, with their klines or without."""
+    right = [trade(1, 1), trade(2, 2), trade(3, 5)]
+    garbled = trade(2, 2, "11")
+    aggregator = given_all(right[0], garbled, right[2], kline_of(right, 2))
+    aggregator.add_kline(kline_of([], 3, carried="10"))
+    assert aggregator.disputed == (2 * S, 3 * S)
+    candles = aggregator.recount(2 * S, right)
+    assert [(each.close, each.complete) for each in candles] == [(D(10), True)] * 3
+    assert (aggregator.disputed, aggregator.mismatched) == ((), 0)
+
+
+def test_a_published_second_that_turns_out_empty_is_published_again():
+    """Though empty ones are left out: a client must not keep what never was."""
+    aggregator = CandleAggregator("SYMBOL", source="test", carry_empty=False)
+    for each in (trade(1, 1), trade(2, 2), trade(3, 3), kline_of([], 2, carried="10")):
+        take(aggregator, each)
+    assert aggregator.disputed == (2 * S,)
+    candles = aggregator.settle(from_rest(kline_of([], 2, carried="10")), event_us=0)
+    assert [(each.trades, each.complete) for each in candles] == [(0, True)]
+
+
+def test_another_runs_first_second_waits_for_its_kline():
+    """Where trades before the first that was seen may be missing, no position says otherwise."""
+    trades = [trade(6, 1.1), trade(7, 1.3), trade(8, 1.7), trade(9, 2), trade(10, 3), trade(11, 4)]
+    first = given_all(trades[1], *trades[3:5])
+    due(first, 2)
+    first.add_kline(kline_of(trades, 2))
+    position = first.position()
+    assert position is not None
+    assert not position.begins
+    second = CandleAggregator("SYMBOL", source="test")
+    second.resume(position)
+    filled(second, *trades)
+    assert second.position() is None
+    assert second.open_without_kline(5 * S) == (S, S)
+    second.add_kline(from_rest(kline_of(trades, 1)))
+    assert second.position() is not None
 
 
 def test_seconds_that_wait_for_a_kline_are_told():
@@ -1189,6 +1285,31 @@ def test_trades_of_before_ids_began_anew_are_not_counted_twice():
     assert aggregator.too_late == 1
     found = newest([*issued, *candles])
     assert {at: candle.trades for at, candle in found.items() if candle.complete} == {2: 2, 5: 1}
+
+
+def test_garbled_newest_ids_are_told_from_a_new_beginning():
+    """The exchange's newest trade follows what was held before them, or does not."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3)]
+    aggregator = given_all(*trades, trade(9_000_000, 3.5))
+    assert aggregator.newest_is_bad(trade(7, 6))
+    assert not aggregator.newest_is_bad(trade(2, 6))  # it counts anew
+    assert not aggregator.newest_is_bad(trade(9_000_001, 6))
+    assert not aggregator.newest_is_bad(trade(7, 2.5))
+    assert not given_all(*trades).newest_is_bad(trade(7, 6))
+    many = given_all(*trades, *(trade(9_000_000 + each, 4) for each in range(4)))
+    assert not many.newest_is_bad(trade(7, 6))
+
+
+def test_a_second_with_garbled_ids_is_counted_anew():
+    """What else it holds is missing until history brings it; other seconds stay as they are."""
+    trades = [trade(1, 1), trade(2, 2), trade(3, 3), trade(4, 3.2), trade(5, 3.9), trade(6, 4)]
+    aggregator = given_all(*trades[:4], trade(9_000_000, 3.5, "77"))
+    due(aggregator, 4)
+    aggregator.discard_newest()
+    candles = filled(aggregator, *trades)
+    assert brief(candles) == [(3, True, 1)]
+    assert numbers(candles[0]) == numbers(kline_of(trades, 3))
+    assert aggregator.ledger.whole
 
 
 # Beginning behind what was traded before.

@@ -192,6 +192,18 @@ def test_the_more_seconds_wait_the_more_rarely_all_are_looked_at():
     assert looked < 10 * 1_000
 
 
+def test_seconds_that_become_too_old_unproved_are_noted():
+    """Kept or not, proved but not out, or never heard of: each once, neighbours together."""
+    kept = kept_of(10, 11, 12, 13, 14, 17, keep=10, backfill=20, settled=True)
+    kept.get(12 * S).proved = False  # type: ignore[union-attr]
+    kept.get(14 * S).revisions = 0  # type: ignore[union-attr]
+    kept.give_up_before(13 * S)
+    assert kept.given_up == [(12 * S, 12 * S)]
+    kept.reach(45 * S)
+    assert kept.given_up == [(12 * S, 12 * S), (14 * S, 16 * S), (18 * S, 24 * S)]
+    assert kept_of(10, 100).given_up == [(10 * S, 79 * S)]
+
+
 def test_a_close_is_remembered_for_the_second_behind():
     """The close of a forgotten second is known as long as the second behind it may ask for it."""
     kept = kept_of(10, waiting=3)

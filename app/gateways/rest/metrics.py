@@ -25,9 +25,11 @@ from app.ports import HubStatus, SymbolStatus
 
 _PREFIX = "candlewire"
 _GAUGES = {
+    "complete",
     "connections",
     "coverage",
     "incomplete",
+    "kline_missing",
     "last_trade_id",
     "missing_ids",
     "open_holes",
@@ -58,6 +60,8 @@ _HELP = {
     "unverified": "Candles that wait to be compared with those of the exchange",
     "holes_found": "Ranges of missing trades found, repaired since or not",
     "never_existed": "Trade ids that were missing and that the exchange does not have either",
+    "never_verified": "Complete candles of which the exchange's own never came",
+    "given_up": "Seconds that were older than BACKFILL_MAX before they were proved",
     "duplicates": "Trades that came again, as while one connection replaces another",
     "id_resets": "Times that the exchange began to count its trades anew",
     "stalls": "Times that a connection was open and silent, so that another was made",
@@ -70,8 +74,8 @@ _HELP = {
     "last_candle_us": "The newest second published",
     "last_trade_us": "When the newest trade was matched",
     "first_second_us": "The first second that the hub answers for",
-    "complete_until_us": "Up to where every second since the first is complete",
-    "verified_until_us": "Up to where every second since the first equals that of the exchange",
+    "complete_until_us": "Up to where every second is complete, but for those given up",
+    "verified_until_us": "Up to where all equal the exchange's, but for those never compared",
 }
 _EVENT_AGES = "event_ages"
 _BOUNDS = (*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf")
