@@ -20,6 +20,7 @@ from app.simulator.exchange import Simulator
 from app.simulator.faults import Fault
 from tests.end_to_end.reference import candles_of
 from tests.end_to_end.running_hub import exact, running_hub, stream_url
+from tests.simulated import truth
 
 Message = dict[str, Any]
 
@@ -68,6 +69,29 @@ class Received:
                 assert second > max(truth)
                 assert candle["trades"] == 0
         return complete, incomplete
+
+    def every_second(self, symbol: str, *, until: int) -> dict[int, str]:
+        """Return what is the matter with each second up to `until` (ms) that is not as traded.
+
+        It is `missing`, `incomplete`, or which numbers are wrong. The truth is what the exchange
+        itself knows of, whatever its ids are.
+        """
+        newest = self.newest(symbol)
+        begin_us, end_us = min(newest) * 1_000, until * 1_000
+        trades = self.exchange.trades_between(symbol, begin_us, end_us)
+        flaws: dict[int, str] = {}
+        expected = truth.candles_of(trades, close=None, begin_us=begin_us, end_us=end_us)
+        for second_us, numbers in expected.items():
+            candle = newest.get(second_us // 1_000)
+            if candle is None:
+                flaws[second_us // 1_000] = "missing"
+            elif not candle["complete"]:
+                flaws[second_us // 1_000] = "incomplete"
+            else:
+                named = zip(truth.NUMBERS, numbers, strict=True)
+                if wrong := [name for name, number in named if candle[name] != number]:
+                    flaws[second_us // 1_000] = " ".join(wrong)
+        return flaws
 
 
 async def trades_since(rest_url: str, symbol: str, second: int) -> list[dict[str, Any]]:

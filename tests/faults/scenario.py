@@ -114,13 +114,13 @@ class Notices:
         self.records: list[logging.LogRecord] = []
         self._hub = hub
         self._before = numbers_of(hub)
-        self._events_before = len(hub.events)
+        self._events_before = len(hub.client.events)
 
     def begin_life(self) -> None:
         """Forget all: a new life of the hub begins, whose numbers begin at none."""
         self.records.clear()
         self._before.clear()
-        self._events_before = len(self._hub.events)
+        self._events_before = len(self._hub.client.events)
 
     def changed(self, number: str) -> bool:
         """Whether a number is another one now."""
@@ -130,7 +130,7 @@ class Notices:
         """Whether an event of a kind came or, of what has no event, a record with such a text."""
         if isinstance(what, str):
             return any(what in record.getMessage() for record in self.records)
-        events = self._hub.events[self._events_before :]
+        events = self._hub.client.events[self._events_before :]
         return any(isinstance(each.event, what) for each in events)
 
     def check(self, number: str, what: type[StatusEvent] | str) -> None:

@@ -61,7 +61,7 @@ def test_a_denial_is_told_and_asked_about_rarely(
         await hub.pass_time(20)
         check_flawless(hub, [SYMBOL])
         check_conduct(hub)
-        candles = [each.event for each in hub.candles[SYMBOL]]
+        candles = [each.event for each in hub.issues(SYMBOL)]
         assert {candle.source for candle in candles if isinstance(candle, Candle)} == {SOURCE.name}
 
     first = denials(status, DENIED_S) if at_boot else []

@@ -7,13 +7,14 @@ and say so; one that says complete must equal the truth.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import httpx
 
 from app.simulator.faults import Fault, Form, Kind
 from tests.end_to_end.running_hub import rest_url
-from tests.faults.judged_hub import judged_hub
+from tests.faults.judged_hub import Judged, judged_hub
 
 PAYLOADS = {
     "BTCUSDT": Fault(kind=Kind.GARBAGE, symbol="BTCUSDT", form=Form.TRUNCATED, count=3),
@@ -109,17 +110,83 @@ async def test_lost_late_and_repeated_frames_end_complete_and_exact(tmp_path: Pa
             assert judged.status(symbol).mismatched == 0
 
 
-async def test_a_refusing_exchange_at_boot_is_waited_for_and_explained(tmp_path: Path):
-    """While the list cannot be had, callers hear "not known yet"; the streams run all the same."""
+OUT, OUT_S = ("BTCUSDT", "UNIUSDT"), 4.0
+
+
+async def test_refusals_outages_and_changing_ids_are_got_over(tmp_path: Path):
+    """Refused at boot, or gone for seconds, or with other ids: whole again, each of its own hub.
+
+    Together, as all of them have long waits.
+    """
     async with asyncio.TaskGroup() as each:
+        each.create_task(check_outage(tmp_path / "outage"))
+        each.create_task(check_changing_ids(tmp_path / "ids"))
         for status in (429, 418, 451, 403, 500):
             each.create_task(check_refused_at_boot(tmp_path / str(status), status))
+
+
+async def check_outage(data_dir: Path) -> None:
+    """Let the exchange be gone for some seconds, and judge when all of them must be here."""
+    async with judged_hub(data_dir, OUT) as judged:
+        for symbol in OUT:
+            await judged.wait_for(symbol, "live", within_s=20)
+        await asyncio.sleep(2)
+        refusing = (Kind.REST_STATUS, Kind.DIAL_STATUS)
+        judged.exchange.add_faults(
+            [
+                *(Fault(kind=kind, status=503, duration=OUT_S) for kind in refusing),
+                Fault(kind=Kind.RESET),
+            ]
+        )
+        await asyncio.sleep(OUT_S)
+        for symbol in OUT:
+            await judged.wait_for(symbol, "live", within_s=20)
+        back = judged.exchange.exchange_us() // 1_000_000 * 1_000
+        for symbol in OUT:
+            await becomes_whole(judged, symbol, until=back)
+            assert judged.status(symbol).reconnects == 1
+
+
+async def check_changing_ids(data_dir: Path) -> None:
+    """Let the ids of one symbol jump, and those of another begin anew."""
+    async with judged_hub(data_dir, ["BTCUSDT", "ETHUSDT"]) as judged:
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            await judged.wait_for(symbol, "live", within_s=20)
+        await asyncio.sleep(2)
+        judged.exchange.add_faults(
+            [
+                Fault(kind=Kind.ID_JUMP, symbol="BTCUSDT", count=1_000),
+                Fault(kind=Kind.ID_RESET, symbol="ETHUSDT"),
+            ]
+        )
+        await asyncio.sleep(2)
+        later = judged.exchange.exchange_us() // 1_000_000 * 1_000
+        await becomes_whole(judged, "BTCUSDT", until=later)
+        # The second in which they begin anew has two kinds of ids: it cannot be proved, or the
+        # exchange's own candle is taken for it, which has no ids.
+        await becomes_whole(judged, "ETHUSDT", until=later, one="incomplete first_trade_id")
+        assert judged.status("ETHUSDT").id_resets == 1
+
+
+async def becomes_whole(judged: Judged, symbol: str, *, until: int, one: str = "") -> None:
+    """Wait until all seconds up to one are as traded; `one` is what may be the matter with one."""
+
+    def flaws() -> list[str]:
+        found = list(judged.every_second(symbol, until=until).values())
+        return [] if len(found) == 1 and found[0] in one.split() else found
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(40):
+            while until not in judged.newest(symbol) or flaws():
+                await asyncio.sleep(0.2)
+    assert (symbol, flaws()) == (symbol, [])
 
 
 async def check_refused_at_boot(data_dir: Path, status: int) -> None:
     """Start a hub whose first calls are answered `status`, and see it through.
 
-    Adding is answered with "not known yet" until the list is there, and works from then on.
+    The streams run all the same. Adding is answered with "not known yet" until the list is there,
+    and works from then on.
     """
     refusing = Fault(kind=Kind.REST_STATUS, status=status, duration=2.5, retry_after=1)
     async with judged_hub(data_dir, ["BTCUSDT"], faults_first=[refusing]) as judged:

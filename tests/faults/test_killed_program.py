@@ -35,27 +35,84 @@ from tests.faults.judged_hub import trades_since
 from tests.faults.scenario import SEED, report
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "UNIUSDT")
-KILLS = 8
+KILLS = 25
 SETTLED_MS = 4_000
+BAN = {"kind": "rest_status", "status": 418, "retry_after": 5, "count": 1, "duration": 60}
+WHOLE_WITHIN_S = 40.0
 
 Message = dict[str, Any]
 Candles = dict[str, dict[int, Message]]  # the newest of each second of each symbol
 
 
-@pytest.mark.soak(minutes=2)
+async def test_a_hub_that_is_killed_in_peace_and_during_a_ban(tmp_path: Path):
+    """Whoever joins its next life has every candle; and during the ban it asks nothing at all."""
+    candles: Candles = {symbol: {} for symbol in SYMBOLS}
+    async with an_exchange() as urls, httpx.AsyncClient(base_url=urls[0]) as exchange:
+        settings = settings_for(urls)
+        async with program(tmp_path, **settings) as hub:
+            await live(hub, candles, 2)
+            hub.signal(signal.SIGKILL)
+        async with program(tmp_path, **settings) as hub:
+            await live(hub, candles, 1)
+            await exchange.post("/simulator/faults", json=[BAN, {"kind": "reset"}])
+            async with asyncio.timeout(20):
+                while not await refusals(hub):
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(1)  # until that is on the disk
+            hub.signal(signal.SIGKILL)
+        dials = (await status_of(exchange))["dials"]
+        async with program(tmp_path, **settings) as hub, asyncio.timeout(WHOLE_WITHIN_S):
+            while (status := await status_of(exchange))["dials"] == dials:
+                await asyncio.sleep(0.05)
+            back = status["time_us"] // 1_000_000 * 1_000
+            while not all(whole(newest, back) for newest in candles.values()):
+                await live(hub, candles, 1)
+        conduct = (await status_of(exchange))["conduct"]
+        assert (conduct["early_calls"], conduct["early_dials"]) == (0, 0)
+        for symbol, newest in candles.items():
+            check(symbol, newest, candles_of(await trades_since(urls[0], symbol, min(newest))))
+
+
+async def refusals(hub: Program) -> int:
+    """Ask a hub how often the exchange has refused it."""
+    async with httpx.AsyncClient(base_url=hub.rest_url) as rest:
+        number: int = (await rest.get("/status")).json()["exchange"]["refusals"]
+        return number
+
+
+async def status_of(exchange: httpx.AsyncClient) -> dict[str, Any]:
+    """Ask an exchange what is going on, which it does not count as a call."""
+    status: dict[str, Any] = (await exchange.get("/simulator/status")).json()
+    return status
+
+
+def whole(newest: dict[int, Message], until: int) -> bool:
+    """Tell whether all seconds up to one are complete, itself included."""
+    seconds = range(min(newest, default=until), until + 1_000, 1_000)
+    return until in newest and all(
+        second in newest and newest[second]["complete"] for second in seconds
+    )
+
+
+def settings_for(urls: tuple[str, str]) -> dict[str, str]:
+    """Return the settings of a hub that follows an exchange."""
+    return {
+        "MARKET_SOURCE": "binance",
+        "BINANCE_REST_URL": urls[0],
+        "BINANCE_STREAM_URL": urls[1],
+        "SYMBOLS": ",".join(SYMBOLS),
+        "RATE_LIMIT": "0",
+    }
+
+
+@pytest.mark.soak(minutes=3)
 async def test_a_client_of_a_killed_hub_ends_with_every_candle(tmp_path: Path):
     """0 missing, 0 wrong, 0 incomplete, over all lives of the hub together."""
     random = Random(SEED)
     report(f"SEED={SEED}")
     candles: Candles = {symbol: {} for symbol in SYMBOLS}
     async with an_exchange() as urls:
-        settings = {
-            "MARKET_SOURCE": "binance",
-            "BINANCE_REST_URL": urls[0],
-            "BINANCE_STREAM_URL": urls[1],
-            "SYMBOLS": ",".join(SYMBOLS),
-            "RATE_LIMIT": "0",
-        }
+        settings = settings_for(urls)
         for _ in range(KILLS):
             async with program(tmp_path, **settings) as hub:
                 await live(hub, candles, random.choice([0.3, 1.0, 3.0, 8.0]) * random.random() * 2)

@@ -1,4 +1,4 @@
-"""The part of a hub between the exchange and the bus, with what bootstrap puts around it."""
+"""A hub without ports: what bootstrap joins, from the exchange to the sockets of the clients."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -14,14 +15,22 @@ from app.bus.memory import MemoryBus
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.ports import Clock
+from app.gateways.broadcaster import Broadcaster
+from app.gateways.live.config import LiveConfig
+from app.gateways.live.gateway import LiveGateway
+from app.gateways.rest.schemas import MOST_CANDLES
+from app.market.codec import JsonCodec
+from app.market.ring import CandleRing
+from app.ports import CANDLES, TRADES, Clock
+
+TIMEZONE = ZoneInfo("Asia/Kolkata")
 
 
 class HubCore:
     """One life of it: `start`, then `run` until cancelled, then `close`.
 
-    Streams are dialled over the running loop's connections. A second life with the same `data_dir`
-    takes over what the first one kept.
+    Streams are dialled over the running loop's connections; whoever holds it brings the clients to
+    `live.new_session`. A second life with the same `data_dir` takes over what the first one kept.
     """
 
     def __init__(
@@ -44,7 +53,6 @@ class HubCore:
         self._streams_of = streams_of
         self._ended = ended
         self._random = random
-        self.followed: set[str] = set()  # symbols whose trades somebody wants
 
     async def start(self) -> None:
         """Build everything, and load the wanted symbols."""
@@ -64,16 +72,40 @@ class HubCore:
             ),
             streams_of=self._streams_of,
             ended=self._ended,
-            trades_wanted=self.followed.__contains__,
+            removed=self._forget,
+            trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
         )
         self.manager = self.inbound.manager
         self.governor = self.inbound.governor
         self.feed_clock = self.inbound.feed_clock
         await self.manager.load()
+        self._codec = JsonCodec(TIMEZONE, self._source.name, self.manager.info)
+        self.broadcaster = Broadcaster(bus=self.bus, codec=self._codec, clock=clock)
+        self.broadcaster.start()
+        self.ring = CandleRing(self._codec.candle)
+        self.bus.subscribe(CANDLES, self.ring.apply)
+        self.live = LiveGateway(
+            config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
+        )
 
     async def run(self) -> None:
-        """Follow the symbols until cancelled."""
-        await self.inbound.run()
+        """Follow the symbols and serve the clients until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.inbound.run(), name="inbound")
+            tasks.create_task(self.live.run(), name="live gateway")
+
+    def _forget(self, symbol: str) -> None:
+        self.ring.forget(symbol)
+
+    def candles(self, symbol: str, *, start: int) -> bytes:
+        """Answer as `GET /candles/{symbol}` does; `start` is in ms."""
+        span = self.ring.between(symbol, limit=MOST_CANDLES, start_us=start * 1_000)
+        return self._codec.candles(symbol, span)
+
+    async def stop(self) -> None:
+        """Tell the clients to come back, while everything still stands."""
+        await self.live.stop()
+        self.broadcaster.stop()
 
     def die(self) -> None:
         """Keep nothing from now on: what was kept is all that there is after a SIGKILL."""

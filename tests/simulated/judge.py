@@ -1,4 +1,4 @@
-"""A hub that follows a simulated exchange in simulated time, and the judge of its candles."""
+"""A hub between a simulated exchange and a client, and the judge of what the client is told."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import TypeVar, cast
 
 from app.feed.inbound import InboundConfig
 from app.feed.source import Source
+from app.gateways.live.close_codes import RESTARTING
 from app.market.events import SECOND_US, Candle, Publication, StatusEvent
-from app.ports import CANDLES, STATUS, SymbolStatus
+from app.ports import SymbolStatus
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from app.simulator.faults import Fault
+from tests.simulated.client import Client
 from tests.simulated.clock import SimulatedClock
 from tests.simulated.core import HubCore
 from tests.simulated.loop import SimulatedLoop
@@ -28,6 +30,8 @@ from tests.simulated.truth import NUMBERS, Numbers, candles_of
 
 HOST, PORT = "exchange.test", 80
 SOURCE = Source("simulated", f"http://{HOST}", f"ws://{HOST}", simulated=True)
+HUB = "hub.test", 8_765
+KILLED = 1006
 
 # In the middle of a second, as nobody starts on one.
 START_US = 1_731_298_500_345_678
@@ -36,18 +40,17 @@ SETTLED_S = 3.0  # how long after its end a second is judged
 NEAR_US, FAR_US = 60 * SECOND_US, 24 * 3_600 * SECOND_US
 SHOWN = 5
 
-Key = tuple[int, int, int]  # epoch, open time, revision
 E = TypeVar("E", bound=StatusEvent)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What became of every second of a stretch of one symbol, by its newest issue.
+    """What a client ended with of every second of a stretch of one symbol, by its newest issue.
 
     `wrong` are complete ones that differ from the truth, `missing` have no issue at all. `untrue`
     counts the issues, newest or not, that said complete and were not. `duplicates` counts issues
-    with the same epoch, open time and revision as another. `shown` says of the first wrong,
-    incomplete, missing and untrue ones what is the matter.
+    with the same epoch, open time and revision as another, and messages that came twice or out of
+    order. `shown` says of the first wrong, incomplete, missing and untrue ones what is the matter.
     """
 
     seconds: int = 0
@@ -66,12 +69,11 @@ class Verdict:
 
 
 class SimulatedHub:
-    """An exchange and the core of a hub, each with a clock of its own, joined in memory.
+    """An exchange, a hub and a client of it, each with a clock of its own, joined in memory.
 
     `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
-    `network` between them and the `rest` calls over it. `candles` and `events` are everything that
-    the hub has published on those topics, over all its lives; `published_us` tells of each candle,
-    by epoch and sequence, when by the exchange's clock.
+    `network` between them and the `rest` calls over it. The `client` is on another network, that
+    nothing happens to; it lives as long as the exchange, through all lives of the hub.
     """
 
     def __init__(
@@ -90,9 +92,13 @@ class SimulatedHub:
         self.exchange = Simulator(config, clock=self.exchange_clock)
         self.network = Network(self.clock, seed=config.seed, latency_s=latency_s)
         self.rest = MemoryRest(self.network, self.exchange.answer, self.exchange_clock)
-        self.candles: dict[str, list[Publication]] = {}
-        self.events: list[Publication] = []
-        self.published_us: dict[tuple[int, int], int] = {}
+        self.clients = Network(SimulatedClock(start_us), seed=config.seed, latency_s=latency_s)
+        self.client = Client(
+            "ws://{}:{}/".format(*HUB),
+            pages=self._pages,
+            now_us=self.exchange_clock.now_us,
+            random=Random(config.seed),
+        )
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
         self._has_klines = has_klines
@@ -101,24 +107,26 @@ class SimulatedHub:
         self._random = Random(config.seed)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
-        self._issues: dict[str, Counter[Key]] = {}
-        self._deaf = False  # it was killed: nobody hears of it any more
+        self._following: asyncio.Task[None] | None = None
 
     # Its life
 
     def begin(self, tasks: asyncio.TaskGroup) -> None:
-        """Start the exchange; `start_hub` starts the hub."""
+        """Start the exchange and the client; `start_hub` starts the hub."""
         self._tasks = tasks
         self.exchange.start_without_ports()
         self.exchange.expect(frozenset(self._symbols))
         self.network.serve(HOST, PORT, self.exchange.new_session)
-        self.network.join(cast("SimulatedLoop", asyncio.get_running_loop()))
+        cast("SimulatedLoop", asyncio.get_running_loop()).dial = self._dial
         tasks.create_task(self.exchange.run(), name="exchange")
+        self._following = tasks.create_task(self.client.run(), name="client")
 
     async def start_hub(self) -> None:
-        """Begin a life of the hub, with what the one before has kept."""
+        """Begin a life of the hub, with what the one before has kept.
+
+        The client is there from the first life's beginning; to another it comes back by itself.
+        """
         assert self._tasks is not None
-        self._deaf = False
         self.core = HubCore(
             SOURCE,
             self._inbound,
@@ -130,53 +138,64 @@ class SimulatedHub:
             random=self._random,
         )
         await self.core.start()
-        self.core.bus.subscribe(CANDLES, self._take_candle)
-        self.core.bus.subscribe(STATUS, self._take_event)
+        self.clients.serve(*HUB, self.core.live.new_session, clock=self.clock)
+        if not self.client.ends:
+            await self.client.following.wait()
         self._running = self._tasks.create_task(self.core.run(), name="hub")
 
     async def stop_hub(self) -> None:
         """End this life of the hub, as a stop of its process does."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.wait({self._running})
-            self._running = None
-            self.crashes += self.core.manager.crashes
-            self.core.manager.crashes = 0
-            await self.core.close()
+            await self.core.stop()
+            await self._end_life(self._running)
 
     async def kill_hub(self) -> None:
         """End this life of the hub between two turns of its loop, as a SIGKILL does.
 
-        It publishes and keeps nothing more. Its connections are closed, as the system does it.
+        It tells and keeps nothing more. Its connections are closed, as the system does it.
         """
-        self._deaf = True
+        self.clients.end(*HUB)
         self.core.die()
-        await self.stop_hub()
+        if self._running is not None:
+            await self._end_life(self._running)
+
+    async def _end_life(self, running: asyncio.Task[None]) -> None:
+        self.clients.end(*HUB)
+        running.cancel()
+        await asyncio.wait({running})
+        self._running = None
+        self.crashes += self.core.manager.crashes
+        self.core.manager.crashes = 0
+        await self.core.close()
 
     async def end(self) -> None:
-        """Stop both."""
+        """Stop them all."""
         await self.stop_hub()
+        if self._following is not None:
+            self._following.cancel()
         await self.exchange.stop()
+
+    async def _dial(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: str, port: int
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """Be what dials on the loop: who dials the hub is the client."""
+        network = self.clients if (host, port) == HUB else self.network
+        return await network.dial(factory, host, port)
+
+    async def _pages(self) -> Sequence[bytes]:
+        """Answer the client as the hub's REST service does, for each symbol that it follows."""
+        await self.clients.travel()
+        there = self.clients.serves(*HUB)
+        pages = [self.core.candles(symbol, start=0) for symbol in self.core.manager.active()]
+        await self.clients.travel_home()
+        if not there:
+            raise ConnectionRefusedError
+        return pages
 
     def _streams_of(self, symbol: str) -> Sequence[str]:
         kinds = self.exchange.trade_streams.get(symbol, frozenset({"trade"}))
         trades = "trade" if "trade" in kinds else "aggTrade"
         return (trades, "kline_1s") if self._has_klines else (trades,)
-
-    def _take_candle(self, publication: Publication) -> None:
-        candle = publication.event
-        assert isinstance(candle, Candle)
-        if self._deaf:
-            return
-        now_us = self.exchange_clock.now_us()
-        self.published_us[publication.epoch, publication.sequence] = now_us
-        self.candles.setdefault(candle.symbol, []).append(publication)
-        issues = self._issues.setdefault(candle.symbol, Counter())
-        issues[publication.epoch, candle.open_time_us, candle.revision] += 1
-
-    def _take_event(self, publication: Publication) -> None:
-        if not self._deaf:
-            self.events.append(publication)
 
     # What a test does
 
@@ -209,27 +228,26 @@ class SimulatedHub:
         """Return what the hub says of a symbol."""
         return next(each for each in self.core.manager.statuses() if each.symbol == symbol)
 
+    def issues(self, symbol: str) -> list[Publication]:
+        """Return all that the client was told of a symbol's candles, in the order of coming."""
+        return list(self.client.candles.get(symbol, {}).values())
+
     def events_of(self, kind: type[E], symbol: str | None = None) -> list[E]:
         """Return the status events of one kind, of one symbol or of all."""
-        found = [each.event for each in self.events if isinstance(each.event, kind)]
+        found = [each.event for each in self.client.events if isinstance(each.event, kind)]
         return [event for event in found if symbol in (None, event.symbol)]
 
     def newest(self, symbol: str) -> dict[int, Candle]:
         """Return the newest issue of each second, by (epoch, sequence)."""
-        published = sorted(
-            self.candles.get(symbol, []), key=lambda each: (each.epoch, each.sequence)
-        )
+        published = sorted(self.issues(symbol), key=lambda each: (each.epoch, each.sequence))
         return {candle.open_time_us: candle for candle in map(_candle_of, published)}
 
     def completed_us(self, symbol: str) -> dict[int, int]:
-        """Return when each second was first said to be complete, by the exchange's clock."""
+        """Return when the client first heard that each second is complete, by the exchange."""
         completed: dict[int, int] = {}
-        for each in self.candles.get(symbol, []):
-            candle = _candle_of(each)
+        for candle in map(_candle_of, self.issues(symbol)):
             if candle.complete:
-                completed.setdefault(
-                    candle.open_time_us, self.published_us[each.epoch, each.sequence]
-                )
+                completed.setdefault(candle.open_time_us, candle.received_us)
         return completed
 
     def judge(
@@ -240,12 +258,12 @@ class SimulatedHub:
         until_us: int | None = None,
         settled_s: float = SETTLED_S,
     ) -> Verdict:
-        """Compare the issues of each second with what was traded in it.
+        """Compare what the client was told of each second with what was traded in it.
 
-        Seconds from `since_us` (the first one published) up to `until_us` (what ended `settled_s`
+        Seconds from `since_us` (the first one told) up to `until_us` (what ended `settled_s`
         ago by the exchange's clock) are judged.
         """
-        newest = self.newest(symbol)
+        issues, newest = self.issues(symbol), self.newest(symbol)
         if since_us is None:
             if not newest:
                 return Verdict()
@@ -262,7 +280,7 @@ class SimulatedHub:
                 shown.append(f"{(second - since_us) // SECOND_US} s after: {kind} {reason}".strip())
         untrue = [
             (candle, reason)
-            for candle in map(_candle_of, self.candles.get(symbol, []))
+            for candle in map(_candle_of, issues)
             if candle.complete and candle.open_time_us in truth
             for reason in [_difference(candle, truth[candle.open_time_us])]
             if reason
@@ -275,7 +293,7 @@ class SimulatedHub:
         return Verdict(
             seconds=len(truth),
             untrue=len(untrue),
-            duplicates=sum(count - 1 for count in self._issues.get(symbol, Counter()).values()),
+            duplicates=len(issues) - len(set(map(_key_of, issues))) + self.client.misplaced[symbol],
             shown=shown,
             **counts,
         )
@@ -299,6 +317,11 @@ class SimulatedHub:
 
 def _candle_of(publication: Publication) -> Candle:
     return cast("Candle", publication.event)
+
+
+def _key_of(publication: Publication) -> tuple[int, int, int]:
+    candle = _candle_of(publication)
+    return publication.epoch, candle.open_time_us, candle.revision
 
 
 def _judged(candle: Candle | None, numbers: Numbers) -> tuple[str, str]:
@@ -335,8 +358,8 @@ async def simulated_hub(
     """Run an exchange and a hub that follows `symbols`, inside `run_simulated`.
 
     `faults_first` are on before the hub says its first word. Without `has_klines` the source has no
-    candles on its streams. An error in either fails the test, and
-    so does a crash that the hub's own supervisor has caught.
+    candles on its streams. An error in either fails the test, and so do a crash that the hub's own
+    supervisor has caught, and an end of the client's connection while the hub lived on.
     """
     hub = SimulatedHub(
         symbols,
@@ -356,3 +379,4 @@ async def simulated_hub(
         finally:
             await hub.end()
     assert hub.crashes == 0
+    assert hub.client.ends.keys() <= {KILLED, RESTARTING.code}

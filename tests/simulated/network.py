@@ -24,8 +24,8 @@ Accept = Callable[[], asyncio.BaseProtocol]
 class Network:
     """One machine, whose clock is `clock` and whose address is `ip`, and the servers it can reach.
 
-    A server is always awake. `latency_s` are the bounds of one way, drawn evenly from `seed`.
-    `dials_s` are the times of all dials, by the loop.
+    `latency_s` are the bounds of one way, drawn evenly from `seed`. `dials_s` are the times of all
+    dials, by the loop.
     """
 
     def __init__(
@@ -40,16 +40,31 @@ class Network:
         self._latency_s = latency_s
         self._clock = clock
         self._random = Random(seed)
-        self._servers: dict[tuple[str, int], Accept] = {}
+        self._servers: dict[tuple[str, int], _Server] = {}
         self._loop = asyncio.get_running_loop()
         self._up_from = self._loop.time()
         self._refuses_until = self._up_from
         self.dials_s: list[float] = []
         self._ports = 40_000
 
-    def serve(self, host: str, port: int, accept: Accept) -> None:
-        """Let `accept` make the protocol of each connection to that address."""
-        self._servers[host, port] = accept
+    def serve(
+        self, host: str, port: int, accept: Accept, *, clock: SimulatedClock | None = None
+    ) -> None:
+        """Let `accept` make the protocol of each connection to that address.
+
+        `clock` is that of the server's machine; without it, it is always awake.
+        """
+        self._servers[host, port] = _Server(accept, clock)
+
+    def serves(self, host: str, port: int) -> bool:
+        """Whether there is a server at that address."""
+        return (host, port) in self._servers
+
+    def end(self, host: str, port: int) -> None:
+        """End the server there, as a SIGKILL does: the system closes its connections."""
+        server = self._servers.pop((host, port), None)
+        for transport in server.open if server is not None else ():
+            transport.abort()
 
     def join(self, loop: SimulatedLoop) -> None:
         """Be what the connections of `loop` are made over."""
@@ -73,19 +88,20 @@ class Network:
         """Open a connection; raise `ConnectionRefusedError` where nobody serves."""
         self.dials_s.append(self._loop.time())
         await self.travel()
-        accept = self._servers.get((host, port))
-        if accept is None or self.refuses():
+        at = self._servers.get((host, port))
+        if at is None or self.refuses():
             await self.travel_home()
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         self._ports += 1
         server = MemoryTransport(
-            arrival=self._arrival, awake_from=_always, peer=(self.ip, self._ports)
+            arrival=self._arrival, awake_from=at.awake_from, peer=(self.ip, self._ports)
         )
         client = MemoryTransport(
             arrival=self._arrival, awake_from=lambda: self._clock.awake_from, peer=(host, port)
         )
         server.other, client.other = client, server
-        server.begin(accept())
+        server.begin(at.accept())
+        at.open = [*(each for each in at.open if not each.is_closing()), server]
         try:
             await self.travel_home()
         except BaseException:
@@ -110,5 +126,14 @@ class Network:
         return max(self._loop.time(), self._up_from) + self._random.uniform(*self._latency_s)
 
 
-def _always() -> float:
-    return 0.0
+class _Server:
+    """What is at an address, and its ends of the connections to it."""
+
+    def __init__(self, accept: Accept, clock: SimulatedClock | None) -> None:
+        self.accept = accept
+        self.open: list[MemoryTransport] = []
+        self._clock = clock
+
+    def awake_from(self) -> float:
+        """Return from when on it takes what has arrived, by the loop's time."""
+        return 0.0 if self._clock is None else self._clock.awake_from

@@ -125,10 +125,10 @@ def test_a_halted_symbol_is_silent_and_comes_back_whole(tmp_path: Path):
         with noticing(hub) as notices:
             hub.strike(halt)
             await hub.until(lambda: hub.status(SYMBOL).state == "halted", within_s=75)
-            published = len(hub.candles[SYMBOL])
+            told = len(hub.issues(SYMBOL))
             await hub.pass_time(300)
             assert hub.status(SYMBOL).state == "halted"
-            assert len(hub.candles[SYMBOL]) == published
+            assert len(hub.issues(SYMBOL)) == told
             assert notices.told(f"symbol={SYMBOL} state=halted")
             hub.strike(resume)
             await hub.until(lambda: hub.status(SYMBOL).state == "live", within_s=75)

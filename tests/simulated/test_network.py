@@ -112,6 +112,45 @@ def test_an_interruption_and_a_suspension_hold_everything_up():
     on_network(main)
 
 
+def test_a_server_on_a_suspended_machine_answers_when_it_is_awake():
+    """What is sent to it waits; whoever sends is awake."""
+
+    async def main(network: Network, _clock: SimulatedClock) -> None:
+        asleep = SimulatedClock(START_US)
+        network.serve(HOST, PORT, Echo, clock=asleep)
+        asleep.suspend(50)
+        assert 50 <= await round_trip() < 50.05
+        assert await round_trip() == pytest.approx(0.040)
+
+    on_network(main)
+
+
+def test_a_server_that_is_killed_ends_its_connections():
+    """Who is connected hears it, and who dials is refused."""
+
+    class Listening(asyncio.Protocol):
+        ended = False
+
+        @override
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.ended = True
+
+    async def main(network: Network, _clock: SimulatedClock) -> None:
+        loop = asyncio.get_running_loop()
+        _, one = await loop.create_connection(Listening, HOST, PORT)
+        await round_trip()
+        assert network.serves(HOST, PORT)
+        network.end(HOST, PORT)
+        network.end(HOST, PORT)
+        await asyncio.sleep(0.1)
+        assert one.ended
+        assert not network.serves(HOST, PORT)
+        with pytest.raises(ConnectionRefusedError):
+            await round_trip()
+
+    on_network(main)
+
+
 def test_a_dial_that_is_given_up_leaves_nothing_behind():
     """The server learns that its connection has ended."""
     ended: list[Exception | None] = []

@@ -14,6 +14,7 @@ from app.gateways.live.upgrade import Doorkeeper
 from app.gateways.origins import is_loopback
 from app.ports import Clock, SymbolRegistry
 from app.sockets.listener import Accepted, Listener, Refused, SessionLimits, Upgrade
+from app.sockets.session import Session
 
 _SWEEP_S = 1.0
 
@@ -75,6 +76,10 @@ class LiveGateway:
             code=RESTARTING.code, reason=RESTARTING.meaning, within=self._config.stop_within_s
         )
         self._stopped.set()
+
+    def new_session(self) -> Session:
+        """Return the protocol for one new connection, whoever accepted it."""
+        return self._listener.new_session()
 
     def decide(self, upgrade: Upgrade) -> Accepted | Refused:
         """Admit a client or refuse it; also for the same protocol on another port."""

@@ -136,6 +136,17 @@ async def test_the_url_is_obeyed():
         assert "result" in await ask(none, op="ping")
 
 
+async def test_connections_that_another_port_accepts_are_served_alike():
+    """Who holds a gateway may bring it clients from anywhere."""
+    async with served() as hub:
+        loop = asyncio.get_running_loop()
+        other = await loop.create_server(hub.gateway.new_session, "127.0.0.1", 0)
+        hub.port = other.sockets[0].getsockname()[1]
+        async with other, hub.connect() as client:
+            hub.candle()
+            assert json.loads(await client.recv())["symbol"] == "BTCUSDT"
+
+
 async def test_a_symbol_added_later_reaches_who_follows_all():
     """Clients that follow everything need not do anything about new symbols."""
     async with served() as hub, hub.connect() as client:
