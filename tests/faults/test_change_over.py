@@ -72,7 +72,7 @@ def test_connections_of_an_age_are_replaced_under_load(
     check_ages(tmp_path, monkeypatch, symbols=4, seconds=250, sooner=800)
 
 
-@pytest.mark.soak(minutes=4)
+@pytest.mark.soak(minutes=1)
 def test_a_hundred_old_connections_are_replaced_under_load(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -105,7 +105,7 @@ def check_ages(
     play(names, data_dir, main, listings=listings, real_seconds=300)
 
 
-@pytest.mark.soak(minutes=6)
+@pytest.mark.soak(minutes=5)
 def test_two_days_of_two_symbols_need_two_change_overs_each(tmp_path: Path):
     """The exchange ends a connection after 24 hours: it was replaced in the hours 20 to 23."""
     names = ["XRPUSDT", "ADAUSDT"]

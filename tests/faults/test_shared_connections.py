@@ -62,7 +62,7 @@ def test_what_ends_a_shared_connection_costs_no_candle(tmp_path: Path, fault: Fa
     play_shared(tmp_path, main)
 
 
-@pytest.mark.soak(minutes=2)
+@pytest.mark.soak(minutes=1.5)
 def test_ten_campaigns_of_random_faults_over_shared_connections(tmp_path: Path):
     """Of ten minutes each, three symbols to a connection: all candles are whole in the end."""
     config = InboundConfig(symbols_per_connection=3)
