@@ -11,9 +11,11 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
+import pytest
 from typing_extensions import override
 
 from app.market.events import SECOND_US, StatusEvent
@@ -33,6 +35,26 @@ def seeds(count: int) -> list[int]:
     return [SEED + number for number in range(count)]
 
 
+def from_seeds(count: int, *, minutes: float) -> pytest.MarkDecorator:
+    """Run a test from the one `seed`; in its long form from so many more, each so long at most."""
+    long = pytest.mark.soak(minutes=minutes)
+    first, *more = seeds(count + 1)
+    return pytest.mark.parametrize(
+        "seed", [first, *(pytest.param(seed, marks=long) for seed in more)]
+    )
+
+
+@contextmanager
+def seeded(seed: int = SEED) -> Iterator[Random]:
+    """Say what a case is repeated with, and again in the error that ends it; yield its chance."""
+    report(f"SEED={seed}")
+    try:
+        yield Random(seed)
+    except BaseException as error:
+        error.add_note(f"SEED={seed}")
+        raise
+
+
 def play(
     symbols: Sequence[str],
     data_dir: Path,
@@ -50,7 +72,6 @@ def play(
 
     `seconds` and `real_seconds` are the most that it may take, by simulated and by real time.
     """
-    report(f"SEED={seed}")
     config = SimulatorConfig(seed=seed, history_s=history_s, listings=listings)
 
     async def run() -> None:
@@ -60,11 +81,8 @@ def play(
                 await hub.pass_time(10)
             await main(hub)
 
-    try:
+    with seeded(seed):
         run_simulated(run, seconds=seconds, real_seconds=real_seconds)
-    except BaseException as error:
-        error.add_note(f"SEED={seed}")
-        raise
 
 
 def check_flawless(hub: SimulatedHub, symbols: Sequence[str], **bounds: Any) -> int:
@@ -98,15 +116,27 @@ class Notices:
         self._before = numbers_of(hub)
         self._events_before = len(hub.client.events)
 
-    def check(self, number: str, told: type[StatusEvent] | str) -> None:
-        """Assert that a number has changed, and that an event, or a record of a logger, came."""
-        now = numbers_of(self._hub)
-        assert now.get(number, 0) != self._before.get(number, 0), f"{number} is the same still"
-        if isinstance(told, str):
-            assert any(record.name == told for record in self.records), f"{told} logged nothing"
-        else:
-            events = self._hub.client.events[self._events_before :]
-            assert any(isinstance(each.event, told) for each in events), f"no {told.__name__}"
+    def begin_life(self) -> None:
+        """Forget all: a new life of the hub begins, whose numbers begin at none."""
+        self.records.clear()
+        self._before.clear()
+        self._events_before = len(self._hub.client.events)
+
+    def changed(self, number: str) -> bool:
+        """Whether a number is another one now."""
+        return numbers_of(self._hub).get(number, 0) != self._before.get(number, 0)
+
+    def told(self, what: type[StatusEvent] | str) -> bool:
+        """Whether an event of a kind came or, of what has no event, a record with such a text."""
+        if isinstance(what, str):
+            return any(what in record.getMessage() for record in self.records)
+        events = self._hub.client.events[self._events_before :]
+        return any(isinstance(each.event, what) for each in events)
+
+    def check(self, number: str, what: type[StatusEvent] | str) -> None:
+        """Assert that a number has changed, and that an event came, or a record with a text."""
+        assert self.changed(number), f"{number} is the same still"
+        assert self.told(what), f"nothing told of {what}"
 
 
 @contextmanager

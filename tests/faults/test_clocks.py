@@ -13,7 +13,7 @@ from tests.simulated.judge import SimulatedHub
 
 SYMBOL = "XRPUSDT"
 MINUTE, HOUR = 60.0, 3_600.0
-CLOCK = "app.feed.feed_clock"
+CLOCK = "wall clock moved"
 OFFSET_IS_KNOWN_MS = 100.0
 
 Happening = Callable[[SimulatedHub], None]

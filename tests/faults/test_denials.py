@@ -12,7 +12,7 @@ from app.market.events import Candle, ExchangeRefusal
 from app.simulator.faults import Fault, Kind
 from tests.end_to_end.running_hub import rest_url
 from tests.faults.judged_hub import judged_hub
-from tests.faults.scenario import check_conduct, check_flawless, noticing, play
+from tests.faults.scenario import check_conduct, check_flawless, from_seeds, noticing, play
 from tests.simulated.judge import SOURCE, SimulatedHub
 
 SYMBOL = "BTCUSDT"
@@ -31,9 +31,12 @@ def denials(status: int, seconds: float) -> list[Fault]:
     ]
 
 
+@from_seeds(5, minutes=0.03)
 @pytest.mark.parametrize("at_boot", [True, False], ids=["at boot", "later"])
 @pytest.mark.parametrize("status", [451, 403])
-def test_a_denial_is_told_and_asked_about_rarely(tmp_path: Path, status: int, *, at_boot: bool):
+def test_a_denial_is_told_and_asked_about_rarely(
+    tmp_path: Path, status: int, seed: int, *, at_boot: bool
+):
     """Within five seconds in the log, the report and on the status channel; then all goes on."""
 
     async def main(hub: SimulatedHub) -> None:
@@ -62,7 +65,7 @@ def test_a_denial_is_told_and_asked_about_rarely(tmp_path: Path, status: int, *,
         assert {candle.source for candle in candles if isinstance(candle, Candle)} == {SOURCE.name}
 
     first = denials(status, DENIED_S) if at_boot else []
-    play([SYMBOL], tmp_path, main, faults_first=first, live=not at_boot)
+    play([SYMBOL], tmp_path, main, faults_first=first, live=not at_boot, seed=seed)
 
 
 async def test_rest_answers_explain_a_denial(tmp_path: Path):

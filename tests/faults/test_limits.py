@@ -9,7 +9,7 @@ import pytest
 
 from app.market.events import ExchangeRefusal, StreamLost
 from app.simulator.faults import Fault, Kind, RetryAs
-from tests.faults.scenario import check_conduct, check_flawless, noticing, play, report
+from tests.faults.scenario import check_conduct, check_flawless, from_seeds, noticing, play, report
 from tests.simulated.judge import SimulatedHub
 from tests.simulated.listings import listings_of
 
@@ -20,18 +20,23 @@ MINUTE, HOUR = 60.0, 3_600.0
 
 def test_two_hundred_symbols_are_added_in_a_second(tmp_path: Path):
     """All of them are live soon, within the limits of dials and of weight."""
-    check_added(tmp_path, lose=False)
+    check_added(tmp_path, number=MANY, lose=False)
+
+
+def test_sixty_added_symbols_lose_their_connections_at_once(tmp_path: Path):
+    """All of them are back soon, whole, within the limits."""
+    check_added(tmp_path, number=60, lose=True)
 
 
 @pytest.mark.soak(minutes=2)
 def test_two_hundred_added_symbols_lose_their_connections_at_once(tmp_path: Path):
     """Before the window of their first dials has passed: they come back as it opens, whole."""
-    check_added(tmp_path, lose=True)
+    check_added(tmp_path, number=MANY, lose=True)
 
 
-def check_added(data_dir: Path, *, lose: bool) -> None:
+def check_added(data_dir: Path, *, number: int, lose: bool) -> None:
     """Add very many symbols within a second, and let all their sockets be lost if wanted."""
-    listings = listings_of(MANY)
+    listings = listings_of(number)
     symbols = [listing.symbol for listing in listings]
 
     async def main(hub: SimulatedHub) -> None:
@@ -39,10 +44,10 @@ def check_added(data_dir: Path, *, lose: bool) -> None:
         for symbol in symbols:
             if symbol != FIRST:
                 await hub.core.manager.add(symbol)
-                await hub.pass_time(1 / MANY)
+                await hub.pass_time(1 / number)
         assert hub.clock.monotonic() - began_s < 1.5
         await hub.until_live(within_s=20)
-        assert hub.exchange.status()["dials"] == MANY
+        assert hub.exchange.status()["dials"] == number
         if lose:
             await hub.pass_time(20)
             with noticing(hub) as notices:
@@ -51,7 +56,7 @@ def check_added(data_dir: Path, *, lose: bool) -> None:
                 await hub.until_live(within_s=6 * MINUTE)
                 notices.check("reconnects", StreamLost)
             report(f"all live again after {hub.clock.monotonic() - began_s - 20:.0f} s")
-            await hub.pass_time(2 * MINUTE)
+            await hub.pass_time(number / MANY * 2 * MINUTE)
             check_flawless(hub, symbols)
         for symbol in symbols if lose else symbols[::10]:
             verdict = hub.judge(symbol)
@@ -61,6 +66,7 @@ def check_added(data_dir: Path, *, lose: bool) -> None:
     play([FIRST], data_dir, main, listings=listings, real_seconds=200)
 
 
+@from_seeds(5, minutes=0.03)
 @pytest.mark.parametrize("restarted", [False, True], ids=["", "restarted"])
 @pytest.mark.parametrize(
     ("refusing", "wait_s"),
@@ -78,7 +84,7 @@ def check_added(data_dir: Path, *, lose: bool) -> None:
     ],
 )
 def test_a_refusal_is_waited_out(
-    tmp_path: Path, refusing: dict[str, Any], wait_s: float, *, restarted: bool
+    tmp_path: Path, refusing: dict[str, Any], wait_s: float, seed: int, *, restarted: bool
 ):
     """Nothing is asked before its time, not even by a hub that was killed and started meanwhile.
 
@@ -106,4 +112,4 @@ def test_a_refusal_is_waited_out(
         check_flawless(hub, [FIRST])
         check_conduct(hub)
 
-    play([FIRST], tmp_path, main)
+    play([FIRST], tmp_path, main, seed=seed)

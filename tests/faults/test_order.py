@@ -7,23 +7,24 @@ from random import Random
 
 import pytest
 
-from app.market.events import HoleAbandoned, HoleFound, StatusEvent
+from app.market.events import SECOND_US, HoleFound, StatusEvent
 from app.simulator.faults import Fault, Kind
-from tests.faults.scenario import SEED, check_conduct, check_flawless, noticing, play
+from tests.faults.scenario import check_conduct, check_flawless, from_seeds, noticing, play
 from tests.simulated.judge import SimulatedHub
 
 SYMBOL = "BTCUSDT"
 TRADES = "*@trade"
-FEED = "app.feed.symbol_feed"
+AGAIN, ANEW = "trades come again", "ids begin anew"
 
 
+@from_seeds(10, minutes=0.03)
 @pytest.mark.parametrize(
     ("faults", "number", "told"),
     [
         pytest.param(
             [Fault(kind=Kind.DUPLICATE, stream=TRADES, duration=20)],
             "duplicates",
-            FEED,
+            AGAIN,
             id="duplicates",
         ),
         pytest.param(
@@ -64,7 +65,7 @@ FEED = "app.feed.symbol_feed"
     ],
 )
 def test_whatever_the_order_the_candles_are_the_same(
-    tmp_path: Path, faults: list[Fault], number: str, told: type[StatusEvent] | str
+    tmp_path: Path, faults: list[Fault], number: str, told: type[StatusEvent] | str, seed: int
 ):
     """Complete and equal to the truth; and what was odd about them was told."""
     latest_s = max([0.0, *(fault.delay for fault in faults if fault.kind is Kind.DELAY)])
@@ -77,12 +78,13 @@ def test_whatever_the_order_the_candles_are_the_same(
         check_flawless(hub, [SYMBOL])
         check_conduct(hub)
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)
 
 
-def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path):
+@from_seeds(10, minutes=0.03)
+def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path, seed: int):
     """Blocks of up to a thousand trades of the last ten minutes, in any order, again and again."""
-    random = Random(SEED)
+    random = Random(seed)
 
     async def main(hub: SimulatedHub) -> None:
         await hub.pass_time(600)
@@ -100,27 +102,75 @@ def test_blocks_that_are_sent_again_change_nothing(tmp_path: Path):
                 for trade in block:
                     feed.event_received(trade)
             assert hub.core.bus.sequence == published
-            notices.check("duplicates", FEED)
+            notices.check("duplicates", AGAIN)
         await hub.pass_time(20)
         check_flawless(hub, [SYMBOL])
         assert hub.status(SYMBOL).mismatched == 0
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)
 
 
-def test_ids_that_begin_anew_cost_one_second_at_most(tmp_path: Path):
+@from_seeds(10, minutes=0.03)
+def test_trades_that_come_in_any_order_make_the_same_candles(tmp_path: Path, seed: int):
+    """Those of twenty seconds, some twice, in an order of chance; REST is of no help."""
+    random = Random(seed)
+
+    async def main(hub: SimulatedHub) -> None:
+        began_us = hub.exchange.exchange_us()
+        with noticing(hub) as notices:
+            hub.strike(
+                Fault(kind=Kind.DROP, stream=TRADES, duration=20),
+                Fault(kind=Kind.REST_STATUS, status=500, duration=60),
+            )
+            await hub.pass_time(25)
+            notices.check("holes_found", HoleFound)
+            (feed,) = hub.core.manager.feeds()
+            now_us = hub.exchange.exchange_us()
+            trades = list(hub.exchange.trades_between(SYMBOL, began_us - SECOND_US, now_us))
+            trades += random.choices(trades, k=len(trades) // 2)
+            random.shuffle(trades)
+            for trade in trades:
+                feed.event_received(trade)
+            notices.check("duplicates", AGAIN)
+        await hub.pass_time(20)
+        check_flawless(hub, [SYMBOL])
+        assert hub.exchange.status()["faults"]["lasting"] == [Kind.REST_STATUS]
+
+    play([SYMBOL], tmp_path, main, seed=seed)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param([], id="in order"),
+        pytest.param(
+            [
+                Fault(kind=Kind.DUPLICATE, stream=TRADES, probability=0.5, duration=20),
+                Fault(kind=Kind.REORDER, probability=0.5, duration=20),
+                Fault(kind=Kind.DELAY, delay=0.5, probability=0.3, duration=20),
+            ],
+            id="disorder",
+        ),
+    ],
+)
+@from_seeds(10, minutes=0.03)
+def test_ids_that_begin_anew_cost_one_second_at_most(
+    tmp_path: Path, faults: list[Fault], seed: int
+):
     """The second in which they do has two kinds of ids, and says that it cannot be proved."""
 
     async def main(hub: SimulatedHub) -> None:
         with noticing(hub) as notices:
+            hub.strike(*faults)
+            await hub.pass_time(10 if faults else 0)
             hub.strike(Fault(kind=Kind.ID_RESET, symbol=SYMBOL))
             await hub.pass_time(120)
-            notices.check("id_resets", FEED)
+            notices.check("id_resets", ANEW)
         verdict = hub.judge(SYMBOL)
-        assert (verdict.wrong, verdict.untrue, verdict.missing, verdict.duplicates) == (0, 0, 0, 0)
-        assert verdict.incomplete <= 1
+        wrong = verdict.wrong, verdict.untrue, verdict.missing, verdict.duplicates
+        assert wrong == (0, 0, 0, 0), verdict
+        assert verdict.incomplete <= 1, verdict
         assert hub.status(SYMBOL).open_holes == 0
-        assert hub.events_of(HoleAbandoned) or not hub.events_of(HoleFound)
         check_conduct(hub)
 
-    play([SYMBOL], tmp_path, main)
+    play([SYMBOL], tmp_path, main, seed=seed)

@@ -63,9 +63,22 @@ def test_an_outage_of_five_symbols_is_repaired(tmp_path: Path, outage: Outage, s
     check_outage(tmp_path, outage, seconds, number=5)
 
 
-@pytest.mark.soak(minutes=2)
-@pytest.mark.parametrize(("outage", "seconds"), [*OUTAGES, *LONG_OUTAGES])
+@pytest.mark.parametrize(("outage", "seconds"), LONG_OUTAGES)
+def test_a_long_outage_of_a_symbol_is_repaired(tmp_path: Path, outage: Outage, seconds: float):
+    """Hours are not given up: the past comes from the exchange's own candles, all of it."""
+    check_outage(tmp_path, outage, seconds, number=1)
+
+
+@pytest.mark.soak(minutes=0.5)
+@pytest.mark.parametrize(("outage", "seconds"), OUTAGES)
 def test_an_outage_of_fifty_symbols_is_repaired(tmp_path: Path, outage: Outage, seconds: float):
+    """Every second is complete and right in the end, within the limits of the exchange."""
+    check_outage(tmp_path, outage, seconds, number=50)
+
+
+@pytest.mark.soak(minutes=3)
+@pytest.mark.parametrize(("outage", "seconds"), LONG_OUTAGES)
+def test_a_long_outage_of_fifty_symbols_is_repaired(tmp_path: Path, outage: Outage, seconds: float):
     """Two hours of fifty symbols take less weight than the exchange allows in a minute."""
     check_outage(tmp_path, outage, seconds, number=50)
 

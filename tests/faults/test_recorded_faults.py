@@ -26,6 +26,7 @@ from tests.end_to_end.reference import (
     trades_in,
 )
 from tests.end_to_end.running_hub import collect, running_hub
+from tests.faults.scenario import report, seeded, seeds
 from tests.simulated.judge import SimulatedHub, simulated_hub
 from tests.simulated.loop import run_simulated
 from tests.simulated.truth import NUMBERS
@@ -83,17 +84,21 @@ def outage(seconds: float, chance: Random) -> list[Fault]:
 
 
 async def play_disturbed(
-    data_dir: Path, recordings: Path, expected: dict[str, dict[int, Numbers]], *, seed: int
+    data_dir: Path,
+    recordings: Path,
+    expected: dict[str, dict[int, Numbers]],
+    *,
+    seed: int,
+    chance: Random,
 ) -> None:
-    """Replay both files through faults that `seed` chooses, and judge what the hub ends with.
+    """Replay both files through faults that `chance` chooses, and judge what the hub ends with.
 
     The hub's clock is the recorder's own.
     """
     files = tuple(recordings / name for name in FILES.values())
-    chance = Random(seed)
     faults = [each for symbol in FILES for each in disturbances(symbol, chance)]
     faults += outage(chance.choice((5, 20, 75)), chance)
-    print(f"seed {seed}: {len(faults)} faults")  # noqa: T201 - what a failure is repeated with
+    report(f"{len(faults)} faults")
     async with simulated_hub(
         tuple(FILES),
         data_dir,
@@ -150,12 +155,12 @@ def first_received_us(path: Path) -> int:
         return int(lines.readline().split(" ", 1)[0]) // 1_000
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", seeds(2))
 def test_a_disturbed_recording_ends_exact(
     tmp_path: Path, recordings: Path, expected: dict[str, dict[int, Numbers]], seed: int
 ):
     """Lost, doubled, late and swapped frames, cuts and an outage: every second ends exact."""
-    run_simulated(lambda: play_disturbed(tmp_path, recordings, expected, seed=seed))
+    play(tmp_path, recordings, expected, seed=seed)
 
 
 @pytest.mark.soak(minutes=5)
@@ -163,9 +168,18 @@ def test_recordings_end_exact_whatever_the_seed(
     tmp_path: Path, recordings: Path, expected: dict[str, dict[int, Numbers]]
 ):
     """The same from forty seeds."""
-    for seed in range(100, 140):
-        play = partial(play_disturbed, tmp_path / str(seed), recordings, expected, seed=seed)
-        run_simulated(play)
+    for seed in seeds(40):
+        play(tmp_path / str(seed), recordings, expected, seed=seed)
+
+
+def play(
+    data_dir: Path, recordings: Path, expected: dict[str, dict[int, Numbers]], *, seed: int
+) -> None:
+    """Replay both files through faults, in simulated time."""
+    with seeded(seed) as chance:
+        run_simulated(
+            lambda: play_disturbed(data_dir, recordings, expected, seed=seed, chance=chance)
+        )
 
 
 async def follow_disturbed(
@@ -240,6 +254,6 @@ async def test_a_disturbed_recording_ends_exact_at_its_own_speed(
     tmp_path: Path, recordings: Path, expected: dict[str, dict[int, Numbers]]
 ):
     """The same at speed 1, as it was live, with everything that can happen to a connection."""
-    chance = Random(7)
-    faults = [each for symbol in FILES for each in disturbances(symbol, chance)]
-    await follow_disturbed(tmp_path, recordings, expected, faults, speed="1", within_s=420)
+    with seeded() as chance:
+        faults = [each for symbol in FILES for each in disturbances(symbol, chance)]
+        await follow_disturbed(tmp_path, recordings, expected, faults, speed="1", within_s=420)

@@ -10,7 +10,8 @@ import pytest
 from app.feed.inbound import InboundConfig
 from app.market.events import StreamLost
 from app.simulator.faults import Fault, Kind
-from tests.faults.scenario import check_conduct, check_flawless, noticing, play, report
+from tests.faults.campaign import check_campaign
+from tests.faults.scenario import check_conduct, check_flawless, noticing, play, report, seeds
 from tests.simulated.judge import SimulatedHub
 from tests.simulated.listings import listings_of
 
@@ -47,7 +48,7 @@ def test_what_ends_a_shared_connection_costs_no_candle(tmp_path: Path, fault: Fa
         with noticing(hub) as notices:
             hub.strike(fault)
             await hub.pass_time(MINUTE)
-            told = "app.feed.symbol_feed" if fault.kind is Kind.SERVER_SHUTDOWN else StreamLost
+            told = "replaced its connection" if fault.kind is Kind.SERVER_SHUTDOWN else StreamLost
             notices.check("reconnects", told)
         await hub.until_live()
         await hub.pass_time(10)
@@ -59,6 +60,14 @@ def test_what_ends_a_shared_connection_costs_no_candle(tmp_path: Path, fault: Fa
         assert hub.exchange.status()["most_subscribers"] <= 2
 
     play_shared(tmp_path, main)
+
+
+@pytest.mark.soak(minutes=1.5)
+def test_ten_campaigns_of_random_faults_over_shared_connections(tmp_path: Path):
+    """Of ten minutes each, three symbols to a connection: all candles are whole in the end."""
+    config = InboundConfig(symbols_per_connection=3)
+    for number, seed in enumerate(seeds(10)):
+        check_campaign(tmp_path / str(number), seed=seed, minutes=10, inbound=config)
 
 
 def test_symbols_come_and_go(tmp_path: Path):
