@@ -36,6 +36,10 @@ DIALS_FREE, DIAL_EVERY_US = 30, 3 * SECOND_US
 WEIGHT_FREE, CALL_EVERY_US = 1_000, SECOND_US
 
 
+# Our clock may run faster than the exchange's: so small a part of each wait is waited on top of it.
+DRIFT = 1_000
+
+
 class Side(StrEnum):
     """The kinds of hosts of an exchange."""
 
@@ -118,6 +122,7 @@ class Governor:
         self._on_refusal = on_refusal
         # Waits are timed by the monotonic clock: steps of the wall clock do not change them.
         self._blocked_until_us = 0
+        self._drift_us = 0
         self._announced_until_us = 0
         self._block_reason = ""
         self.used_weight: int | None = None  # as the exchange itself last said
@@ -241,7 +246,8 @@ class Governor:
         async with gate.turn:
             while True:
                 now_us = self._now_us()
-                wait_us = max(gate.wait_us(amount, now_us), self._blocked_until_us - now_us)
+                block_us = self._blocked_until_us + self._drift_us - now_us
+                wait_us = max(gate.wait_us(amount, now_us), block_us)
                 if wait_us <= 0:
                     break
                 gate.admitted.clear()
@@ -267,6 +273,7 @@ class Governor:
         if until_us <= self._blocked_until_us:
             return
         self._blocked_until_us = until_us
+        self._drift_us = (until_us - self._now_us()) // DRIFT
         self._block_reason = reason
         if until_us <= self._announced_until_us:
             return
@@ -286,6 +293,7 @@ class Governor:
         left_us = min(until_us - self._clock.now_us(), LONGEST_BAN_US)
         if left_us > 0:
             self._blocked_until_us = self._announced_until_us = self._now_us() + left_us
+            self._drift_us = left_us // DRIFT
             self._block_reason = reason
             log.warning("exchange refused wait_s=%.0f reason=%s", left_us / 1e6, reason)
 

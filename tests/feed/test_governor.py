@@ -172,7 +172,9 @@ async def test_retry_after_is_waited_out(side: Side, banned: bool) -> None:
         await clock.advance(119.999)
         assert calls.passed == []
         assert blocked(governor)
-        await clock.advance(0.002)
+        await clock.advance(0.1)  # our clock may run faster than the exchange's
+        assert calls.passed == []
+        await clock.advance(0.1)
     assert len(calls.passed) == 2
     assert governor.blocked_s == 0
     assert not blocked(governor)
@@ -394,7 +396,7 @@ async def test_a_probe_waits_for_a_block_too() -> None:
         tasks.create_task(calls.dial())
         await clock.advance(119.9)
         assert calls.passed == []
-        await clock.advance(0.2)
+        await clock.advance(0.3)
     assert len(calls.passed) == 1
 
 

@@ -339,7 +339,7 @@ def _difference(candle: Candle, numbers: Numbers) -> str:
         f"{name} {ours} instead of {right}"
         for name, right in zip(NUMBERS, numbers, strict=True)
         for ours in [getattr(candle, name)]
-        if ours != right
+        if right is not None and ours != right
     )
 
 

@@ -22,7 +22,7 @@ NUMBERS = (
     "last_trade_id",
 )
 
-Numbers = tuple[Decimal | int, ...]
+Numbers = tuple[Decimal | int | None, ...]  # `None` where nobody can say what is right
 ZERO = Decimal(0)
 
 
@@ -65,6 +65,8 @@ def _seconds(trades: Iterable[Trade]) -> Iterator[tuple[int, list[Trade]]]:
 
 
 def _sum(inside: list[Trade]) -> Numbers:
+    # Where ids begin anew within a second, the exchange's own candle may name the new ones only.
+    ids = (inside[0].id, inside[-1].id) if inside[0].id <= inside[-1].id else (None, None)
     bought = [trade for trade in inside if not trade.buyer_is_maker]
     return (
         inside[0].price,
@@ -76,8 +78,7 @@ def _sum(inside: list[Trade]) -> Numbers:
         len(inside),
         sum((trade.quantity for trade in bought), ZERO),
         sum((trade.price * trade.quantity for trade in bought), ZERO),
-        inside[0].id,
-        inside[-1].id,
+        *ids,
     )
 
 
