@@ -20,7 +20,7 @@ from app.alarm import Alarm
 from app.errors import ExchangeRefused, FeedError
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
-from app.feed.repair_case import Case, Lack
+from app.feed.repair_case import Case, Lack, Tries
 from app.feed.repair_plan import PAGE, Way, plan, recent_rows, slice_of
 from app.feed.silence import ON_ITS_WAY_US
 from app.feed.symbol_feed import SymbolFeed
@@ -362,9 +362,15 @@ class Repair:
                 continue
             within = bisect_left(rows, hole.first_id, key=_id)
             if within < len(rows) and rows[within].id <= hole.last_id:
-                continue  # it has some, but they contradict what is held
+                self._contradicted(feed, hole, case.tries(hole), now_s)
+                continue
             if case.tries(hole).confirms(lack, now_s):
                 self._conclude(feed, hole, lack)
+
+    def _contradicted(self, feed: SymbolFeed, hole: Hole, tries: Tries, now_s: float) -> None:
+        """Ask more rarely for a hole whose trades are there, but contradict what is held."""
+        if tries.all_failed(now_s):
+            self._give_up(feed, hole, "the exchange's history contradicts what its stream brought")
 
     def _conclude(self, feed: SymbolFeed, hole: Hole, lack: Lack) -> None:
         if lack is Lack.TOO_OLD:

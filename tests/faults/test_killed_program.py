@@ -52,8 +52,10 @@ async def test_a_hub_that_is_killed_in_peace_and_during_a_ban(tmp_path: Path):
         async with program(tmp_path, **settings) as hub:
             await live(hub, candles, 2)
             hub.signal(signal.SIGKILL)
-        async with program(tmp_path, **settings) as hub:
+        async with program(tmp_path, **settings) as hub, asyncio.TaskGroup() as tasks:
             await live(hub, candles, 1)
+            # To the end: what a dead hub has sent to nobody, its next life does not send again.
+            tasks.create_task(live(hub, candles, WHOLE_WITHIN_S))
             await exchange.post("/simulator/faults", json=[BAN, {"kind": "reset"}])
             async with asyncio.timeout(20):
                 while not await refusals(hub):
