@@ -236,10 +236,7 @@ class Audit:
                 return  # REST does not know all of them yet
             self.recounts += 1
             log.warning("trades counted again symbol=%s second_us=%d", feed.symbol, second_us)
-            feed.take_recount(
-                second_us,
-                [each for each in trades if each.time_us - second_us in range(SECOND_US)],
-            )
+            feed.take_recount(second_us, trades)
         if second_us not in feed.aggregator.disputed:
             return
         for kline in await self._klines(feed.symbol, second_us, second_us):

@@ -27,7 +27,7 @@ class Line:
         self.event_received = take if has_klines else self._count
         self.opened_s = now_s
         self.suspected = False  # it seems dead
-        self.repeated = 0  # trades that came over it though they were held already
+        self.repeated = 0  # trades that came over it and were held, or contradict what is held
         self.reason = ""
         self.ended = asyncio.Event()
         self.connection: StreamConnection | None = None

@@ -432,7 +432,7 @@ class SymbolFeed:
                 self._publish(candles)
 
     def _note_repeated(self) -> None:
-        """Tell, once for each connection, that trades come again; counts tell how many."""
+        """Tell, once for each connection, that trades come again, or contradict what is held."""
         line = self._line
         if line is not None and self._next is None:  # two connections bring each of them twice
             line.repeated += 1

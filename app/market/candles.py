@@ -89,6 +89,7 @@ class CandleAggregator(Counts):
         )
         self._positions = PositionFinder()
         self._newest_kline_us = -1
+        self._given_up_us = -1  # what is missing before it has been given up already
         self._undecided_us = 0  # every second before it was issued, or lies in a hole
         self._resumed_us = -1  # up to there another run has decided
         self._head_us = -1  # the first second of another run, if trades before it may be missing
@@ -102,7 +103,10 @@ class CandleAggregator(Counts):
         self._next_id = _CLOSED
 
     def add(self, trade: Trade) -> Sequence[Candle] | None:
-        """Take one trade, in any order, any number of times; `None` when it was held already."""
+        """Take one trade, in any order, any number of times.
+
+        `None` when it was held already, or its time contradicts the ids around it.
+        """
         if trade.id == self._next_id and self._from_us <= trade.time_us < self._until_us:
             self._next_id += 1
             self._queue.append(trade)
@@ -114,7 +118,8 @@ class CandleAggregator(Counts):
     def add_aggregate(self, trade: AggTrade) -> Sequence[Candle] | None:
         """Take one aggregate: all its trades at once, at one price and time.
 
-        `None` when any of its trades was held already: an aggregate cannot be split.
+        `None` when any of its trades was held already, since an aggregate cannot be split, or when
+        its time contradicts the ids around it.
         """
         return self._place(trade, trade.first_trade_id, trade.last_trade_id)
 
@@ -221,6 +226,7 @@ class CandleAggregator(Counts):
         if not second_us < known_us or 0 <= self.ledger.lowest_id <= last_id:
             return []
         self.proved += self._kept.begin_after(second_us, close)
+        self._given_up_us = -1  # what is taken reaches further back now
         self._undecided_us = min(self._undecided_us, second_us + SECOND_US)
         touched = set(self._issuer.prove(self.ledger.anchor(last_id, second_us)))
         _, proved = self.ledger.add(last_id, last_id, second_us)
@@ -336,10 +342,13 @@ class CandleAggregator(Counts):
         self._add_up()
         kept = self._kept
         second_us = min(time_us - time_us % SECOND_US, kept.newest_us)
+        if max(second_us, kept.floor_us) <= self._given_up_us:
+            return []
         missing = self.ledger.holes()
         kept.give_up_before(second_us)
         self._forget_lost()
         self.ledger.forget_before(kept.floor_us)
+        self._given_up_us = kept.floor_us
         spans, kept.given_up = kept.given_up, []
         self.given_up += sum((to_us - from_us) // SECOND_US + 1 for from_us, to_us in spans)
         return [_lost_between(from_us, to_us, missing) for from_us, to_us in spans]

@@ -1,4 +1,4 @@
-"""What one symbol's aggregator has counted: plain numbers, read by `/status` and `/metrics`."""
+"""What one symbol's aggregator has counted: numbers, most of them in `/status` and `/metrics`."""
 
 from __future__ import annotations
 

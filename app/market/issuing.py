@@ -48,13 +48,13 @@ class CandleIssuer:
             if not kept.gone(second_us):
                 second = kept.take(second_us)
                 if not second.proved:
-                    self.mark_proved(second)
+                    self._mark_proved(second)
                     if not second.trades:
                         second.carried = False  # only now is it sure which price it carries
                     proved.append(second_us)
         return proved
 
-    def mark_proved(self, second: Second) -> None:
+    def _mark_proved(self, second: Second) -> None:
         """Note that all trades of a second are known."""
         self._counts.proved += not second.proved
         second.proved = True
@@ -179,7 +179,7 @@ class CandleIssuer:
         self._settle(second)
 
     def _settle(self, second: Second) -> None:
-        self.mark_proved(second)
+        self._mark_proved(second)
         second.verified = second.compared = True
         second.disputed = False
         self.disputed.pop(second.open_us, None)
