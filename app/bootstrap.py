@@ -20,14 +20,15 @@ from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.upstream_binance import DEFAULT_STREAMS
-from app.gateways.broadcaster import Broadcaster, OutboxLimits
+from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.server import RestServer
 from app.market.codec import JsonCodec
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import CANDLES, TRADES, Clock, SymbolStatus
 from app.settings import Settings
@@ -108,26 +109,23 @@ class Hub:
             self.simulator.expect(frozenset(self.manager.active()))
 
         codec = JsonCodec(ZoneInfo(settings.display_timezone), self.source.name, self.manager.info)
+        self.ring = Ring(
+            seconds=settings.ring_seconds,
+            max_bytes=settings.ring_max_mb * 1_000_000,
+            passing=is_passing,
+        )
         self.broadcaster = Broadcaster(
             bus=self.bus,
             codec=codec,
             clock=clock,
-            limits=OutboxLimits(
-                messages=settings.outbox_max_messages,
-                payload_bytes=settings.outbox_max_bytes,
-                grace_s=settings.slow_client_grace_ms / 1_000,
-            ),
+            ring=self.ring,
+            epoch=epoch,
+            limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
         )
         self.broadcaster.start()
         view = self.view = MarketView()
         for topic in (CANDLES, TRADES):
             self.bus.subscribe(topic, view.apply)
-        self.ring = CandleRing(
-            codec.candle,
-            seconds=settings.ring_seconds,
-            max_bytes=settings.ring_max_mb * 1_000_000,
-        )
-        self.bus.subscribe(CANDLES, self.ring.apply)
         self.live = LiveGateway(
             config=_live_config(settings),
             broadcaster=self.broadcaster,
@@ -152,6 +150,7 @@ class Hub:
             if self.simulator is not None:
                 simulated = tasks.create_task(self.simulator.run(), name="simulator")
             feeds = tasks.create_task(self.inbound.run(), name="inbound")
+            fanout = tasks.create_task(self.broadcaster.run(), name="fan-out")
             tasks.create_task(self.live.run(), name="live gateway")
             tasks.create_task(self.rest.run(), name="rest")
             await self._stopping.wait()
@@ -160,6 +159,7 @@ class Hub:
                 stopping.create_task(self.live.stop())
                 stopping.create_task(self.rest.stop(within=1.0))
             self.broadcaster.stop()
+            fanout.cancel()
             feeds.cancel()
             if self.simulator is not None:
                 await self.simulator.stop()

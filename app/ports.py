@@ -25,6 +25,8 @@ from app.market.symbols import SymbolInfo
 CANDLES = "candles"
 TRADES = "trades"
 STATUS = "status"
+# Candles that grow still. Clients ask for them on the channel `candles`.
+FORMING = "forming"
 
 
 class Clock(Protocol):

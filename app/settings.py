@@ -98,8 +98,6 @@ class Settings(BaseSettings):
     websocket_messages_per_second: Annotated[int, Field(ge=0)] = 10
     websocket_max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 65_536
     websocket_max_subscriptions: Annotated[int, Field(ge=1)] = 1_024
-    outbox_max_messages: Annotated[int, Field(ge=1)] = 32_768
-    outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 16_777_216
     slow_client_grace_ms: Annotated[int, Field(ge=0)] = 10_000
     ring_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3_600
     ring_max_mb: Annotated[int, Field(ge=1, le=65_536)] = 256

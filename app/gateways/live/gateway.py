@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from app.gateways.broadcaster import Broadcaster
+from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES, RESTARTING, TOO_MANY_REQUESTS, TOO_SLOW
 from app.gateways.live.config import LiveConfig

@@ -1,0 +1,99 @@
+"""How publications look on the wire: whole frames or events, ready for the transport. Pure.
+
+Each is made once: a deflated message is kept with its publication, and what a group of clients is
+sent in one go is joined once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from app.market.ring import Outgoing
+from app.sockets.frames import data_frame, deflated_frame, frame_head
+
+MOST_IN_A_BATCH = 512
+"""Publications in one message: its size stays below what clients take by default (1 MiB)."""
+
+
+class Format(Protocol):
+    """One way to write publications. `name` is what `/status` counts its clients under."""
+
+    name: str
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return them all, in their order; `deflated` where the client negotiated that."""
+
+
+class Messages:
+    """One WebSocket message a publication."""
+
+    def __init__(
+        self, name: str, payload: Callable[[Outgoing], bytes], *, binary: bool = False
+    ) -> None:
+        self.name = name
+        self._payload = payload
+        self._binary = binary
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return one frame each."""
+        if deflated:
+            return b"".join([self._deflated(item) for item in items])
+        pieces: list[bytes] = []
+        for item in items:
+            payload = self._payload(item)
+            pieces += (frame_head(len(payload), binary=self._binary), payload)
+        return b"".join(pieces)
+
+    def _deflated(self, item: Outgoing) -> bytes:
+        forms = item.forms
+        if forms is None:
+            forms = item.forms = {}
+        form = forms.get(self)
+        if form is None:
+            form = forms[self] = deflated_frame(self._payload(item), binary=self._binary)
+        return form
+
+
+class Batches:
+    """One WebSocket message for all publications that leave together."""
+
+    def __init__(
+        self, name: str, payload: Callable[[Sequence[Outgoing]], bytes], *, binary: bool = False
+    ) -> None:
+        self.name = name
+        self._payload = payload
+        self._binary = binary
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return one frame, or several of at most `MOST_IN_A_BATCH` publications."""
+        frame = deflated_frame if deflated else data_frame
+        return b"".join(
+            frame(self._payload(items[start : start + MOST_IN_A_BATCH]), binary=self._binary)
+            for start in range(0, len(items), MOST_IN_A_BATCH)
+        )
+
+
+class ServerSentEvents:
+    """One event of `text/event-stream` a publication; its id is the position to resume from."""
+
+    name = "server-sent events"
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return the events; they are never deflated here."""
+        return b"".join(
+            b"id: %d-%d\ndata: %b\n\n" % (item.epoch, item.sequence, item.text) for item in items
+        )
+
+
+def _text(item: Outgoing) -> bytes:
+    return item.text
+
+
+def _texts(items: Iterable[Outgoing]) -> bytes:
+    return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
+
+
+JSON = Messages("json", _text)
+JSON_BATCHES = Batches("json batches", _texts)
+EVENTS = ServerSentEvents()
