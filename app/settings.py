@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     allowed_origins: TextList = ()
     allowed_hosts: TextList = ()
     trusted_proxies: TextList = ()
+    gateway_processes: Annotated[int, Field(ge=1, le=64)] = 1
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     max_connections_per_ip: Annotated[int, Field(ge=0)] = 100
     rest_max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000

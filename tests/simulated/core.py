@@ -16,6 +16,7 @@ from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
@@ -83,10 +84,9 @@ class HubCore:
         await self.manager.load()
         self._codec = JsonCodec(TIMEZONE, self._source.name, self.manager.info)
         self.ring = Ring(passing=is_passing)
-        self.broadcaster = Broadcaster(
-            bus=self.bus, codec=self._codec, clock=clock, ring=self.ring, epoch=epoch
-        )
-        self.broadcaster.start()
+        self.broadcaster = Broadcaster(clock=clock, ring=self.ring, epoch=epoch)
+        self.encoder = Encoder(bus=self.bus, codec=self._codec, broadcaster=self.broadcaster)
+        self.encoder.start()
         self.live = LiveGateway(
             config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
         )
@@ -109,7 +109,7 @@ class HubCore:
     async def stop(self) -> None:
         """Tell the clients to come back, while everything still stands."""
         await self.live.stop()
-        self.broadcaster.stop()
+        self.encoder.stop()
 
     def die(self) -> None:
         """Keep nothing from now on: what was kept is all that there is after a SIGKILL."""

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from app.bus.memory import MemoryBus
 from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
@@ -57,10 +58,9 @@ class Scene:
         codec = JsonCodec(ZoneInfo("Asia/Kolkata"), "binance", symbol_info)
         self.bus = MemoryBus(epoch=1)
         self.ring = Ring(passing=is_passing)
-        self.broadcaster = Broadcaster(
-            bus=self.bus, codec=codec, clock=self.clock, ring=self.ring, epoch=1
-        )
-        self.broadcaster.start()
+        self.broadcaster = Broadcaster(clock=self.clock, ring=self.ring, epoch=1)
+        self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
+        self.encoder.start()
         self.gateway = LiveGateway(
             config=LiveConfig(),
             broadcaster=self.broadcaster,

@@ -23,18 +23,14 @@ from app.gateways.fanout.follower import Answer, Follower, Group, Missed, Peer, 
 from app.gateways.fanout.formats import JSON, Format
 from app.gateways.fanout.wishes import Interests, Wish, Wishes, wanted_by
 from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
-from app.market.codec import JsonCodec
-from app.market.events import AggTrade, Candle, Publication, StatusEvent, Trade
 from app.market.ring import Key, Outgoing, Ring
-from app.ports import CANDLES, FORMING, STATUS, TRADES, Bus, Clock, Subscription
+from app.ports import CANDLES, FORMING, TRADES, Clock
 
 _AT_ONCE = 256  # writes before everything else has its turn
 _LATE_AT_ONCE = 16
 _IN_A_FLUSH = 512  # publications: what one write may add to a client's buffer is bounded
 _LOOKED_AT = 4_096  # publications, for one client that catches up, before others have their turn
 _CROWDED = 4_096  # publications that somebody has still to get: who can wait should
-
-_TOPICS = (CANDLES, TRADES, STATUS, FORMING)
 
 log = logging.getLogger(__name__)
 
@@ -70,26 +66,21 @@ class _Flush:
 
 
 class Broadcaster:
-    """Delivers what the bus publishes, from `start` to `stop`, while `run` runs.
+    """Delivers what is added to everybody who wants it, while `run` runs.
 
-    Counters: `published` from the bus, `encoded` as text, `flushes`, `writes` and `sent`
-    publications, `fell_behind` and `caught_up` clients, `closed_slow` ones, `crashed` deliveries (a
-    bug: logged with its traceback, that client closed with 1011), `skipped` events of a kind that
-    has no text.
+    Counters: `flushes`, `writes` and `sent` publications, `fell_behind` and `caught_up` clients,
+    `closed_slow` ones, `crashed` deliveries (a bug: logged with its traceback, that client closed
+    with 1011).
     """
 
     def __init__(
         self,
         *,
-        bus: Bus,
-        codec: JsonCodec,
         clock: Clock,
         ring: Ring,
         epoch: int,
         limits: FanoutLimits | None = None,
     ) -> None:
-        self.published = 0
-        self.encoded = 0
         self.flushes = 0
         self.writes = 0
         self.sent = 0
@@ -97,11 +88,8 @@ class Broadcaster:
         self.caught_up = 0
         self.closed_slow = 0
         self.crashed = 0
-        self.skipped = 0
         self.epoch = epoch
         self.ring = ring
-        self._bus = bus
-        self._codec = codec
         self._clock = clock
         self._limits = limits or FanoutLimits()
         self._interests: Interests[Group] = Interests()
@@ -116,19 +104,8 @@ class Broadcaster:
         self._fresh: dict[Key, Outgoing] = {}
         self._latest: dict[Key, Outgoing] = {}
         self._work = asyncio.Event()
-        self._subscriptions: list[Subscription] = []
 
     # -- its life ----------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin to listen to the bus."""
-        self._subscriptions = [self._bus.subscribe(topic, self.receive) for topic in _TOPICS]
-
-    def stop(self) -> None:
-        """Listen no more. The clients stay connected; whoever owns their sockets closes them."""
-        for subscription in self._subscriptions:
-            subscription.cancel()
-        self._subscriptions = []
 
     async def run(self) -> None:
         """Send what is published and what is missed, until cancelled."""
@@ -143,32 +120,7 @@ class Broadcaster:
                 self._work.clear()
                 await self._work.wait()
 
-    # -- from the bus ------------------------------------------------------------------------
-
-    def receive(self, publication: Publication) -> None:
-        """Take one publication of the bus. Plain and quick; nobody is awaited."""
-        self.published += 1
-        event = publication.event
-        if isinstance(event, Candle):
-            key = (publication.topic, event.symbol, event.interval)
-            if publication.topic == FORMING and not self.is_wanted(*key):
-                return
-            self._add(publication, key, self._codec.candle(publication, event), event.open_time_us)
-        elif isinstance(event, Trade | AggTrade):
-            key = (TRADES, event.symbol, "")
-            if self.is_wanted(*key):
-                self._add(publication, key, self._codec.trade(publication, event))
-        elif isinstance(event, StatusEvent):
-            key = (STATUS, event.symbol, "")
-            self._add(publication, key, self._codec.status(publication, event))
-        else:
-            self.skipped += 1
-
-    def _add(
-        self, publication: Publication, key: Key, text: bytes, open_time_us: int | None = None
-    ) -> None:
-        self.encoded += 1
-        self.add(Outgoing(key, publication.epoch, publication.sequence, text, open_time_us))
+    # -- what is published -------------------------------------------------------------------
 
     def add(self, item: Outgoing) -> None:
         """Take one publication that has its text; in the order of the sequence."""
@@ -191,8 +143,17 @@ class Broadcaster:
     # -- who wants what ----------------------------------------------------------------------
 
     def is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
-        """Whether anybody follows a symbol of a channel now."""
-        return next(self._interests.wanting((channel, symbol, interval)), None) is not None
+        """Whether a client follows a symbol of a channel now; who only relays does not count."""
+        key = (channel, symbol, interval)
+        return any(not group.format.relays for group in self._interests.wanting(key))
+
+    def has_takers(self, key: Key) -> bool:
+        """Whether a publication of some key would go to anybody."""
+        return next(self._interests.wanting(key), None) is not None
+
+    def wanted_keys(self) -> Sequence[Key]:
+        """Return everything that is followed, each once."""
+        return self._interests.keys()
 
     @property
     def crowded(self) -> bool:
@@ -308,8 +269,6 @@ class Broadcaster:
             "groups": len(self._groups),
             "behind": len(self._behind),
             "waiting": self._newest - self._flushed,
-            "published": self.published,
-            "encoded": self.encoded,
             "flushes": self.flushes,
             "writes": self.writes,
             "sent": self.sent,
@@ -317,7 +276,6 @@ class Broadcaster:
             "caught_up": self.caught_up,
             "closed_slow": self.closed_slow,
             "crashed": self.crashed,
-            "skipped": self.skipped,
         }
 
     # -- the live ones -----------------------------------------------------------------------

@@ -17,9 +17,13 @@ MOST_IN_A_BATCH = 512
 
 
 class Format(Protocol):
-    """One way to write publications. `name` is what `/status` counts its clients under."""
+    """One way to write publications. `name` is what `/status` counts its clients under.
+
+    `relays` is true where who reads it only passes it on, so that nobody may want it at all.
+    """
 
     name: str
+    relays: bool
 
     def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
         """Return them all, in their order; `deflated` where the client negotiated that."""
@@ -27,6 +31,8 @@ class Format(Protocol):
 
 class Messages:
     """One WebSocket message a publication."""
+
+    relays = False
 
     def __init__(
         self, name: str, payload: Callable[[Outgoing], bytes], *, binary: bool = False
@@ -58,6 +64,8 @@ class Messages:
 class Batches:
     """One WebSocket message for all publications that leave together."""
 
+    relays = False
+
     def __init__(
         self, name: str, payload: Callable[[Sequence[Outgoing]], bytes], *, binary: bool = False
     ) -> None:
@@ -78,6 +86,7 @@ class ServerSentEvents:
     """One event of `text/event-stream` a publication; its id is the position to resume from."""
 
     name = "server-sent events"
+    relays = False
 
     def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
         """Return the events; they are never deflated here."""

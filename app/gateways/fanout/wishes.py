@@ -80,6 +80,10 @@ class Interests(Generic[Group]):
             if not wanting:
                 del self._wanting[wish]
 
+    def keys(self) -> list[Key]:
+        """Return everything that anybody wants."""
+        return list(self._wanting)
+
     def wanting(self, key: Key) -> Iterator[Group]:
         """Yield those that want it, each once however it asked."""
         channel, symbol, interval = key

@@ -26,7 +26,7 @@ from app.gateways.live.requests import (
 )
 from app.gateways.live.upgrade import Admitted
 from app.gateways.live.wanted import Since, check_symbols, history
-from app.ports import CANDLES, FORMING, Clock, SymbolRegistry
+from app.ports import CANDLES, FORMING, Clock, SymbolList
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Surroundings:
     """What every client shares."""
 
     broadcaster: Broadcaster
-    registry: SymbolRegistry
+    registry: SymbolList
     clock: Clock
     messages_per_second: int
     max_subscriptions: int

@@ -30,7 +30,7 @@ from app.gateways.live.requests import (
 )
 from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
-from app.ports import CANDLES, SymbolRegistry
+from app.ports import CANDLES, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
 SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {"candlewire.json": (JSON, JSON_BATCHES)}
@@ -62,7 +62,7 @@ class Admitted(NamedTuple):
 class Doorkeeper:
     """Looks at upgrade requests. `on_loopback`: the hub can be reached from this machine only."""
 
-    registry: SymbolRegistry
+    registry: SymbolList
     allowed_origins: tuple[str, ...]
     on_loopback: bool
     max_subscriptions: int

@@ -11,7 +11,7 @@ from app.gateways.fanout.follower import Follower, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish
 from app.market.intervals import INTERVALS_US
 from app.market.ring import Outgoing, Ring
-from app.ports import CANDLES, FORMING, SymbolRegistry
+from app.ports import CANDLES, FORMING, SymbolList
 
 MOST_HISTORY = 100_000
 """Candles that one request may ask for by time or number."""
@@ -54,7 +54,7 @@ class History(NamedTuple):
         return {"recovered": False, "reason": self.reason}
 
 
-def check_symbols(symbols: Sequence[str], registry: SymbolRegistry) -> None:
+def check_symbols(symbols: Sequence[str], registry: SymbolList) -> None:
     """Accept symbols that are all active; else raise for the first that is not.
 
     `SymbolNotActive` when the exchange lists it, `UnknownSymbol` when not, `SymbolsNotLoaded` while
