@@ -2,8 +2,9 @@
 
 `app.market.codec` writes these messages as JSON; other formats and the protocol's document are made
 from the types below, whose fields stand in the order of the JSON text. Prices and quantities are
-exact: JSON numbers with all their digits, here `Decimal`s that keep them. Fields that a reader does
-not know are to be ignored: later versions may add some.
+exact: JSON numbers with all their digits, here `Decimal`s that keep them. (msgspec's schema of a
+`Decimal` says text, which is to be replaced by number in a document.) Fields that a reader does not
+know are to be ignored: later versions may add some.
 """
 
 from __future__ import annotations
@@ -51,12 +52,7 @@ Sequence = Annotated[
         examples=[42],
     ),
 ]
-Number = Annotated[
-    Decimal,
-    # msgspec describes a Decimal as text, which it only is where it is not told otherwise.
-    Meta(extra_json_schema={"type": "number", "format": "decimal"}),
-]
-Price = Annotated[Number, Meta(description="A price in the quote asset.", examples=[43250.75])]
+Price = Annotated[Decimal, Meta(description="A price in the quote asset.", examples=[43250.75])]
 FirstTradeId = Annotated[int, Meta(description="The exchange's id of the first trade.")]
 LastTradeId = Annotated[int, Meta(description="The exchange's id of the last trade.")]
 TradeTime = Annotated[
@@ -98,10 +94,10 @@ class CandleMessage(Struct, kw_only=True):
         Meta(description="Start of the interval, in ms since 1970 UTC.", examples=[1731232845000]),
     ]
     volume: Annotated[
-        Number, Meta(description="Traded quantity, in the base asset.", examples=[12.34567])
+        Decimal, Meta(description="Traded quantity, in the base asset.", examples=[12.34567])
     ]
     quote_volume: Annotated[
-        Number,
+        Decimal,
         Meta(
             description="Sum of price times quantity, in the quote asset, without trailing zeros.",
             examples=[533421.12345678],
@@ -109,7 +105,7 @@ class CandleMessage(Struct, kw_only=True):
     ]
     trades: Annotated[int, Meta(description="Number of trades.", ge=0, examples=[87])]
     taker_buy_volume: Annotated[
-        Number,
+        Decimal,
         Meta(
             description="The part of `volume` in which the buyer took liquidity, in the base "
             "asset.",
@@ -117,7 +113,7 @@ class CandleMessage(Struct, kw_only=True):
         ),
     ]
     taker_buy_quote_volume: Annotated[
-        Number,
+        Decimal,
         Meta(
             description="The part of `quote_volume` in which the buyer took liquidity, in the "
             "quote asset, without trailing zeros.",
@@ -172,7 +168,7 @@ class TradeMessage(Struct, kw_only=True):
     id: Annotated[int, Meta(description="The exchange's id of the trade.", examples=[4123456789])]
     price: Price
     quantity: Annotated[
-        Number, Meta(description="Traded quantity, in the base asset.", examples=[0.05234])
+        Decimal, Meta(description="Traded quantity, in the base asset.", examples=[0.05234])
     ]
     timestamp: Timestamp
     time: TradeTime
@@ -195,7 +191,7 @@ class AggTradeMessage(Struct, kw_only=True):
     ]
     price: Price
     quantity: Annotated[
-        Number, Meta(description="Traded quantity, in the base asset.", examples=[0.05234])
+        Decimal, Meta(description="Traded quantity, in the base asset.", examples=[0.05234])
     ]
     timestamp: Timestamp
     time: TradeTime
