@@ -304,14 +304,15 @@ def trade_rows(table: pb.Trades, sequence: int, *, aggregates: bool) -> Iterator
 def _aligned(*numbers: Decimal) -> _Aligned | None:
     """Return numbers at one scale, if their texts can be told from it; else `None`."""
     pairs = [scaled(number) for number in numbers]
-    scale = max([pair[1] for pair in pairs])
+    scales = {scale for _, scale in pairs}
+    scale = max(scales)
     if scale > _MOST_DIGITS:
         return None
-    if all([pair[1] == scale for pair in pairs]):
-        return _Aligned([pair[0] for pair in pairs], scale, bare=False)
-    if all([_is_bare(*pair) for pair in pairs]):
-        digits = [digits * _POWERS[scale - own] for digits, own in pairs]
-        return _Aligned(digits, scale, bare=True)
+    if len(scales) == 1:
+        return _Aligned([digits for digits, _ in pairs], scale, bare=False)
+    if all(_is_bare(digits, own) for digits, own in pairs):
+        aligned = [digits * _POWERS[scale - own] for digits, own in pairs]
+        return _Aligned(aligned, scale, bare=True)
     return None
 
 
@@ -354,7 +355,7 @@ def _rows(
 
 
 def _instruments(keys: dict[_Key, int]) -> pb.Instruments:
-    symbols, suffix = _joined(tuple([symbol for symbol, _, _ in keys]))
+    symbols, suffix = _joined(tuple(symbol for symbol, _, _ in keys))
     return pb.Instruments(
         symbols=symbols,
         suffix=suffix,

@@ -89,7 +89,7 @@ _PLACE = msgspec.json.Decoder(_Place)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _EXACT = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 _LENIENT = {kind: msgspec.json.Decoder(message) for kind, message in _KINDS.items()}
-_STRICT = {
+_STRICT: Mapping[str, msgspec.json.Decoder[Any]] = {
     kind: msgspec.json.Decoder(
         msgspec.defstruct(
             f"Strict{message.__name__}", [], bases=(message,), forbid_unknown_fields=True
