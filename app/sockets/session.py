@@ -128,8 +128,9 @@ class Session(asyncio.Protocol):
 
     `path` and `query` are as sent; `headers` are empty again once `session_opened` has returned,
     because thousands of sessions would keep them for nothing. `remote_ip` is the client's address,
-    through proxies that are trusted. `last_pong` is the payload of the newest pong. `seated` and
-    `counted_as` belong to the listener.
+    through proxies that are trusted. `last_pong` is the payload of the newest pong; `pong_was_due`
+    says that it answered the ping that keeps the session alive. `seated` and `counted_as` belong to
+    the listener.
     """
 
     __slots__ = (
@@ -154,6 +155,7 @@ class Session(asyncio.Protocol):
         "headers",
         "last_pong",
         "path",
+        "pong_was_due",
         "query",
         "remote_ip",
         "seated",
@@ -168,6 +170,7 @@ class Session(asyncio.Protocol):
         self.subprotocol: str | None = None
         self.deflated = False
         self.last_pong = b""
+        self.pong_was_due = False
         self.seated = False
         self.counted_as: str | None = None
         self._host = host
@@ -465,7 +468,8 @@ class Session(asyncio.Protocol):
             self._pong(bytes(frame.data))
             self._tell_control(PING)
         elif frame.opcode == PONG:
-            if self._ping_expected is not None and frame.data == self._ping_expected:
+            self.pong_was_due = frame.data == self._ping_expected
+            if self.pong_was_due:
                 self._wait_for_next_ping(self._pinged_at)
             self.last_pong = bytes(frame.data)
             self._tell_control(PONG)

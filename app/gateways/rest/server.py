@@ -20,7 +20,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from app.errors import PortInUse
 from app.gateways.rest.answers import error_answer, error_body
 from app.gateways.rest.config import RestConfig
-from app.gateways.rest.seats import Seats
+from app.sockets.addresses import TrustedProxies, counting_key
+from app.sockets.seats import Seats
 
 _BACKLOG = 1_024
 _KEEP_ALIVE_S = 5
@@ -208,6 +209,7 @@ class BoundedHttp(HttpToolsProtocol):
     live: Callable[[], asyncio.Protocol] | None = None
     handed_over: ClassVar[WeakSet[asyncio.Transport]] = WeakSet()
     seats = Seats(0, 0)
+    proxies = TrustedProxies()
     retry_after_s = 2
     max_head_bytes = 65_536
     head_timeout_s = 10.0
@@ -221,15 +223,17 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
-    _seated: str | None = None
+    _seated = False
+    _counted_as: str | None = None  # those of a trusted proxy count in the total alone
     _arrived = b""  # what `data_received` was called with last
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        if self.seats.take(address):
-            self._seated = address
+        self._counted_as = None if self.proxies.trust(address) else counting_key(address)
+        if self.seats.take(self._counted_as):
+            self._seated = True
             self._expect_head()
         elif len(self.connections) - self.seats.taken > _TURNED_AWAY:
             transport.abort()
@@ -328,9 +332,9 @@ class BoundedHttp(HttpToolsProtocol):
         return first + b"".join(b"%b: %b\r\n" % pair for pair in self.headers) + b"\r\n"
 
     def _leave_seat(self) -> None:
-        if self._seated is not None:
-            self.seats.give_back(self._seated)
-            self._seated = None
+        if self._seated:
+            self._seated = False
+            self.seats.give_back(self._counted_as)
 
     def _expect_head(self) -> None:
         self._in_head = True
@@ -386,11 +390,8 @@ def _protocol(
     bounds = {
         "live": None if live is None else staticmethod(live),
         "handed_over": handed_over,
-        "seats": Seats(
-            config.max_connections,
-            config.max_connections_per_ip,
-            trusted_proxies=config.trusted_proxies,
-        ),
+        "seats": Seats(config.max_connections, config.max_connections_per_ip),
+        "proxies": TrustedProxies(config.trusted_proxies),
         "retry_after_s": config.retry_after_s,
         "max_head_bytes": config.max_head_bytes,
         "head_timeout_s": config.receive_timeout_s,
