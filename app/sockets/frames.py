@@ -21,6 +21,8 @@ _REGISTERED_CLOSE_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))
 _NO_CODE = 1005  # "no code was in the frame": never on the wire
 _MAX_CONTROL_BYTES = 125
 _FIN = 0x80
+_MASKED = 0x80
+_CLIENT_HEADER = 6  # of a short frame: opcode, length, mask
 _DEFLATED = 0x40  # RSV1
 _SYNC_FLUSH_TAIL = 4  # a flush ends with 00 00 ff ff, which RFC 7692 (7.2.1) cuts off
 
@@ -74,6 +76,17 @@ def close_frame(code: int, reason: str = "") -> bytes:
         raise ValueError(message)
     text = reason.encode(errors="replace")[: _MAX_CONTROL_BYTES - 2]
     return control_frame(CLOSE, code.to_bytes(2) + text.decode(errors="ignore").encode())
+
+
+def lone_pong(data: bytes) -> bytes | None:
+    """Return the payload if `data` is one whole PONG of a client and nothing else."""
+    length = len(data) - _CLIENT_HEADER
+    if not 0 <= length <= _MAX_CONTROL_BYTES or data[0] != _FIN | PONG:
+        return None
+    if data[1] != _MASKED | length:
+        return None
+    mask = data[2:_CLIENT_HEADER]
+    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(data[_CLIENT_HEADER:]))
 
 
 def _header(first: int, length: int) -> bytes:

@@ -32,6 +32,7 @@ from app.sockets.frames import (
     control_frame,
     data_frame,
     deflated_frame,
+    lone_pong,
 )
 from app.sockets.handshake import (
     NO_HEADERS,
@@ -176,7 +177,7 @@ class Session(asyncio.Protocol):
         self._host = host
         self._handler: SessionHandler | None = None
         self._transport: asyncio.Transport | None = None
-        self._core: ServerProtocol | None = None
+        self._core: ServerProtocol | None = None  # made when first needed
         self._state = _HANDSHAKE
         self._head: bytearray | None = bytearray()
         self._message: bytearray | None = None  # of a message whose last fragment is to come
@@ -331,8 +332,8 @@ class Session(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         """Read on: the request first, frames afterwards."""
-        if self._core is not None:
-            self._read_frames(self._core, data)
+        if self._state in (_OPEN, _CLOSING):
+            self._read_frames(data)
         elif self._head is not None:
             known = len(self._head)
             self._head += data
@@ -407,8 +408,8 @@ class Session(asyncio.Protocol):
             self._refuse(verdict)
             return
         self._open(handshake, verdict)
-        if rest and self._core is not None:
-            self._read_frames(self._core, rest)
+        if rest:
+            self.data_received(rest)
 
     def _open(self, handshake: Handshake, accepted: Accepted) -> None:
         """Write the 101 and begin to read frames."""
@@ -417,15 +418,6 @@ class Session(asyncio.Protocol):
         self.subprotocol = accepted.subprotocol
         self.deflated = handshake.deflated
         self._handler = accepted.handler
-        # A core of its own, without the request that the one of the handshake holds on to.
-        core = ServerProtocol(
-            state=State.OPEN, max_size=self._host.limits.max_message_bytes, logger=core_log
-        )
-        if handshake.deflated:
-            # It makes its inflater with a compressed message and drops it with that message's end.
-            # A window of 15 bits reads what was deflated with any smaller one.
-            core.extensions = [PerMessageDeflate(True, True, 15, 9)]  # noqa: FBT003
-        self._core = core
         self._state = _OPEN
         self._put(handshake.accept(accepted.subprotocol))
         self._host.was_opened(self)
@@ -440,7 +432,27 @@ class Session(asyncio.Protocol):
 
     # Frames from the peer.
 
-    def _read_frames(self, core: ServerProtocol, data: bytes) -> None:
+    def _make_core(self) -> ServerProtocol:
+        """Return a core of its own, without the request that the one of the handshake holds."""
+        core = ServerProtocol(
+            state=State.OPEN, max_size=self._host.limits.max_message_bytes, logger=core_log
+        )
+        if self.deflated:
+            # It makes its inflater with a compressed message and drops it with that message's end.
+            # A window of 15 bits reads what was deflated with any smaller one.
+            core.extensions = [PerMessageDeflate(True, True, 15, 9)]  # noqa: FBT003
+        return core
+
+    def _read_frames(self, data: bytes) -> None:
+        core = self._core
+        if core is None:
+            # Most clients only ever answer pings, which takes no core: it is larger than a session.
+            pong = lone_pong(data)
+            if pong is not None:
+                if self._state == _OPEN:
+                    self._pong_received(pong)
+                return
+            core = self._core = self._make_core()
         core.receive_data(data)
         core.data_to_send()  # dropped: every answer is a frame of our own
         for frame in core.events_received():
@@ -468,11 +480,14 @@ class Session(asyncio.Protocol):
             self._pong(bytes(frame.data))
             self._tell_control(PING)
         elif frame.opcode == PONG:
-            self.pong_was_due = frame.data == self._ping_expected
-            if self.pong_was_due:
-                self._wait_for_next_ping(self._pinged_at)
-            self.last_pong = bytes(frame.data)
-            self._tell_control(PONG)
+            self._pong_received(bytes(frame.data))
+
+    def _pong_received(self, payload: bytes) -> None:
+        self.pong_was_due = payload == self._ping_expected
+        if self.pong_was_due:
+            self._wait_for_next_ping(self._pinged_at)
+        self.last_pong = payload
+        self._tell_control(PONG)
 
     def _fragment_received(self, frame: Frame) -> None:
         """Take a frame of a message; hand the message on with its last one."""

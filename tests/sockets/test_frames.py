@@ -9,17 +9,20 @@ from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from app.sockets.frames import (
     BINARY,
     CLOSE,
     PING,
+    PONG,
     TEXT,
     close_frame,
     control_frame,
     data_frame,
     deflated_frame,
+    lone_pong,
     prepare,
 )
 
@@ -114,3 +117,39 @@ def test_any_reason_fits(reason: str) -> None:
         len(reason.encode(errors="replace")) > 123
         or sent == reason.encode(errors="replace").decode()
     )
+
+
+def pong(payload: bytes, mask: bytes = b"\x01\x80\xff\x00") -> bytes:
+    """Return a client's PONG."""
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes((0x8A, 0x80 | len(payload))) + mask + masked
+
+
+@given(st.binary(max_size=125), st.binary(min_size=4, max_size=4))
+def test_a_lone_pong_is_read_as_the_library_reads_it(payload: bytes, mask: bytes) -> None:
+    """Its payload is unmasked, however long."""
+    assert lone_pong(pong(payload, mask)) == payload
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=140),
+        st.builds(
+            lambda payload, at, byte: pong(payload)[:at] + byte + pong(payload)[at + 1 :],
+            st.binary(max_size=125),
+            st.integers(0, 131),
+            st.binary(max_size=2),
+        ),
+    )
+)
+def test_what_is_not_just_one_sound_pong_is_left_to_the_library(data: bytes) -> None:
+    """Half of one, two of them, another frame and junk are none, by the library's own reading."""
+    server = ServerProtocol(state=State.OPEN)
+    server.receive_data(data)
+    events = server.events_received()
+    pongs = [
+        bytes(event.data) for event in events if isinstance(event, Frame) and event.opcode == PONG
+    ]
+    just_one = server.parser_exc is None and len(events) == len(pongs) == 1
+    expected = pongs[0] if just_one and len(data) == 6 + len(pongs[0]) else None
+    assert lone_pong(data) == expected

@@ -135,6 +135,23 @@ async def test_a_session_has_no_dictionary() -> None:
         assert not hasattr(served.handler.sessions[0], "__dict__")
 
 
+async def test_a_client_that_only_answers_pings_costs_no_core() -> None:
+    """The library's part is made with the first other frame, and pongs are then read by it."""
+    async with listening(on_message=echo) as served, upgraded(served.port) as peer:
+        (session,) = served.handler.sessions
+        for payload in (b"one", b"two"):
+            peer.send(frame(PONG, payload))
+            await served.handler.until(lambda: session.last_pong == payload)  # noqa: B023
+        assert session._core is None
+        late = frame(PONG, b"late")
+        peer.send(late[:5])
+        await settle()
+        peer.send(late[5:], frame(TEXT, b"a"), frame(PONG, b"three"))
+        assert (await peer.frame()).payload == b"a"
+        await served.handler.until(lambda: session.last_pong == b"three")
+        assert served.handler.controls == [PONG] * 4
+
+
 # What a peer may get wrong, and the bounds.
 
 
