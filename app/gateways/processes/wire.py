@@ -129,7 +129,7 @@ class Blobs:
     name = "processes"
     relays = True
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return the blob; it is never deflated."""
         return framed(Blob(tuple(Published.of(item) for item in items)))
 

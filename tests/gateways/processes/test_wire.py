@@ -61,7 +61,7 @@ def test_messages_come_back_however_they_are_cut(cuts: list[int]) -> None:
 
 def test_publications_come_back_as_they_were() -> None:
     """Key, position, text and open time."""
-    (blob,) = Reader().feed(BLOBS.join(ITEMS, deflated=False))
+    (blob,) = Reader().feed(BLOBS.join(ITEMS, window_bits=0))
     assert isinstance(blob, Blob)
     assert [parts(one.item()) for one in blob.items] == [parts(item) for item in ITEMS]
 
