@@ -339,10 +339,12 @@ class Broadcaster:
             return
         if follower.is_live:
             follower.served = position
-            buffer = b"" if self._flush is None else self._buffer(self._flush, follower.group)
-            if buffer:
+            flush = self._flush
+            buffer = b"" if flush is None else self._buffer(flush, follower.group)
+            if flush is not None and buffer:
                 follower.peer.write_raw(buffer)
                 self.writes += 1
+                self.sent += len(flush.parts[follower.group])
         else:
             self._push(follower, self._missed_until(follower, position))
             follower.served = position
