@@ -227,11 +227,15 @@ class Broadcaster:
             self._say(follower, payload)
             self._enqueue(follower)
 
-    def missed(self, follower: Follower, wishes: Iterable[Wish], after: int) -> Missed:
-        """Return, as history, what these wishes were sent after a sequence until now."""
+    def missed(self, follower: Follower, wishes: Iterable[Wish], after: int | None) -> Missed:
+        """Return, as history, what these wishes were sent after a sequence until now.
+
+        `None` means from the oldest that is held: more may leave before it is sent.
+        """
         group = follower.group
         asked = Group(frozenset(wishes), group.format, deflated=group.deflated)
-        return Missed(asked, after, self.position, deque(), asked=True)
+        oldest = after is None
+        return Missed(asked, after or 0, self.position, deque(), asked=True, from_oldest=oldest)
 
     def picked(self, follower: Follower, items: Sequence[Outgoing]) -> Picked:
         """Return, as history, publications of the ring; those that are not out yet stay away."""
@@ -427,9 +431,13 @@ class Broadcaster:
         """Send a part of what a follower missed, or close it if that is not held any more."""
         wishes = step.group.wishes
         passing = any(wish.channel == TRADES for wish in wishes)
-        if step.after < self.ring.evicted(passing=passing):
-            self._give_up(follower)
-            return
+        evicted = self.ring.evicted(passing=passing)
+        if step.after < evicted:
+            if not step.from_oldest:
+                self._give_up(follower)
+                return
+            step.after = evicted
+        step.from_oldest = False
         found = self.ring.after(
             step.after, wanted_by(wishes), until=step.until, passing=passing, look=_LOOKED_AT
         )
