@@ -316,6 +316,8 @@ class Broadcaster:
 
     def _next_flush(self) -> _Flush:
         """Share out what is new among the groups."""
+        if self._flushed < self.ring.evicted(passing=True):
+            self._put_all_behind()
         found = self.ring.after(self._flushed, _anything, until=self._newest, look=_IN_A_FLUSH)
         items = found.items
         if self._fresh:
@@ -375,6 +377,16 @@ class Broadcaster:
         follower.served = max(follower.served, self._flushed)
         follower.behind_since_s = self._clock.monotonic()
         self._behind[follower] = None
+
+    def _put_all_behind(self) -> None:
+        """Serve nobody at once: some of what is new has left the ring before anybody got it.
+
+        Each is then judged by what it wants, and told where it misses something.
+        """
+        for group in self._groups.values():
+            for follower in tuple(group.live):
+                self._put_behind(follower)
+                self._enqueue(follower)
 
     # -- those behind ------------------------------------------------------------------------
 
@@ -458,12 +470,11 @@ class Broadcaster:
         self._write(follower, step.group, items)
 
     def _missed_until(self, follower: Follower, until: int) -> Missed:
-        wanted = wanted_by(follower.wishes)
-        fresh = [
-            one
-            for one in _until(self._latest.values(), until)
-            if one.sequence > follower.served and wanted(one.key)
-        ]
+        fresh: list[Outgoing] = []
+        if any(wish.channel == FORMING for wish in follower.wishes):
+            wanted = wanted_by(follower.wishes)
+            newer = (one for one in self._latest.values() if one.sequence > follower.served)
+            fresh = [one for one in _until(newer, until) if wanted(one.key)]
         return Missed(follower.group, follower.served, until, deque(fresh))
 
     def _write(self, follower: Follower, group: Group, items: Sequence[Outgoing]) -> None:

@@ -675,15 +675,24 @@ async def test_trades_that_left_the_ring_close_only_who_wanted_trades():
 
 
 async def test_what_left_the_ring_before_it_was_sent_closes_rather_than_misses():
-    """When more comes at once than is held, the live ones cannot have it all: they are told."""
-    async with Room(full_ring(items=5)).open() as room:
-        guest, other = room.join(), room.join([ETHER])
+    """When more comes at once than is held, who wanted it is told; the others get all of theirs."""
+    async with Room(full_ring(items=5, passing_items=3)).open() as room:
+        guest, with_trades = room.join(), room.join([BITCOIN, TRADES_OF_ALL])
+        room.candle()
+        for _ in range(20):
+            room.trade()
+        await settle()
+        assert with_trades.peer.closed_with == SLOW
+        assert (guest.got, guest.peer.closed_with) == ([1], None)
         for second in range(20):
             room.candle(second=second)
         await settle()
         assert guest.peer.closed_with == SLOW
-        assert guest.got == []
-        assert room.counter("followers") == 0 or other.peer.closed_with is None
+        assert guest.got == [1]
+        later = room.join()
+        room.candle()
+        await settle()
+        assert later.got == [room.now]
 
 
 async def test_what_waits_in_order_is_bounded():
