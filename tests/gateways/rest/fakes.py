@@ -24,10 +24,10 @@ from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
-from app.market.ring import Ring
+from app.market.ring import Outgoing, Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
-from app.ports import SymbolStatus
+from app.ports import CANDLES, SymbolStatus
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 OPEN_TIME_US = 1_731_232_845_000_000
@@ -172,7 +172,7 @@ class Hub:
     clock: LedClock = field(default_factory=LedClock)
 
     def __post_init__(self) -> None:
-        codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
         self.ring = Ring()
         self.app: FastAPI = create_app(
             self.config,
@@ -183,6 +183,12 @@ class Hub:
             ring=self.ring,
             clock=self.clock,
         )
+
+    def hold(self, issue: Candle, sequence: int) -> None:
+        """Put a candle into the ring, as the fan-out does."""
+        text = self.codec.candle(publication(issue, sequence=sequence), issue)
+        key = (CANDLES, issue.symbol, issue.interval)
+        self.ring.add(Outgoing(key, 1, sequence, text, issue.open_time_us), self.clock.monotonic())
 
     def client(self, *, address: str = "127.0.0.1") -> Caller:
         """Return a client that calls from `address`."""
