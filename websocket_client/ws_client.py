@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import contextlib
 import json
 import logging
@@ -35,9 +36,11 @@ import random
 import signal
 import sys
 import time
+import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -361,9 +364,8 @@ def _trade(fields: Fields) -> Trade:
     )
 
 
-_OF_EVERY_STATUS = frozenset(
-    ("symbol", "event", "timestamp", "time", "channel", "source", "epoch", "sequence")
-)
+_LAST_OF_EVERY_STATUS = ("timestamp", "time", "channel", "source", "epoch", "sequence")
+_OF_EVERY_STATUS = frozenset(("symbol", "event", *_LAST_OF_EVERY_STATUS))
 
 
 def _status(fields: Fields) -> Status:
@@ -433,7 +435,44 @@ def interval_ms(interval: str) -> int | None:
     return int(count) * unit if unit and count.isascii() and count.isdigit() else None
 
 
-# The other format.
+# The other format: the same messages as protocol buffers, proto/candlewire.proto in the hub's
+# sources, where every column is explained. The schema is a compressed FileDescriptorSet, in base64.
+
+_SCHEMA = """\
+eNrNVkuP40QQ3kwcJ6k8JuN5rHmtwLuww2o1wIJGiAPSDg8NEiuhgRMXq+N0ktba7oy7nZnhygVx5e/wEzjwI/gT3Kgu
+2xPbSYYLK3Hs6q+ququ+/qrhz/swClg8CfmVSPjJIpFaOoOSZfmR94cFve/ScSgCpoWMnSHY6iYay9BtvN047tJapknA
+3R1aD6DFFzKYu01cWs4IOopfpjxGgEWWd8D6ScbcbeGq92z/pJLu5Efcch6DnVldm0CHNdAXtDq/57wLLZ2wCXfbhDuo
+4X4wewh7Cl02m/kZtEPQ+zXo89msQH8IPaUTziI/lEq7I8K/VsN/T4hvEYAen8Ju7pFwpWXCJ+4eeb210esiB6HnCcBc
+htyfyjSeuA45uTWncwR8bfYR/wkMCJ/wBRMmzz65vLHB5SKHoNcpDMmLjRGFBZ64B+T25ga35wUG/T6DEb8O5iyemYzT
+VLHQPSTPBzXPr3LYRYZCX8ODa6y42zW0OLPBeiniiXcK7S95ICIWGuZMxExoRUxyjIcKWJgRaeD0wdIYgXjU9Y7BImo4
+AKkOfDmdKq7Jcc8gYxblBPT+boKdEcSQT8SaJ0tWsHUPunLBY1+LHG85j8AyJsrTe3ZUu1hxWETNxWxOHN6OegjNUF7l
+1N4GQtIGyKyC3Ntg74G9lGEaFeTehnsK/ctUau7n6M6daCw6PQNFfbGQ7CPNXvLEH6c3RQS4M8IpHK08Kpl7d/odwXAq
+EqWzZ+iLidunth/CIGRl84DM2LtARouQa+4O0dIxloQvhUIVcnfp8LvQnsokEvGMXmnH+7UBLXrGSJMdDNUgGBZ8kYhc
+obYf8Bg6lymLtdA3/0IGQ01DoEzQ8GJYCiyIUH5kKkP973i/N6BTyMr/4DwbGmBvboDhm+M9AViJ3G2K7AbIItxR2Ijs
+zT2AYVXaqnhvDN1bFauFWj/VzuZTNcmMztNERvlVsapa0vUsL4F+WfZeURqnB80rdkOl63pLGFQ081UlXdU7y/sCdmuK
+e3eDUDZbKTIpzKby+b1fGo2zDtg+Gb2fd6B1xnQwL03zRnWaZ1rpQcvMboVhmtuG9/rEfwztDKe2KGMm1wofRiFOm+c+
+PSXlvA9wO85Vro5boE/AlnrOE4WyaE78eg1W+tl4n0PvmxjnOEpZrJURl+yjo0o/nXQ6Fdd5Tc3azKusGgPvtya0i5t8
+AD2xikUB1pOXs5WrtoPhrOqoMhmcknhbBFnnV4tw/Xyk2bQaFPOmXSzZWC45VcQyyzE3Q6tLS6RdZRIY2z5+iHgYrmTe
+GA+gb4AToQJ81RrFPLcSdJHwSKQRanmeYxqymUIhx0LVhDzPuioXarlB4f2L4a3wO9XEipfnuUOgfv6Z3KcVhmFjhSGw
+FAr/OHhd768G2DkZ/oOmFK8s60cm6lZR1kzUsxaMSuJtV4vQprOu965DjljsCBXUv53SxlitD1SubtoxGNv0ef/4H0Zy
+Eqk=
+"""
+
+_OF_A_CANDLE = (
+    *("symbol", "timestamp", "open", "high", "low", "close", "open_time", "volume"),
+    *("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume", "first_trade_id"),
+    *("last_trade_id", "complete", "revision", "forming", "source", "channel", "interval"),
+    *("epoch", "sequence"),
+)
+_OF_A_TRADE = (
+    *("symbol", "id", "price", "quantity", "timestamp", "time", "buyer_is_maker"),
+    *("first_trade_id", "last_trade_id", "channel", "source", "epoch", "sequence"),
+)
+"""The order of fields in JSON."""
+
+
+Parsed = Any
+"""A message of a type that is made at run time."""
 
 
 def _no_binary(_: bytes) -> list[Fields]:
@@ -441,9 +480,238 @@ def _no_binary(_: bytes) -> list[Fields]:
     raise NotUnderstood(msg)
 
 
-def binary_reader() -> Callable[[bytes], list[Fields]]:
-    """Return what reads a binary message; raise `ProtobufMissing`."""
-    raise ProtobufMissing
+class BinaryReader:
+    """Reads binary messages, single or in batches, as the fields of the JSON that they stand for.
+
+    Making one raises `ProtobufMissing` where the package is not installed.
+    """
+
+    def __init__(self, *, batch: bool) -> None:
+        try:
+            # Only who asks for it needs it.
+            from google.protobuf import (  # noqa: PLC0415
+                descriptor_pb2,
+                descriptor_pool,
+                message_factory,
+            )
+        except ImportError as error:
+            msg = 'format="protobuf" needs a package that is not there: pip install protobuf'
+            raise ProtobufMissing(msg) from error
+        pool = descriptor_pool.DescriptorPool()
+        schema = zlib.decompress(base64.b64decode(_SCHEMA))
+        for file in descriptor_pb2.FileDescriptorSet.FromString(schema).file:
+            pool.Add(file)
+        kind = pool.FindMessageTypeByName(f"candlewire.v1.{'Batch' if batch else 'Publication'}")
+        self._parse: Callable[[bytes], Any] = message_factory.GetMessageClass(kind).FromString
+        self._unpack = _batch_fields if batch else _publication_fields
+
+    def __call__(self, message: bytes) -> list[Fields]:
+        """Return the fields of each data message; raise `NotUnderstood`."""
+        try:
+            return self._unpack(self._parse(message))
+        except Exception as error:
+            msg = f"a binary message is not as expected: {error!r}"
+            raise NotUnderstood(msg) from error
+
+
+def _publication_fields(publication: Parsed) -> list[Fields]:
+    return [_single(publication, publication.source, publication.epoch, publication.zone)]
+
+
+def _batch_fields(batch: Parsed) -> list[Fields]:
+    found = []
+    for fields, zone, time_ms in _rows(batch):
+        fields |= {"source": batch.source, "epoch": batch.epoch}
+        found.append(_ordered(fields, time_ms, batch.zones[zone]))
+    for other in batch.others:
+        zone = other.zone if other.HasField("zone") or not batch.zones else batch.zones[0]
+        found.append(_single(other, other.source or batch.source, other.epoch or batch.epoch, zone))
+    return sorted(found, key=lambda fields: (fields.get("epoch", 0), fields.get("sequence", 0)))
+
+
+def _single(publication: Parsed, source: str, epoch: int, zone: Parsed) -> Fields:
+    """Return the fields of a `Publication`; what a batch says for all comes as arguments."""
+    extra: Fields = json.loads(publication.extra or "{}", parse_float=Decimal)
+    kind = publication.WhichOneof("kind")
+    if kind is None:
+        if extra:
+            return extra
+        # A kind that came after this file was written.
+        return {
+            "symbol": publication.symbol,
+            "channel": "",
+            "source": source,
+            "epoch": epoch,
+            "sequence": publication.sequence,
+        }
+    body = getattr(publication, kind)
+    fields: Fields = {
+        "symbol": publication.symbol,
+        "channel": _CHANNELS.get(kind, "status"),
+        "source": source,
+        "epoch": epoch,
+        "sequence": publication.sequence,
+    }
+    if kind not in _CHANNELS:
+        fields["event"] = kind
+    for one in body.DESCRIPTOR.fields:
+        value = getattr(body, one.name)
+        if one.message_type is not None:
+            value = Decimal(value.text) if value.text else _decimal(value.digits, value.scale)
+        elif one.has_presence and not body.HasField(one.name):
+            value = None
+        fields[one.name] = value
+    return _ordered(fields, fields["time" if "time" in fields else "open_time"], zone) | extra
+
+
+_1970 = datetime(1970, 1, 1, tzinfo=UTC)
+_CHANNELS = {"candle": "candles", "trade": "trades", "agg_trade": "trades"}
+
+
+def _ordered(fields: Fields, time_ms: int, zone: Parsed) -> Fields:
+    """Return fields in the order of JSON, with the text of the time that they are about."""
+    shown = _1970 + timedelta(seconds=time_ms // 1_000 + zone.utc_offset)
+    fields["timestamp"] = f"{shown:%Y-%m-%d %H:%M:%S} {zone.name}"
+    if fields.get("forming") is False:
+        del fields["forming"]
+    if fields["channel"] == "candles":
+        names: Iterable[str] = _OF_A_CANDLE
+    elif fields["channel"] == "trades":
+        names = _OF_A_TRADE
+    else:
+        own = (name for name in fields if name not in _OF_EVERY_STATUS)
+        names = ("symbol", "event", *own, *_LAST_OF_EVERY_STATUS)
+    return {name: fields[name] for name in names if name in fields}
+
+
+def _rows(batch: Parsed) -> Iterator[tuple[Fields, int, int]]:
+    """Yield the fields, the zone and the time of each row of the tables of a `Batch`."""
+    if batch.HasField("candles"):
+        yield from _candle_rows(batch.candles, batch.sequence)
+    if batch.HasField("trades"):
+        yield from _trade_rows(batch.trades, batch.sequence, aggregates=False)
+    if batch.HasField("agg_trades"):
+        yield from _trade_rows(batch.agg_trades, batch.sequence, aggregates=True)
+
+
+def _table(table: Parsed, *names: str) -> Iterator[tuple[tuple[str, int, int], Any]]:
+    """Yield, of each row, its symbol and the scales of its prices and quantities; and its values.
+
+    A column that is left out is one of zeros; instruments that are left out are all in turn.
+    """
+    texts = zip(table.instruments.symbols.split(" "), table.instruments.scales, strict=True)
+    suffix = table.instruments.suffix
+    instruments = [
+        (text[1:] if text[:1] == "=" else text + suffix, scales % 16, scales // 16)
+        for text, scales in texts
+    ]
+    places = table.instrument or range(len(instruments))
+    columns = [getattr(table, name) or [0] * len(places) for name in names]
+    for place, *values in zip(places, *columns, strict=True):
+        yield instruments[place], values
+
+
+def _candle_rows(table: Parsed, sequence: int) -> Iterator[tuple[Fields, int, int]]:
+    columns = (
+        *("sequence", "open_time", "trades", "first_trade_id", "absent_ids", "open", "close"),
+        *("above", "below", "buy_volume", "sell_volume", "buy_discount", "sell_premium"),
+        *("flags", "revision", "interval", "zone"),
+    )
+    open_time = 0
+    ids: dict[str, int] = {}
+    closes: dict[tuple[str, int, int], int] = {}
+    for instrument, values in _table(table, *columns):
+        step, seconds, trades, first, absent, open_, close, above, below, *rest = values
+        bought, sold, discount, premium, flags, revision, interval, zone = rest
+        symbol, price_scale, quantity_scale = instrument
+        sequence += step
+        open_time += seconds
+        open_ += closes.get(instrument, 0)
+        close += open_
+        closes[instrument] = close
+        high, low = max(open_, close) + above, min(open_, close) - below
+        bought_for = bought * high - discount
+        all_for = bought_for + sold * low + premium
+        last = first = first + ids.get(symbol, 0) if trades else -1
+        if trades:
+            last += trades - 1 + absent
+            ids[symbol] = last + 1
+        price = _bare if flags & 4 else _decimal
+        quantity = _bare if flags & 8 else _decimal
+        fields = {
+            "symbol": symbol,
+            "open": price(open_, price_scale),
+            "high": price(high, price_scale),
+            "low": price(low, price_scale),
+            "close": price(close, price_scale),
+            "open_time": open_time * 1_000,
+            "volume": quantity(bought + sold, quantity_scale),
+            "quote_volume": _bare(all_for, price_scale + quantity_scale),
+            "trades": trades,
+            "taker_buy_volume": quantity(bought, quantity_scale),
+            "taker_buy_quote_volume": _bare(bought_for, price_scale + quantity_scale),
+            "first_trade_id": first,
+            "last_trade_id": last,
+            "complete": not flags & 1,
+            "revision": revision,
+            "forming": bool(flags & 2),
+            "channel": "candles",
+            "interval": table.intervals[interval],
+            "sequence": sequence,
+        }
+        yield fields, zone, open_time * 1_000
+        sequence += 1
+
+
+def _trade_rows(
+    table: Parsed, sequence: int, *, aggregates: bool
+) -> Iterator[tuple[Fields, int, int]]:
+    columns = (
+        *("sequence", "time", "id", "price", "quantity", "flags", "first_trade_id"),
+        *("more_trades", "zone"),
+    )
+    time_ms = 0
+    ids: dict[str, int] = {}
+    trade_ids: dict[str, int] = {}
+    prices: dict[tuple[str, int, int], int] = {}
+    for instrument, values in _table(table, *columns):
+        step, later, number, price, quantity, flags, first, more, zone = values
+        symbol, price_scale, quantity_scale = instrument
+        sequence += step
+        time_ms += later
+        number += ids.get(symbol, 0)
+        ids[symbol] = number + 1
+        price += prices.get(instrument, 0)
+        prices[instrument] = price
+        fields: Fields = {
+            "symbol": symbol,
+            "id": number,
+            "price": _decimal(price, price_scale),
+            "quantity": _decimal(quantity, quantity_scale),
+            "time": time_ms,
+            "buyer_is_maker": bool(flags & 1),
+            "channel": "trades",
+            "sequence": sequence,
+        }
+        if aggregates:
+            first += trade_ids.get(symbol, 0)
+            trade_ids[symbol] = first + more + 1
+            fields |= {"first_trade_id": first, "last_trade_id": first + more}
+        yield fields, zone, time_ms
+        sequence += 1
+
+
+def _decimal(number: int, scale: int) -> Decimal:
+    """Return a number with so many digits after the point."""
+    return Decimal(f"{number}E-{scale}")
+
+
+def _bare(number: int, scale: int) -> Decimal:
+    """Return a number without zeros at the end of what is after the point."""
+    while scale and number % 10 == 0:
+        number //= 10
+        scale -= 1
+    return _decimal(number, scale)
 
 
 # What was asked for, and how far it has come. Nothing in here touches the socket.
@@ -719,7 +987,9 @@ class CandlewireClient:
         self.reconnects = 0
         """Connections after the first."""
         self._address = address(url, batch=batch)
-        self._read_binary = binary_reader() if format == "protobuf" else _no_binary
+        self._read_binary: Callable[[bytes], list[Fields]] = _no_binary
+        if format == "protobuf":
+            self._read_binary = BinaryReader(batch=batch)
         self._options: dict[str, Any] = {
             "subprotocols": [f"candlewire.{format}"],
             "max_size": MAX_MESSAGE_BYTES,
