@@ -20,14 +20,18 @@ from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.upstream_binance import DEFAULT_STREAMS
-from app.gateways.broadcaster import Broadcaster, OutboxLimits
+from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
+from app.gateways.fanout.encoder import Encoder
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
+from app.gateways.processes.first import OtherProcesses, why_ports_are_not_shared
+from app.gateways.processes.wire import Start
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.server import RestServer
 from app.market.codec import JsonCodec
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import CANDLES, TRADES, Clock, SymbolStatus
 from app.settings import Settings
@@ -98,8 +102,8 @@ class Hub:
             streams_of=self._streams_of(),
             ended=self._ended,
             removed=self._forget,
-            trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
-            crowded=lambda: self.broadcaster.crowded,
+            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded or self.processes.crowded,
         )
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
@@ -108,28 +112,25 @@ class Hub:
             self.simulator.expect(frozenset(self.manager.active()))
 
         codec = JsonCodec(ZoneInfo(settings.display_timezone), self.source.name, self.manager.info)
-        self.broadcaster = Broadcaster(
-            bus=self.bus,
-            codec=codec,
-            clock=clock,
-            limits=OutboxLimits(
-                messages=settings.outbox_max_messages,
-                payload_bytes=settings.outbox_max_bytes,
-                grace_s=settings.slow_client_grace_ms / 1_000,
-            ),
+        self.ring = Ring(
+            seconds=settings.ring_seconds,
+            max_bytes=settings.ring_max_mb * 1_000_000,
+            passing=is_passing,
         )
-        self.broadcaster.start()
+        self.broadcaster = Broadcaster(
+            clock=clock,
+            ring=self.ring,
+            epoch=epoch,
+            limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
+        )
+        self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
+        self.encoder.start()
         view = self.view = MarketView()
         for topic in (CANDLES, TRADES):
             self.bus.subscribe(topic, view.apply)
-        self.ring = CandleRing(
-            codec.candle,
-            seconds=settings.ring_seconds,
-            max_bytes=settings.ring_max_mb * 1_000_000,
-        )
-        self.bus.subscribe(CANDLES, self.ring.apply)
+        others = self._other_processes()
         self.live = LiveGateway(
-            config=_live_config(settings),
+            config=_live_config(settings, 1 + others),
             broadcaster=self.broadcaster,
             registry=self.manager,
             clock=clock,
@@ -142,7 +143,27 @@ class Hub:
         self.rest_port = await self.rest.start()
         self._closing.push_async_callback(self.rest.stop)
         self.websocket_port = await self.live.start(
-            settings.websocket_ip, settings.websocket_port, setting="WEBSOCKET_PORT"
+            settings.websocket_ip,
+            settings.websocket_port,
+            setting="WEBSOCKET_PORT",
+            share_port=others > 0,
+        )
+        self.processes = OtherProcesses(
+            others,
+            start=Start(
+                settings.websocket_ip,
+                self.websocket_port,
+                epoch,
+                _live_config(settings, 1 + others),
+                settings.slow_client_grace_ms / 1_000,
+                settings.ring_seconds,
+                settings.ring_max_mb * 1_000_000,
+                settings.log_level,
+                settings.log_format,
+            ),
+            broadcaster=self.broadcaster,
+            symbols=self.manager,
+            clock=clock,
         )
 
     async def run(self) -> None:
@@ -152,14 +173,18 @@ class Hub:
             if self.simulator is not None:
                 simulated = tasks.create_task(self.simulator.run(), name="simulator")
             feeds = tasks.create_task(self.inbound.run(), name="inbound")
+            fanout = tasks.create_task(self.broadcaster.run(), name="fan-out")
             tasks.create_task(self.live.run(), name="live gateway")
+            tasks.create_task(self.processes.run(), name="gateway processes")
             tasks.create_task(self.rest.run(), name="rest")
             await self._stopping.wait()
             # Clients first: they are told to come back while everything still stands.
+            self.processes.stop()
             async with asyncio.TaskGroup() as stopping:
                 stopping.create_task(self.live.stop())
                 stopping.create_task(self.rest.stop(within=1.0))
-            self.broadcaster.stop()
+            self.encoder.stop()
+            fanout.cancel()
             feeds.cancel()
             if self.simulator is not None:
                 await self.simulator.stop()
@@ -197,6 +222,25 @@ class Hub:
             self.simulator.stream_url,
             simulated=not plan.replay,
         )
+
+    def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
+        """Whether a client of any process follows a symbol of a channel."""
+        return self.broadcaster.is_wanted(channel, symbol, interval) or self.processes.is_wanted(
+            channel, symbol, interval
+        )
+
+    def _other_processes(self) -> int:
+        """Return how many processes serve the WebSocket port beside this one."""
+        others = self._settings.gateway_processes - 1
+        problem = why_ports_are_not_shared() if others else None
+        if problem is None:
+            return others
+        log.warning(
+            "GATEWAY_PROCESSES=%d: one process serves the WebSocket port, because %s",
+            self._settings.gateway_processes,
+            problem,
+        )
+        return 0
 
     def _forget(self, symbol: str) -> None:
         """Hold nothing of a symbol that is wanted no longer."""
@@ -255,7 +299,7 @@ class Hub:
             "symbols": statuses,
             **self.inbound.report(),
             "ring": self.ring.counters(),
-            "clients": self.live.counters(),
+            "clients": self.processes.summed(self.live.counters()),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -315,14 +359,19 @@ def _speed(settings: Settings) -> float:
     return math.inf if settings.replay_speed == "max" else float(settings.replay_speed)
 
 
-def _live_config(settings: Settings) -> LiveConfig:
+def _live_config(settings: Settings, processes: int) -> LiveConfig:
+    """Return the bounds of one of so many processes: its part of those that are for all."""
+
+    def part(most: int) -> int:
+        return -(-most // processes)
+
     return LiveConfig(
         allowed_origins=settings.allowed_origins,
         messages_per_second=settings.websocket_messages_per_second,
         max_message_bytes=settings.websocket_max_message_bytes,
         max_subscriptions=settings.websocket_max_subscriptions,
-        max_connections=settings.max_connections,
-        max_connections_per_ip=settings.max_connections_per_ip,
+        max_connections=part(settings.max_connections),
+        max_connections_per_ip=part(settings.max_connections_per_ip),
         trusted_proxies=settings.trusted_proxies,
         stop_within_s=1.0,
     )

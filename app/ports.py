@@ -25,6 +25,8 @@ from app.market.symbols import SymbolInfo
 CANDLES = "candles"
 TRADES = "trades"
 STATUS = "status"
+# Candles that grow still. Clients ask for them on the channel `candles`.
+FORMING = "forming"
 
 
 class Clock(Protocol):
@@ -204,14 +206,8 @@ class SymbolStatus(msgspec.Struct, frozen=True):
     event_ages: tuple[int, ...] = ()
 
 
-class SymbolRegistry(Protocol):
-    """The wanted set: what clients may ask about symbols, and change."""
-
-    async def add(self, symbol: str) -> None:
-        """Want `symbol` from now on; raise a `SymbolError` that says why not."""
-
-    async def remove(self, symbol: str) -> None:
-        """Want it no longer: its connection is closed on return; raise `SymbolNotActive`."""
+class SymbolList(Protocol):
+    """What clients may ask about symbols."""
 
     def active(self) -> Sequence[str]:
         """Return the wanted symbols, sorted."""
@@ -225,6 +221,16 @@ class SymbolRegistry(Protocol):
 
         It is `None` too while nobody has answered yet.
         """
+
+
+class SymbolRegistry(SymbolList, Protocol):
+    """The wanted set: what clients may ask about symbols, and change."""
+
+    async def add(self, symbol: str) -> None:
+        """Want `symbol` from now on; raise a `SymbolError` that says why not."""
+
+    async def remove(self, symbol: str) -> None:
+        """Want it no longer: its connection is closed on return; raise `SymbolNotActive`."""
 
 
 class HubStatus(Protocol):

@@ -92,14 +92,13 @@ class Settings(BaseSettings):
     allowed_origins: TextList = ()
     allowed_hosts: TextList = ()
     trusted_proxies: TextList = ()
+    gateway_processes: Annotated[int, Field(ge=1, le=64)] = 1
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     max_connections_per_ip: Annotated[int, Field(ge=0)] = 100
     rest_max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     websocket_messages_per_second: Annotated[int, Field(ge=0)] = 10
     websocket_max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 65_536
     websocket_max_subscriptions: Annotated[int, Field(ge=1)] = 1_024
-    outbox_max_messages: Annotated[int, Field(ge=1)] = 32_768
-    outbox_max_bytes: Annotated[int, Field(ge=65_536)] = 16_777_216
     slow_client_grace_ms: Annotated[int, Field(ge=0)] = 10_000
     ring_seconds: Annotated[int, Field(ge=1, le=86_400)] = 3_600
     ring_max_mb: Annotated[int, Field(ge=1, le=65_536)] = 256

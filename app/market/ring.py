@@ -1,30 +1,60 @@
-"""The newest issue of each recent second of every symbol, ready to be sent; memory alone, bounded.
+"""What was published lately, in the order of its sequence; memory alone, bounded.
 
-A candle is held as the text that its channel sends, so that asking for thousands of them costs one
-join. It is half the memory of the candle itself, too.
+One log serves everybody who has to catch up: a client that was away, one that reads slowly, and
+`GET /candles`. Each publication is held as the text that its channel sends, so that handing out
+thousands costs one join; that is half the memory of the candle itself, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import NamedTuple
 
-import msgspec
-
-from app.market.events import SECOND_US, Candle, Publication
+from app.market.intervals import INTERVALS_US
 from app.market.view import ONE_SECOND
 
-ISSUE_BYTES = 200
-"""What holding one candle takes beside its text, measured: objects, position, its place here."""
+ISSUE_BYTES = 300
+"""What holding one publication takes beside its text, measured: objects and its places here."""
+
+_COMPACT_AT = 4_096  # dropped at the front of a log before its lists are cut
+
+Key = tuple[str, str, str]
+"""A channel, a symbol and an interval; the interval is empty for channels that have none."""
+
+
+class Outgoing:
+    """One publication on its way to clients: its place, and its text as JSON.
+
+    `key` says who wants it, `open_time_us` which candle it is (`None` for all else); `outdated` is
+    set once a newer issue of that candle is held. `forms` is for whoever sends it: what it made of
+    the text, kept so that it is made once.
+    """
+
+    __slots__ = ("epoch", "forms", "key", "open_time_us", "outdated", "sequence", "since_s", "text")
+
+    def __init__(
+        self, key: Key, epoch: int, sequence: int, text: bytes, open_time_us: int | None = None
+    ) -> None:
+        self.key = key
+        self.epoch = epoch
+        self.sequence = sequence
+        self.text = text
+        self.open_time_us = open_time_us
+        self.outdated = False
+        self.since_s = 0.0
+        self.forms: dict[object, bytes] | None = None
 
 
 class CandleSpan(NamedTuple):
     """Candles of one symbol, ascending by open time. All times are microseconds UTC.
 
     `start_us` and `end_us` are what was asked for, or else the first candle given and the newest
-    held; `reach_us` is the oldest second held. They are `None` where there is no such second.
-    `next_us` is the first that did not fit the limit, `None` when all did.
+    held; `reach_us` is the oldest from which on all are held that were published. They are `None`
+    where there is none. `next_us` is the first that did not fit the limit, `None` when all did.
     """
 
     texts: Sequence[bytes]
@@ -34,46 +64,88 @@ class CandleSpan(NamedTuple):
     next_us: int | None = None
 
 
-class CandleRing:
-    """Keeps the 1-second candles of the last `seconds` before each symbol's newest.
+class Stretch(NamedTuple):
+    """A part of the log: some of what was wanted, and the sequence up to which that is all."""
 
-    Publications may come in any order and any number of times: per second the newer (epoch,
-    sequence) stays. When all symbols together pass `max_bytes`, counted as texts plus `ISSUE_BYTES`
-    each, the oldest seconds of all go first. `write` makes a candle's text. Who removes a symbol
-    from the wanted set calls `forget` after its feed has ended.
+    items: Sequence[Outgoing]
+    until: int
+
+
+class Ring:
+    """Keeps every publication for `seconds`, in bytes at most `max_bytes`, oldest out first.
+
+    What `passing` says of a key, as for trades, is kept within `passing_bytes` only, enough for who
+    reads slowly. Bytes are texts plus `ISSUE_BYTES` each. Add in the order of the sequence.
     """
 
     def __init__(
         self,
-        write: Callable[[Publication, Candle], bytes],
         *,
-        seconds: int = 3_600,
+        seconds: float = 3_600,
         max_bytes: int = 256_000_000,
+        passing_bytes: int = 16_000_000,
+        passing: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
-        self.bytes = 0
-        self._write = write
         self._seconds = seconds
-        self._max_bytes = max_bytes
-        self._held: dict[str, _Series] = {}
+        self._kept = _Log(max_bytes)
+        self._passing = _Log(passing_bytes)
+        self._is_passing = passing
+        self._series: dict[tuple[str, str], _Series] = {}
+        self.sequence = 0
+        self.epoch = 0
 
-    def apply(self, publication: Publication) -> None:
-        """Take an issue that is newer than the one held; anything but 1s candles is ignored."""
-        candle = publication.event
-        if not isinstance(candle, Candle) or candle.interval != ONE_SECOND:
-            return
-        second = candle.open_time_us // SECOND_US
-        series = self._held.get(candle.symbol)
-        if series is not None and (
-            second <= series.newest - self._seconds or series.outdates(second, publication)
-        ):
-            return
-        text = self._write(publication, candle)
-        if series is None:
-            series = self._held[candle.symbol] = _Series(second)
-        self.bytes -= series.drop_until(second - self._seconds)
-        self.bytes += series.put(second, _Issue(publication.epoch, publication.sequence, text))
-        while self.bytes > self._max_bytes:
-            self._drop_oldest_second()
+    def add(self, item: Outgoing, now_s: float) -> None:
+        """Hold a publication; `now_s` never goes back."""
+        self.sequence, self.epoch = item.sequence, item.epoch
+        item.since_s = now_s
+        log = self._kept
+        if self._is_passing(item.key):
+            log = self._passing
+        elif item.open_time_us is not None:
+            _, symbol, interval = item.key
+            series = self._series.get((symbol, interval))
+            if series is None:
+                series = self._series[symbol, interval] = _Series(interval)
+            series.put(item.open_time_us, item)
+        for dropped in log.add(item, now_s - self._seconds):
+            self._dropped(dropped)
+
+    def after(
+        self,
+        sequence: int,
+        wanted: Callable[[Key], bool],
+        *,
+        until: int,
+        passing: bool = True,
+        look: int = 4_096,
+    ) -> Stretch:
+        """Return what was published later than `sequence`, up to `until`, and is wanted.
+
+        At most `look` publications are looked at: ask again from the `until` that is returned.
+        """
+        found = self._kept.after(sequence, until, look)
+        if passing and self._passing.items:
+            moving = self._passing.after(sequence, until, look)
+            # As far as both were looked at.
+            end = min(found.until, moving.until)
+            both = merge(found.items, moving.items, key=_SEQUENCE)
+            return Stretch([one for one in both if one.sequence <= end and wanted(one.key)], end)
+        return Stretch([one for one in found.items if wanted(one.key)], found.until)
+
+    def evicted(self, *, passing: bool = False) -> int:
+        """Return the newest sequence that is not held any more, though nothing replaced it."""
+        return max(self._kept.evicted, self._passing.evicted if passing else 0)
+
+    def issues(self, symbol: str, interval: str, start_us: int) -> Iterator[Outgoing]:
+        """Yield the newest issue of each candle from a time on, ascending by open time."""
+        series = self._series.get((symbol, interval))
+        if series is not None:
+            yield from series.between(start_us, series.newest)
+
+    def bounds(self, symbol: str, interval: str) -> tuple[int, int] | None:
+        """Return the reach and the newest open time of a symbol's candles, if any is held."""
+        series = self._series.get((symbol, interval))
+        return None if series is None else (series.reach, series.newest)
 
     def between(
         self,
@@ -82,112 +154,171 @@ class CandleRing:
         limit: int,
         start_us: int | None = None,
         end_us: int | None = None,
+        interval: str = ONE_SECOND,
     ) -> CandleSpan:
         """Return the candles that open between two times, both included, at most `limit`.
 
         With `start_us` the oldest from there on, without it the newest up to `end_us`.
         """
-        series = self._held.get(symbol)
+        series = self._series.get((symbol, interval))
         if series is None:
             return CandleSpan((), start_us, end_us, None)
-        first, last = series.oldest, series.newest
-        if start_us is not None:
-            first = max(first, -(-start_us // SECOND_US))
-        if end_us is not None:
-            last = min(last, end_us // SECOND_US)
-        following = None
+        last = series.newest if end_us is None else min(end_us, series.newest)
+        following: Outgoing | None = None
         if start_us is None:
-            found = list(islice(series.among(range(last, first - 1, -1)), limit))
+            found = list(islice(series.before(last), limit))
             found.reverse()
-            start_us = found[0] * SECOND_US if found else None
+            start_us = found[0].open_time_us if found else None
         else:
-            there = series.among(range(first, last + 1))
+            there = series.between(start_us, last)
             found = list(islice(there, limit))
             following = next(there, None)
         return CandleSpan(
-            [series.issues[second].text for second in found],
+            [one.text for one in found],
             start_us,
-            series.newest * SECOND_US if end_us is None else end_us,
-            series.oldest * SECOND_US,
-            None if following is None else following * SECOND_US,
+            series.newest if end_us is None else end_us,
+            series.reach,
+            None if following is None else following.open_time_us,
         )
 
     def forget(self, symbol: str) -> None:
-        """Hold nothing of `symbol` any longer. Forgetting what is not held is harmless."""
-        series = self._held.pop(symbol, None)
-        if series is not None:
-            self.bytes -= series.drop_until(series.newest)
+        """Have no candles of `symbol` by time any longer; who was away is told of them still.
+
+        Forgetting what is not held is harmless.
+        """
+        for key in [one for one in self._series if one[0] == symbol]:
+            del self._series[key]
 
     def counters(self) -> Mapping[str, int | None]:
-        """Return what `/status` shows; `reach_us` is the oldest second of any symbol."""
-        oldest = min((series.oldest for series in self._held.values()), default=None)
+        """Return what `/status` shows; `reach_us` is the oldest candle of any symbol."""
+        seconds = [one for key, one in self._series.items() if key[1] == ONE_SECOND]
         return {
-            "candles": sum(len(series.issues) for series in self._held.values()),
-            "bytes": self.bytes,
-            "max_bytes": self._max_bytes,
-            "seconds": self._seconds,
-            "reach_us": None if oldest is None else oldest * SECOND_US,
+            "candles": sum(len(series.issues) for series in self._series.values()),
+            "publications": len(self._kept) + len(self._passing),
+            "bytes": self._kept.bytes + self._passing.bytes,
+            "max_bytes": self._kept.max_bytes + self._passing.max_bytes,
+            "seconds": int(self._seconds),
+            "evicted_sequence": self._kept.evicted,
+            "reach_us": min((series.reach for series in seconds), default=None),
         }
 
-    def _drop_oldest_second(self) -> None:
-        # Mostly one second is the oldest of every symbol, so one look at all frees one of each.
-        oldest = min(series.oldest for series in self._held.values())
-        for symbol, series in tuple(self._held.items()):
-            if series.oldest == oldest:
-                self.bytes -= series.drop_until(oldest)
-                if not series.issues:
-                    del self._held[symbol]
+    def _dropped(self, item: Outgoing) -> None:
+        if item.open_time_us is None:
+            return
+        _, symbol, interval = item.key
+        series = self._series.get((symbol, interval))
+        if series is not None and series.issues.get(item.open_time_us) is item:
+            series.drop(item.open_time_us)
+            if not series.issues:
+                del self._series[symbol, interval]
 
 
-class _Issue(msgspec.Struct, frozen=True, gc=False):
-    """One issue: its position, and its text."""
+_SEQUENCE = attrgetter("sequence")
 
-    epoch: int
-    sequence: int
-    text: bytes
 
-    @property
-    def cost(self) -> int:
-        return len(self.text) + ISSUE_BYTES
+class _Log:
+    """Publications in the order of their sequence; a queue that can be entered anywhere."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.items: list[Outgoing] = []
+        self.bytes = 0
+        self.max_bytes = max_bytes
+        self.evicted = 0
+        self._sequences: list[int] = []
+        self._first = 0  # those before it are dropped, and cut off now and then
+
+    def __len__(self) -> int:
+        return len(self.items) - self._first
+
+    def add(self, item: Outgoing, oldest_s: float) -> Iterable[Outgoing]:
+        """Take one in, and return those that have to go: too old, or too many bytes."""
+        items = self.items
+        items.append(item)
+        self._sequences.append(item.sequence)
+        self.bytes += len(item.text) + ISSUE_BYTES
+        if self.bytes <= self.max_bytes and items[self._first].since_s >= oldest_s:
+            return ()
+        return self._drop(oldest_s)
+
+    def after(self, sequence: int, until: int, look: int) -> Stretch:
+        """Return the next ones, at most `look`."""
+        start = bisect_right(self._sequences, sequence, self._first)
+        end = bisect_right(self._sequences, until, start)
+        if start + look < end:
+            end = start + look
+            until = self._sequences[end - 1]
+        return Stretch(self.items[start:end], until)
+
+    def _drop(self, oldest_s: float) -> list[Outgoing]:
+        dropped = []
+        items = self.items
+        while self._first < len(items):
+            item = items[self._first]
+            if self.bytes <= self.max_bytes and item.since_s >= oldest_s:
+                break
+            self._first += 1
+            self.bytes -= len(item.text) + ISSUE_BYTES
+            if not item.outdated:
+                self.evicted = item.sequence
+            dropped.append(item)
+        if self._first >= _COMPACT_AT:
+            del items[: self._first]
+            del self._sequences[: self._first]
+            self._first = 0
+        return dropped
 
 
 class _Series:
-    """The issues of one symbol by second; `oldest` and `newest` are those held, if any is."""
+    """The newest issues of one symbol's candles by open time."""
 
-    __slots__ = ("issues", "newest", "oldest")
+    __slots__ = ("_evicted", "_oldest", "issues", "newest", "step")
 
-    def __init__(self, second: int) -> None:
-        self.issues: dict[int, _Issue] = {}
-        self.oldest = self.newest = second
+    def __init__(self, interval: str) -> None:
+        self.step = INTERVALS_US[interval]
+        self.issues: dict[int, Outgoing] = {}
+        self.newest = 0
+        self._oldest = 0
+        self._evicted: int | None = None
 
-    def outdates(self, second: int, publication: Publication) -> bool:
-        """Tell whether what is held of a second is as new as `publication`, or newer."""
-        held = self.issues.get(second)
-        return held is not None and (held.epoch, held.sequence) >= (
-            publication.epoch,
-            publication.sequence,
-        )
+    @property
+    def oldest(self) -> int:
+        """The oldest open time held."""
+        while self._oldest not in self.issues and self._oldest < self.newest:
+            self._oldest += self.step
+        return self._oldest
 
-    def among(self, seconds: range) -> Iterator[int]:
-        """Yield those of some seconds that are held, in their order."""
-        return (second for second in seconds if second in self.issues)
+    @property
+    def reach(self) -> int:
+        """The open time from which on everything is held that was published."""
+        if self._evicted is None or self._evicted < self.oldest:
+            return self.oldest
+        return min(self._evicted + self.step, self.newest)
 
-    def put(self, second: int, issue: _Issue) -> int:
-        """Hold an issue in place of an earlier one, and return the bytes that it adds."""
-        replaced = self.issues.get(second)
+    def put(self, open_time_us: int, item: Outgoing) -> None:
+        """Hold an issue in place of the earlier one."""
+        replaced = self.issues.get(open_time_us)
+        if replaced is not None:
+            replaced.outdated = True
         if not self.issues:
-            self.oldest = self.newest = second
-        self.issues[second] = issue
-        self.oldest = min(self.oldest, second)
-        self.newest = max(self.newest, second)
-        return issue.cost - (replaced.cost if replaced is not None else 0)
+            self._oldest = self.newest = open_time_us
+        self.issues[open_time_us] = item
+        self._oldest = min(self._oldest, open_time_us)
+        self.newest = max(self.newest, open_time_us)
 
-    def drop_until(self, second: int) -> int:
-        """Hold no second up to this one, and return the bytes that this frees."""
-        freed = 0
-        while self.issues and (self.oldest <= second or self.oldest not in self.issues):
-            dropped = self.issues.pop(self.oldest, None)
-            if dropped is not None:
-                freed += dropped.cost
-            self.oldest += 1
-        return freed
+    def drop(self, open_time_us: int) -> None:
+        """Hold one no longer."""
+        del self.issues[open_time_us]
+        if self._evicted is None or open_time_us > self._evicted:
+            self._evicted = open_time_us
+
+    def between(self, start_us: int, end_us: int) -> Iterator[Outgoing]:
+        """Yield those that open between two times, both included, ascending."""
+        first = max(self.oldest, -(-start_us // self.step) * self.step)
+        issues = self.issues
+        return (issues[at] for at in range(first, end_us + 1, self.step) if at in issues)
+
+    def before(self, end_us: int) -> Iterator[Outgoing]:
+        """Yield those that open up to a time, descending."""
+        issues = self.issues
+        last = end_us // self.step * self.step
+        return (issues[at] for at in range(last, self.oldest - 1, -self.step) if at in issues)

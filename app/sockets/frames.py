@@ -41,7 +41,12 @@ def prepare(payload: bytes, *, binary: bool = False) -> PreparedMessage:
 
 def data_frame(payload: bytes, *, binary: bool = False) -> bytes:
     """Return one unfragmented message as it is sent where deflate was not negotiated."""
-    return _header(_FIN | (BINARY if binary else TEXT), len(payload)) + payload
+    return frame_head(len(payload), binary=binary) + payload
+
+
+def frame_head(length: int, *, binary: bool = False) -> bytes:
+    """Return what goes before a payload of so many bytes, which is sent as it is."""
+    return _header(_FIN | (BINARY if binary else TEXT), length)
 
 
 def deflated_frame(payload: bytes, *, binary: bool = False) -> bytes:

@@ -83,11 +83,16 @@ class Listener:
         """The number of connections that are no sessions, or none yet."""
         return len(self._connections) - len(self.sessions)
 
-    async def start(self, host: str, port: int, *, setting: str) -> int:
-        """Listen, and return the port (0 asks for a free one); raise `PortInUse`."""
+    async def start(self, host: str, port: int, *, setting: str, share_port: bool = False) -> int:
+        """Listen, and return the port (0 asks for a free one); raise `PortInUse`.
+
+        With `share_port` other processes may listen there too (SO_REUSEPORT).
+        """
         loop = asyncio.get_running_loop()
         try:
-            self._server = await loop.create_server(self.new_session, host, port, backlog=_BACKLOG)
+            self._server = await loop.create_server(
+                self.new_session, host, port, backlog=_BACKLOG, reuse_port=share_port or None
+            )
         except OSError as error:
             raise PortInUse(setting, host, port, error.strerror or str(error)) from error
         return int(self._server.sockets[0].getsockname()[1])

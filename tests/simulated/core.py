@@ -15,13 +15,15 @@ from app.bus.memory import MemoryBus
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.gateways.broadcaster import Broadcaster
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.encoder import Encoder
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.rest.schemas import MOST_CANDLES
 from app.market.codec import JsonCodec
-from app.market.ring import CandleRing
-from app.ports import CANDLES, TRADES, Clock
+from app.market.ring import Ring
+from app.ports import TRADES, Clock
 
 TIMEZONE = ZoneInfo("Asia/Kolkata")
 
@@ -81,10 +83,10 @@ class HubCore:
         self.feed_clock = self.inbound.feed_clock
         await self.manager.load()
         self._codec = JsonCodec(TIMEZONE, self._source.name, self.manager.info)
-        self.broadcaster = Broadcaster(bus=self.bus, codec=self._codec, clock=clock)
-        self.broadcaster.start()
-        self.ring = CandleRing(self._codec.candle)
-        self.bus.subscribe(CANDLES, self.ring.apply)
+        self.ring = Ring(passing=is_passing)
+        self.broadcaster = Broadcaster(clock=clock, ring=self.ring, epoch=epoch)
+        self.encoder = Encoder(bus=self.bus, codec=self._codec, broadcaster=self.broadcaster)
+        self.encoder.start()
         self.live = LiveGateway(
             config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
         )
@@ -93,6 +95,7 @@ class HubCore:
         """Follow the symbols and serve the clients until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.inbound.run(), name="inbound")
+            tasks.create_task(self.broadcaster.run(), name="fan-out")
             tasks.create_task(self.live.run(), name="live gateway")
 
     def _forget(self, symbol: str) -> None:
@@ -106,7 +109,7 @@ class HubCore:
     async def stop(self) -> None:
         """Tell the clients to come back, while everything still stands."""
         await self.live.stop()
-        self.broadcaster.stop()
+        self.encoder.stop()
 
     def die(self) -> None:
         """Keep nothing from now on: what was kept is all that there is after a SIGKILL."""

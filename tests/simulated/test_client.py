@@ -12,7 +12,9 @@ import pytest
 from msgspec.structs import replace
 
 from app.bus.memory import MemoryBus
-from app.gateways.broadcaster import Broadcaster
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.encoder import Encoder
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.market.codec import JsonCodec
@@ -28,7 +30,7 @@ from app.market.events import (
     StreamLost,
     StreamRestored,
 )
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.ports import CANDLES, STATUS
 from tests.fakes import START_US, FakeRegistry, a_candle, symbol_info
 from tests.simulated.client import PAUSE_S, Client
@@ -55,10 +57,10 @@ class Scene:
         )
         codec = JsonCodec(ZoneInfo("Asia/Kolkata"), "binance", symbol_info)
         self.bus = MemoryBus(epoch=1)
-        self.ring = CandleRing(codec.candle)
-        self.bus.subscribe(CANDLES, self.ring.apply)
-        self.broadcaster = Broadcaster(bus=self.bus, codec=codec, clock=self.clock)
-        self.broadcaster.start()
+        self.ring = Ring(passing=is_passing)
+        self.broadcaster = Broadcaster(clock=self.clock, ring=self.ring, epoch=1)
+        self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
+        self.encoder.start()
         self.gateway = LiveGateway(
             config=LiveConfig(),
             broadcaster=self.broadcaster,
@@ -98,10 +100,12 @@ def on_scene(main: Callable[[Scene], Awaitable[None]]) -> None:
         scene.serve()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(scene.gateway.run())
+            fanout = tasks.create_task(scene.broadcaster.run())
             client = tasks.create_task(scene.client.run())
             await scene.client.following.wait()
             await main(scene)
             client.cancel()
+            fanout.cancel()
             await scene.gateway.stop()
 
     run_simulated(run)
@@ -200,9 +204,11 @@ def test_messages_that_come_twice_or_out_of_order_are_counted():
     """By symbol."""
 
     async def main(scene: Scene) -> None:
+        (follower,) = scene.broadcaster._followers
         for sequence in (7, 9, 9, 8):
             candle = a_candle(SYMBOL, revision=sequence)
-            scene.broadcaster.receive(Publication(1, sequence, CANDLES, candle))
+            text = scene._codec.candle(Publication(1, sequence, CANDLES, candle), candle)
+            follower.peer.send(text)
         await asyncio.sleep(ARRIVED_S)
         assert scene.client.misplaced == {SYMBOL: 2}
         assert len(scene.told()) == 3

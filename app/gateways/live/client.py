@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from app.errors import BadRequest, CandlewireError, NotSubscribed, TooManySubscriptions
-from app.gateways.broadcaster import ANY_SYMBOL, Broadcaster, Follower, Peer, Wish
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.follower import Follower, Peer, Step
+from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
 from app.gateways.live.allowance import MessageAllowance
 from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA, CloseCode
 from app.gateways.live.requests import (
-    INTERVALS,
     ListSubscriptions,
     Ping,
     Request,
+    RequestId,
     Subscribe,
     Unsubscribe,
     error_reply,
@@ -22,8 +25,8 @@ from app.gateways.live.requests import (
     result_reply,
 )
 from app.gateways.live.upgrade import Admitted
-from app.gateways.live.wanted import check_symbols
-from app.ports import CANDLES, Clock, SymbolRegistry
+from app.gateways.live.wanted import Since, check_symbols, history
+from app.ports import CANDLES, FORMING, Clock, SymbolList
 
 
 @dataclass
@@ -40,7 +43,7 @@ class Surroundings:
     """What every client shares."""
 
     broadcaster: Broadcaster
-    registry: SymbolRegistry
+    registry: SymbolList
     clock: Clock
     messages_per_second: int
     max_subscriptions: int
@@ -54,8 +57,10 @@ class LiveClient:
     at all. Only more messages than allowed, or a binary one, end the connection.
     """
 
+    __slots__ = ("_admitted", "_around", "_by_default", "_controls", "_follower", "_requests")
+
     def __init__(self, admitted: Admitted, surroundings: Surroundings) -> None:
-        self._admitted = admitted
+        self._admitted: Admitted | None = admitted  # until it has come in
         self._by_default = admitted.by_default
         self._around = surroundings
         self._requests = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
@@ -63,8 +68,20 @@ class LiveClient:
         self._follower: Follower | None = None
 
     def session_opened(self, session: Peer) -> None:
-        """Begin to follow."""
-        self._follower = self._around.broadcaster.join(session, self._admitted.wishes)
+        """Begin to follow; history that the URL asks for goes first, behind its reply."""
+        admitted, self._admitted = self._admitted, None
+        broadcaster = self._around.broadcaster
+        if admitted is None:
+            return
+        if admitted.since is None:
+            self._follower = broadcaster.join(session, admitted.wishes, admitted.format)
+            return
+        self._follower = broadcaster.join(session, (), admitted.format)
+        try:
+            self._follow(self._follower, frozenset(admitted.wishes), _Reply(None), admitted.since)
+        except CandlewireError as error:
+            self._around.counts.errors += 1
+            broadcaster.change(self._follower, admitted.wishes, answer=error_reply(None, error))
 
     def message_received(self, session: Peer, message: str | bytes) -> None:
         """Meet one request and answer it, in order with the data."""
@@ -80,11 +97,10 @@ class LiveClient:
         self._around.counts.requests += 1
         asked = read_request(message)
         try:
-            reply = result_reply(asked.id, self._meet(follower, asked.request))
+            self._meet(follower, asked.id, asked.request)
         except CandlewireError as error:
             self._around.counts.errors += 1
-            reply = error_reply(asked.id, error)
-        self._around.broadcaster.answer(follower, reply)
+            self._around.broadcaster.answer(follower, error_reply(asked.id, error))
 
     def control_received(self, session: Peer, opcode: int) -> None:
         """Count pings and pongs: answering them costs as much as a request."""
@@ -92,9 +108,13 @@ class LiveClient:
             _close(session, TOO_MANY_REQUESTS)
 
     def session_writable(self, session: Peer, writable: bool) -> None:  # noqa: FBT001 - the socket's call
-        """Send what waits once there is room again."""
-        if writable and self._follower is not None:
-            self._around.broadcaster.resume(self._follower)
+        """Pass on that the transport is full, or has room again."""
+        if self._follower is None:
+            return
+        if writable:
+            self._around.broadcaster.resumed(self._follower)
+        else:
+            self._around.broadcaster.paused(self._follower)
 
     def session_closed(self, session: Peer, code: int, reason: str) -> None:
         """Leave no trace."""
@@ -102,61 +122,114 @@ class LiveClient:
         if self._follower is not None:
             self._around.broadcaster.leave(self._follower)
 
-    def _meet(self, follower: Follower, request: Request | BadRequest) -> dict[str, object]:
+    def _meet(self, follower: Follower, number: RequestId, request: Request | BadRequest) -> None:
+        """Do what is asked and answer it; raise what is wrong with it."""
+        broadcaster = self._around.broadcaster
         match request:
             case Subscribe():
-                return self._subscribe(follower, request)
+                self._subscribe(follower, number, request)
             case Unsubscribe():
-                return self._unsubscribe(follower, request)
+                self._unsubscribe(follower, number, request)
             case ListSubscriptions():
-                return {"subscriptions": _grouped(follower.wishes), "default": self._by_default}
+                told = {"subscriptions": _grouped(follower.wishes), "default": self._by_default}
+                broadcaster.answer(follower, result_reply(number, told))
             case Ping():
-                return {"time": self._around.clock.now_us() // 1_000}
+                told = {"time": self._around.clock.now_us() // 1_000}
+                broadcaster.answer(follower, result_reply(number, told))
             case BadRequest():
                 raise request
 
-    def _subscribe(self, follower: Follower, request: Subscribe) -> dict[str, object]:
+    def _subscribe(self, follower: Follower, number: RequestId, request: Subscribe) -> None:
         check_symbols(request.symbols, self._around.registry)
-        wishes = {(request.channel, symbol) for symbol in request.symbols}
-        held = set() if self._by_default else follower.wishes
-        wanted = len(held | wishes)
+        wishes = {Wish(request.channel, one, request.interval) for one in request.symbols}
+        if request.forming:
+            wishes |= {forming(wish) for wish in wishes}
+        held: Wishes = frozenset() if self._by_default else follower.wishes
+        wanted = _counted(held | wishes)
         if wanted > self._around.max_subscriptions:
             raise TooManySubscriptions(wanted, self._around.max_subscriptions)
-        if self._by_default:
-            self._stop_following(follower, tuple(follower.wishes))
-        self._around.broadcaster.follow(follower, wishes)
-        return _group(request.channel, request.symbols)
+        told = _group(request.channel, request.interval, request.symbols, grows=request.forming)
+        self._follow(follower, frozenset(wishes), _Reply(number, told), request.since, held)
+        self._by_default = False
 
-    def _unsubscribe(self, follower: Follower, request: Unsubscribe) -> dict[str, object]:
+    def _follow(
+        self,
+        follower: Follower,
+        wishes: Wishes,
+        reply: _Reply,
+        since: Since | None,
+        held: Wishes = frozenset(),
+    ) -> None:
+        """Add wishes, with the reply and the history before what they bring."""
+        broadcaster = self._around.broadcaster
+        steps: Sequence[Step] = ()
+        told = dict(reply.told)
+        told["position"] = {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
+        if since is not None:
+            there = history(broadcaster, follower, wishes, since, self._around.registry.active())
+            told |= there.told
+            steps = there.steps
+        answer = result_reply(reply.number, told)
+        broadcaster.change(follower, held | wishes, answer=answer, history=steps)
+
+    def _unsubscribe(self, follower: Follower, number: RequestId, request: Unsubscribe) -> None:
         held = follower.wishes
-        if request.channel is None:
-            leaving = set(held)
-        elif not request.symbols:
-            leaving = {wish for wish in held if wish[0] == request.channel}
-        else:
-            leaving = {(request.channel, symbol) for symbol in request.symbols}
-            for channel, symbol in sorted(leaving - held):
-                raise NotSubscribed(channel, symbol, all_symbols=(channel, ANY_SYMBOL) in held)
-        self._stop_following(follower, leaving)
-        return {"unsubscribed": _grouped(leaving)}
+        leaving = {wish for wish in held if _is_meant(request, wish)}
+        for symbol in request.symbols:
+            if not any(wish.symbol == symbol for wish in leaving):
+                everything = any(
+                    _is_meant(request._replace(symbols=(ANY_SYMBOL,)), wish) for wish in held
+                )
+                raise NotSubscribed(str(request.channel), symbol, all_symbols=everything)
+        self._by_default = self._by_default and leaving != held
+        reply = result_reply(number, {"unsubscribed": _grouped(leaving)})
+        self._around.broadcaster.change(follower, held - leaving, answer=reply)
 
-    def _stop_following(self, follower: Follower, wishes: Iterable[Wish]) -> None:
-        self._around.broadcaster.unfollow(follower, wishes)
-        self._by_default = self._by_default and bool(follower.wishes)
+
+class _Reply(NamedTuple):
+    """What answers a request: its id, and what it tells beside the position."""
+
+    number: RequestId
+    told: Mapping[str, object] = {}
+
+
+def _is_meant(request: Unsubscribe, wish: Wish) -> bool:
+    """Whether a wish is among those that a client leaves."""
+    channel = CANDLES if wish.channel == FORMING else wish.channel
+    return (
+        request.channel in (None, channel)
+        and (not request.symbols or wish.symbol in request.symbols)
+        and request.interval in (None, wish.interval)
+    )
+
+
+def _counted(wishes: Iterable[Wish]) -> int:
+    """Return how many subscriptions wishes are; one that grows counts with the one it grows to."""
+    return len({wish for wish in wishes if wish.channel != FORMING})
 
 
 def _grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
-    """Return subscriptions as clients read them: one entry per channel, both in order."""
-    channels: dict[str, list[str]] = {}
-    for channel, symbol in sorted(wishes):
-        channels.setdefault(channel, []).append(symbol)
-    return [_group(channel, symbols) for channel, symbols in channels.items()]
+    """Return subscriptions as clients read them: one entry per channel and interval, in order."""
+    held = set(wishes)
+    groups: dict[tuple[str, str, bool], list[str]] = {}
+    for wish in sorted(held):
+        if wish.channel != FORMING:
+            grows = forming(wish) in held
+            groups.setdefault((wish.channel, wish.interval, grows), []).append(wish.symbol)
+    return [
+        _group(channel, interval, symbols, grows=grows)
+        for (channel, interval, grows), symbols in groups.items()
+    ]
 
 
-def _group(channel: str, symbols: Iterable[str]) -> dict[str, object]:
+def _group(
+    channel: str, interval: str, symbols: Iterable[str], *, grows: bool
+) -> dict[str, object]:
     group: dict[str, object] = {"channel": channel, "symbols": list(symbols)}
-    if channel == CANDLES:
-        group["interval"] = INTERVALS[0]
+    if interval:
+        group["interval"] = interval
+    if grows:
+        group["forming"] = True
     return group
 
 

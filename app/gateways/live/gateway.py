@@ -6,13 +6,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 
-from app.gateways.broadcaster import Broadcaster
+from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES, RESTARTING, TOO_MANY_REQUESTS, TOO_SLOW
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.upgrade import Doorkeeper
 from app.gateways.origins import is_loopback
-from app.ports import Clock, SymbolRegistry
+from app.ports import Clock, SymbolList
 from app.sockets.listener import Accepted, Listener, Refused, SessionLimits, Upgrade
 from app.sockets.session import Session
 
@@ -31,7 +31,7 @@ class LiveGateway:
         *,
         config: LiveConfig,
         broadcaster: Broadcaster,
-        registry: SymbolRegistry,
+        registry: SymbolList,
         clock: Clock,
     ) -> None:
         self.counts = LiveCounts()
@@ -57,10 +57,20 @@ class LiveGateway:
         )
         self._stopped = asyncio.Event()
 
-    async def start(self, host: str, port: int, *, setting: str = "WEBSOCKET_PORT") -> int:
-        """Listen, and return the port (a free one for 0); raise `PortInUse` naming `setting`."""
+    async def start(
+        self,
+        host: str,
+        port: int,
+        *,
+        setting: str = "WEBSOCKET_PORT",
+        share_port: bool = False,
+    ) -> int:
+        """Listen, and return the port (a free one for 0); raise `PortInUse` naming `setting`.
+
+        With `share_port` other processes may listen there too, and get their part of the clients.
+        """
         self._doorkeeper = self._make_doorkeeper(on_loopback=is_loopback(host))
-        return await self._listener.start(host, port, setting=setting)
+        return await self._listener.start(host, port, setting=setting, share_port=share_port)
 
     async def run(self) -> None:
         """Look after the sessions, and cut those that stall, until `stop`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -16,15 +16,15 @@ from app.errors import (
     UnknownOp,
     UnsupportedInterval,
 )
-from app.gateways.broadcaster import ANY_SYMBOL, CHANNELS
+from app.gateways.fanout.wishes import ANY_SYMBOL, CHANNELS
+from app.gateways.live.wanted import Last, Since, SincePosition, SinceTime
+from app.market.intervals import INTERVALS_US
 from app.market.symbols import parse_symbol
-from app.ports import CANDLES
+from app.market.view import ONE_SECOND
+from app.ports import CANDLES, TRADES
 
-INTERVALS = ("1s",)
-"""The candles there are."""
-
-HISTORY_FIELDS = ("since", "last")
-"""What a client would ask for history with. Never ignored: it would think that it has no hole."""
+INTERVALS = tuple(INTERVALS_US)
+"""The lengths of candles that there are."""
 
 RequestId = int | str | None
 """What a client numbers its requests with; it comes back in the reply."""
@@ -33,17 +33,27 @@ _LONGEST_ID = 64
 
 
 class Subscribe(NamedTuple):
-    """Follow `symbols` of `channel`; `ANY_SYMBOL` alone means all, later ones too."""
+    """Follow `symbols` of `channel`; `ANY_SYMBOL` alone means all, later ones too.
+
+    `interval` is empty for channels that have none; `forming` asks for candles that grow, too.
+    """
 
     channel: str
     symbols: tuple[str, ...]
+    interval: str = ""
+    forming: bool = False
+    since: Since | None = None
 
 
 class Unsubscribe(NamedTuple):
-    """Follow them no longer. Empty `symbols`: the whole channel; no `channel`: everything."""
+    """Follow them no longer.
+
+    Empty `symbols`: the whole channel; no `channel`: everything; no `interval`: every one.
+    """
 
     channel: str | None
     symbols: tuple[str, ...]
+    interval: str | None = None
 
 
 class ListSubscriptions(NamedTuple):
@@ -62,10 +72,18 @@ class _Fields(msgspec.Struct, forbid_unknown_fields=True):
     id: RequestId = None
 
 
+class _Position(msgspec.Struct, forbid_unknown_fields=True):
+    epoch: int
+    sequence: int
+
+
 class _SubscribeFields(_Fields, forbid_unknown_fields=True, kw_only=True):
     channel: str
     symbols: list[str] | None = None
     interval: str | None = None
+    forming: bool = False
+    since: _Position | int | None = None
+    last: int | None = None
 
 
 class _UnsubscribeFields(_Fields, forbid_unknown_fields=True):
@@ -132,12 +150,40 @@ def read_symbols(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(parse_symbol(text) for text in texts))
 
 
-def refuse_history(names: Mapping[str, object]) -> None:
-    """Accept anything but a wish for what was published before now; raise `NotSupported`."""
-    for name in HISTORY_FIELDS:
-        if name in names:
-            instead = "subscriptions begin now, so leave it out"
-            raise NotSupported(name=name, value=names[name], instead=instead)
+def read_since(channel: str, since: SincePosition | int | None, last: int | None) -> Since | None:
+    """Return which history of a channel is asked for, if any; raise `BadRequest`."""
+    if since is None and last is None:
+        return None
+    name, value = ("last", last) if since is None else ("since", since)
+    if channel == TRADES:
+        instead = "trades are not replayed; their ids are consecutive, so you see what you missed"
+        raise NotSupported(name=name, value=value, instead=instead)
+    if since is not None and last is not None:
+        msg = "since and last: expected one of them"
+        raise InvalidRequest(msg)
+    if isinstance(since, SincePosition):
+        if min(since) < 0:
+            msg = "since: expected an epoch and a sequence of at least 0"
+            raise InvalidRequest(msg)
+        return since
+    if channel != CANDLES:
+        instead = 'expected a position, such as "since":{"epoch":…,"sequence":…}'
+        raise NotSupported(name=name, value=value, instead=instead)
+    if since is not None:
+        if since < 0:
+            msg = f"since={since}: expected ms since 1970, or a position"
+            raise InvalidRequest(msg)
+        return SinceTime(since)
+    if last is None or last < 1:
+        msg = f"last={last}: expected a whole number of at least 1"
+        raise InvalidRequest(msg)
+    return Last(last)
+
+
+def read_interval(channel: str, interval: str | None) -> str:
+    """Return the interval that a subscription has, empty where none is; raise `BadRequest`."""
+    check_interval(channel, interval)
+    return (interval or ONE_SECOND) if channel == CANDLES else ""
 
 
 def check_interval(channel: str, interval: str | None) -> None:
@@ -148,6 +194,13 @@ def check_interval(channel: str, interval: str | None) -> None:
         raise NotSupported(name="interval", value=interval, instead=f"channel {channel} has none")
     if interval not in INTERVALS:
         raise UnsupportedInterval(interval, INTERVALS)
+
+
+def check_forming(channel: str, *, forming: bool) -> None:
+    """Accept a wish for candles that grow where there are candles; raise `NotSupported`."""
+    if forming and channel != CANDLES:
+        instead = f"channel {channel} has no candles"
+        raise NotSupported(name="forming", value="true", instead=instead)
 
 
 def result_reply(number: RequestId, result: dict[str, object]) -> bytes:
@@ -173,8 +226,6 @@ def _read(fields: dict[str, object]) -> Request:
     shape = _SHAPES.get(op) if isinstance(op, str) else None
     if shape is None:
         raise UnknownOp(op, tuple(_SHAPES))
-    if shape is _SubscribeFields:
-        refuse_history(fields)
     asked = msgspec.convert(fields, shape)
     if isinstance(asked, _SubscribeFields):
         return _read_subscribe(asked)
@@ -185,10 +236,19 @@ def _read(fields: dict[str, object]) -> Request:
 
 def _read_subscribe(asked: _SubscribeFields) -> Subscribe:
     channel = read_channel(asked.channel)
-    check_interval(channel, asked.interval)
-    if asked.symbols is None:
-        return Subscribe(channel, (ANY_SYMBOL,))
-    return Subscribe(channel, read_symbols(asked.symbols))
+    since = asked.since
+    check_forming(channel, forming=asked.forming)
+    return Subscribe(
+        channel,
+        (ANY_SYMBOL,) if asked.symbols is None else read_symbols(asked.symbols),
+        read_interval(channel, asked.interval),
+        asked.forming,
+        read_since(
+            channel,
+            SincePosition(since.epoch, since.sequence) if isinstance(since, _Position) else since,
+            asked.last,
+        ),
+    )
 
 
 def _read_unsubscribe(asked: _UnsubscribeFields) -> Unsubscribe:
@@ -199,4 +259,5 @@ def _read_unsubscribe(asked: _UnsubscribeFields) -> Unsubscribe:
         return Unsubscribe(None, ())
     channel = read_channel(asked.channel)
     check_interval(channel, asked.interval)
-    return Unsubscribe(channel, () if asked.symbols is None else read_symbols(asked.symbols))
+    symbols = () if asked.symbols is None else read_symbols(asked.symbols)
+    return Unsubscribe(channel, symbols, asked.interval)

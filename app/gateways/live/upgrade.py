@@ -5,48 +5,67 @@ Refusals come before the 101, as plain text that a person can act on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
-from app.errors import BadRequest, CandlewireError, SymbolsNotLoaded, TooManySubscriptions
-from app.gateways.broadcaster import ANY_SYMBOL, Wish
-from app.gateways.live.requests import (
-    HISTORY_FIELDS,
-    check_interval,
-    read_channel,
-    read_symbols,
-    refuse_history,
+from app.errors import (
+    BadRequest,
+    CandlewireError,
+    InvalidRequest,
+    SymbolsNotLoaded,
+    TooManySubscriptions,
 )
-from app.gateways.live.wanted import check_symbols
+from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, Format
+from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
+from app.gateways.live.requests import (
+    check_forming,
+    read_channel,
+    read_interval,
+    read_since,
+    read_symbols,
+)
+from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
-from app.ports import CANDLES, SymbolRegistry
+from app.ports import CANDLES, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
-SUBPROTOCOL = "candlewire.json"
-"""The one format there is; a client may also name none."""
+SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
+    "candlewire.json": (JSON, JSON_BATCHES),
+    "candlewire.protobuf": (PROTOBUF, PROTOBUF_BATCHES),
+}
+"""What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
-DEFAULT_WISHES: tuple[Wish, ...] = ((CANDLES, ANY_SYMBOL),)
-"""What a client gets that says nothing: every active symbol's closed candle."""
+_PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
 
-_PARAMETERS = ("symbols", "channels", "interval")
+
+class Asked(NamedTuple):
+    """What an address asks for. `by_default` is true when it names nothing to follow."""
+
+    wishes: tuple[Wish, ...]
+    by_default: bool
+    batch: bool = False
+    since: Since | None = None
 
 
 class Admitted(NamedTuple):
-    """A client that may come in. `by_default` is true when it named nothing to follow."""
+    """A client that may come in."""
 
     wishes: tuple[Wish, ...]
     by_default: bool
     subprotocol: str | None
+    format: Format = JSON
+    since: Since | None = None
 
 
 @dataclass(frozen=True)
 class Doorkeeper:
     """Looks at upgrade requests. `on_loopback`: the hub can be reached from this machine only."""
 
-    registry: SymbolRegistry
+    registry: SymbolList
     allowed_origins: tuple[str, ...]
     on_loopback: bool
     max_subscriptions: int
@@ -60,19 +79,24 @@ class Doorkeeper:
             text = f"pages of origin {origin[:100]!r} may not connect; ALLOWED_ORIGINS names more"
             return _refused(HTTPStatus.FORBIDDEN, text)
         offered = upgrade.subprotocols
-        if offered and SUBPROTOCOL not in offered:
-            text = f"no known subprotocol was offered: expected {SUBPROTOCOL}, or none at all"
+        chosen = next((one for one in offered if one in SUBPROTOCOLS), None)
+        if offered and chosen is None:
+            known = " or ".join(SUBPROTOCOLS)
+            text = f"no known subprotocol was offered: expected {known}, or none at all"
             return _refused(HTTPStatus.BAD_REQUEST, text)
         try:
-            wishes = self._wishes(upgrade.query)
+            asked = self.read_query(upgrade.query)
         except SymbolsNotLoaded as error:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
         except CandlewireError as error:
             return _refused(HTTPStatus.BAD_REQUEST, f"{type(error).__name__}: {error}")
+        single, batches = SUBPROTOCOLS[chosen or next(iter(SUBPROTOCOLS))]
         return Admitted(
-            wishes=DEFAULT_WISHES if wishes is None else wishes,
-            by_default=wishes is None,
-            subprotocol=SUBPROTOCOL if offered else None,
+            wishes=asked.wishes,
+            by_default=asked.by_default,
+            subprotocol=chosen,
+            format=batches if asked.batch else single,
+            since=asked.since,
         )
 
     def _page_allowed(self, origin: str, host: str) -> bool:
@@ -85,33 +109,73 @@ class Doorkeeper:
             any_port=True,
         )
 
-    def _wishes(self, query: str) -> tuple[Wish, ...] | None:
-        """Return what the URL asks to follow; `None` if it says nothing of that.
+    def read_query(self, query: str) -> Asked:
+        """Return what an address asks for; raise `CandlewireError` for what cannot be.
 
-        A parameter that is there but empty names nothing, so nothing is followed.
+        `symbols` or `channels` that is there but empty names nothing, so nothing is followed.
         """
         fields: dict[str, list[str]] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in _PARAMETERS and name not in HISTORY_FIELDS:
+            if name not in _PARAMETERS:
                 msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(_PARAMETERS)}"
                 raise BadRequest(msg)
             fields.setdefault(name, []).extend(one for one in value.split(",") if one)
-        refuse_history({name: ",".join(values) for name, values in fields.items()})
         channels = [read_channel(one) for one in fields.get("channels", [CANDLES])]
-        for channel in channels:
-            for interval in fields.get("interval", []):
-                check_interval(channel, interval)
-        if "symbols" not in fields and "channels" not in fields:
-            return None
+        grows = _flag(fields, "forming")
         named = fields.get("symbols", [ANY_SYMBOL])
         symbols = read_symbols(named) if named else ()
         check_symbols(symbols, self.registry)
-        wishes = tuple(
-            (channel, symbol) for channel in dict.fromkeys(channels) for symbol in symbols
-        )
+        wishes: dict[Wish, None] = {}
+        since: Since | None = None
+        for channel in channels:
+            check_forming(channel, forming=grows)
+            intervals = [read_interval(channel, one) for one in fields.get("interval", [])]
+            for interval in intervals or [read_interval(channel, None)]:
+                wishes |= {Wish(channel, symbol, interval): None for symbol in symbols}
+            since = read_since(channel, _position(fields), _number(fields, "last"))
         if len(wishes) > self.max_subscriptions:
             raise TooManySubscriptions(len(wishes), self.max_subscriptions)
-        return wishes
+        if grows:
+            wishes |= {forming(wish): None for wish in wishes}
+        return Asked(
+            wishes=tuple(wishes),
+            by_default="symbols" not in fields and "channels" not in fields,
+            batch=_flag(fields, "batch"),
+            since=since,
+        )
+
+
+def _flag(fields: Mapping[str, list[str]], name: str) -> bool:
+    match fields.get(name):
+        case None | ["false"]:
+            return False
+        case ["true"]:
+            return True
+        case other:
+            msg = f"{name}={','.join(other)[:60]}: expected true or false"
+            raise InvalidRequest(msg)
+
+
+def _number(fields: Mapping[str, list[str]], name: str) -> int | None:
+    match fields.get(name):
+        case None:
+            return None
+        case [text] if re.fullmatch(r"[0-9]{1,18}", text):
+            return int(text)
+        case other:
+            msg = f"{name}={','.join(other)[:60]}: expected a whole number"
+            raise InvalidRequest(msg)
+
+
+def _position(fields: Mapping[str, list[str]]) -> SincePosition | int | None:
+    """Return `since`: a position as it stands in an event's id, or ms."""
+    match fields.get("since"):
+        case [text] if found := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text):
+            return SincePosition(int(found[1]), int(found[2]))
+        case [text] if not re.fullmatch(r"[0-9]{1,18}", text):
+            msg = f"since={text[:60]}: expected EPOCH-SEQUENCE, or ms since 1970"
+            raise InvalidRequest(msg)
+    return _number(fields, "since")
 
 
 def _where_to_go(path: str) -> str:

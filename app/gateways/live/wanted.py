@@ -1,15 +1,60 @@
-"""Whether symbols may be followed now, and which error says why not. Pure."""
+"""Whether symbols may be followed now, and what history of them is there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
-from app.errors import SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
-from app.gateways.broadcaster import ANY_SYMBOL
-from app.ports import SymbolRegistry
+from app.errors import SymbolNotActive, SymbolsNotLoaded, TooMuchHistory, UnknownSymbol
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.follower import Follower, Step
+from app.gateways.fanout.wishes import ANY_SYMBOL, Wish
+from app.market.intervals import INTERVALS_US
+from app.market.ring import Outgoing, Ring
+from app.ports import CANDLES, FORMING, SymbolList
+
+MOST_HISTORY = 100_000
+"""Candles that one request may ask for by time or number."""
 
 
-def check_symbols(symbols: Sequence[str], registry: SymbolRegistry) -> None:
+class SincePosition(NamedTuple):
+    """Everything published later than this, revisions too."""
+
+    epoch: int
+    sequence: int
+
+
+class SinceTime(NamedTuple):
+    """The newest issue of each candle that opens from then on, ms."""
+
+    ms: int
+
+
+class Last(NamedTuple):
+    """The last so many candles of each symbol, up to its newest; absent ones count."""
+
+    number: int
+
+
+Since = SincePosition | SinceTime | Last
+"""Which history a client asks for."""
+
+
+class History(NamedTuple):
+    """What there is of the history asked for. `reason` says why it is not all of it, if so."""
+
+    steps: tuple[Step, ...]
+    reason: str | None
+
+    @property
+    def told(self) -> dict[str, object]:
+        """Return the fields of the reply."""
+        if self.reason is None:
+            return {"recovered": True}
+        return {"recovered": False, "reason": self.reason}
+
+
+def check_symbols(symbols: Sequence[str], registry: SymbolList) -> None:
     """Accept symbols that are all active; else raise for the first that is not.
 
     `SymbolNotActive` when the exchange lists it, `UnknownSymbol` when not, `SymbolsNotLoaded` while
@@ -23,3 +68,57 @@ def check_symbols(symbols: Sequence[str], registry: SymbolRegistry) -> None:
     if available is None:
         raise SymbolsNotLoaded(missing, registry.list_problem)
     raise SymbolNotActive(missing) if missing in available else UnknownSymbol(missing)
+
+
+def history(
+    broadcaster: Broadcaster,
+    follower: Follower,
+    wishes: Iterable[Wish],
+    since: Since,
+    active: Sequence[str],
+) -> History:
+    """Return the history that these wishes ask for; `active` is what `ANY_SYMBOL` means.
+
+    Raises `TooMuchHistory`. Candles that grow still, and trades, have none.
+    """
+    if isinstance(since, SincePosition):
+        return _since_position(broadcaster, follower, wishes, since)
+    candles = [wish for wish in wishes if wish.channel == CANDLES]
+    ring = broadcaster.ring
+    found: list[Outgoing] = []
+    whole = True
+    for interval in dict.fromkeys(wish.interval for wish in candles):
+        named = [wish.symbol for wish in candles if wish.interval == interval]
+        for symbol in active if ANY_SYMBOL in named else named:
+            start_us = _start_us(ring, symbol, interval, since)
+            bounds = ring.bounds(symbol, interval)
+            if bounds is None:
+                whole = False
+                continue
+            whole = whole and bounds[0] <= max(start_us, 0)
+            found.extend(ring.issues(symbol, interval, start_us))
+            if len(found) > MOST_HISTORY:
+                raise TooMuchHistory(MOST_HISTORY)
+    return History((broadcaster.picked(follower, found),), None if whole else "evicted")
+
+
+def _since_position(
+    broadcaster: Broadcaster, follower: Follower, wishes: Iterable[Wish], since: SincePosition
+) -> History:
+    wanted = [wish for wish in wishes if wish.channel != FORMING]
+    evicted = broadcaster.ring.evicted()
+    after, reason = since.sequence, None
+    if since.epoch != broadcaster.epoch:
+        after, reason = evicted, "epoch"
+    elif after < evicted:
+        after, reason = evicted, "evicted"
+    return History((broadcaster.missed(follower, wanted, after),), reason)
+
+
+def _start_us(ring: Ring, symbol: str, interval: str, since: SinceTime | Last) -> int:
+    """Return the open time of the first candle that is asked for; far back where none is held."""
+    step = INTERVALS_US[interval]
+    if isinstance(since, SinceTime):
+        return -(-since.ms * 1_000 // step) * step
+    bounds = ring.bounds(symbol, interval)
+    return 0 if bounds is None else bounds[1] - (since.number - 1) * step

@@ -38,7 +38,7 @@ from app.gateways.rest.limits import RouteLimits
 from app.gateways.rest.metrics import CallCounter, MetricsPage
 from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
 from app.market.codec import JsonCodec
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import Clock, HubStatus, SymbolRegistry
 
@@ -52,7 +52,7 @@ def create_app(
     view: MarketView,
     codec: JsonCodec,
     *,
-    ring: CandleRing | None = None,
+    ring: Ring | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
@@ -80,7 +80,7 @@ def create_app(
         registry=registry,
         status=status,
         view=view,
-        ring=CandleRing(codec.candle) if ring is None else ring,
+        ring=Ring() if ring is None else ring,
         codec=codec,
         metrics=MetricsPage(status, calls),
         clock=clock,

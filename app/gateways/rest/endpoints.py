@@ -18,7 +18,7 @@ from app.gateways.rest.queries import INVALID, read_query
 from app.gateways.rest.report import pretty, readable
 from app.gateways.rest.schemas import AddSymbol, CandlesQuery
 from app.market.codec import JsonCodec
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.market.symbols import parse_symbol
 from app.market.view import ONE_SECOND, MarketView
 from app.ports import Clock, HubStatus, SymbolRegistry
@@ -39,7 +39,7 @@ class Endpoints:
         registry: SymbolRegistry,
         status: HubStatus,
         view: MarketView,
-        ring: CandleRing,
+        ring: Ring,
         codec: JsonCodec,
         metrics: MetricsPage,
         clock: Clock,

@@ -24,7 +24,7 @@ from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
-from app.market.ring import CandleRing
+from app.market.ring import Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
 from app.ports import SymbolStatus
@@ -173,7 +173,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         codec = JsonCodec(IST, "simulated", self.registry.info)
-        self.ring = CandleRing(codec.candle)
+        self.ring = Ring()
         self.app: FastAPI = create_app(
             self.config,
             self.registry,

@@ -1,0 +1,65 @@
+"""Writes what the bus publishes as text, once, and gives it to the broadcaster."""
+
+from __future__ import annotations
+
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.market.codec import JsonCodec
+from app.market.events import AggTrade, Candle, Publication, StatusEvent, Trade
+from app.market.ring import Key, Outgoing
+from app.ports import CANDLES, FORMING, STATUS, TRADES, Bus, Subscription
+
+_TOPICS = (CANDLES, TRADES, STATUS, FORMING)
+
+
+class Encoder:
+    """Stands between the bus and the broadcaster, from `start` to `stop`.
+
+    Closed candles and status events are always written, since the ring holds them for who comes
+    later; all else only while somebody follows it. `published` counts what came, `encoded` what
+    was written, `skipped` what has no text.
+    """
+
+    def __init__(self, *, bus: Bus, codec: JsonCodec, broadcaster: Broadcaster) -> None:
+        self.published = 0
+        self.encoded = 0
+        self.skipped = 0
+        self._bus = bus
+        self._codec = codec
+        self._broadcaster = broadcaster
+        self._subscriptions: list[Subscription] = []
+
+    def start(self) -> None:
+        """Begin to listen to the bus."""
+        self._subscriptions = [self._bus.subscribe(topic, self.receive) for topic in _TOPICS]
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for subscription in self._subscriptions:
+            subscription.cancel()
+        self._subscriptions = []
+
+    def receive(self, publication: Publication) -> None:
+        """Take one publication of the bus. Plain and quick; nobody is awaited."""
+        self.published += 1
+        event = publication.event
+        if isinstance(event, Candle):
+            key = (publication.topic, event.symbol, event.interval)
+            if publication.topic == CANDLES or self._broadcaster.has_takers(key):
+                text = self._codec.candle(publication, event)
+                self._add(publication, key, text, event.open_time_us)
+        elif isinstance(event, Trade | AggTrade):
+            key = (TRADES, event.symbol, "")
+            if self._broadcaster.has_takers(key):
+                self._add(publication, key, self._codec.trade(publication, event))
+        elif isinstance(event, StatusEvent):
+            key = (STATUS, event.symbol, "")
+            self._add(publication, key, self._codec.status(publication, event))
+        else:
+            self.skipped += 1
+
+    def _add(
+        self, publication: Publication, key: Key, text: bytes, open_time_us: int | None = None
+    ) -> None:
+        self.encoded += 1
+        item = Outgoing(key, publication.epoch, publication.sequence, text, open_time_us)
+        self._broadcaster.add(item)

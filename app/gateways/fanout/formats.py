@@ -1,0 +1,124 @@
+"""How publications look on the wire: whole frames or events, ready for the transport. Pure.
+
+Each is made once: a deflated message is kept with its publication, and what a group of clients is
+sent in one go is joined once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from app.gateways.protobuf import encode_batch, encode_publication
+from app.market.ring import Outgoing
+from app.sockets.frames import data_frame, deflated_frame, frame_head
+
+MOST_IN_A_BATCH = 512
+"""Publications in one message: its size stays below what clients take by default (1 MiB)."""
+
+
+class Format(Protocol):
+    """One way to write publications. `name` is what `/status` counts its clients under.
+
+    `relays` is true where who reads it only passes it on, so that nobody may want it at all.
+    """
+
+    name: str
+    relays: bool
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return them all, in their order; `deflated` where the client negotiated that."""
+
+
+class Messages:
+    """One WebSocket message a publication."""
+
+    relays = False
+
+    def __init__(
+        self, name: str, payload: Callable[[Outgoing], bytes], *, binary: bool = False
+    ) -> None:
+        self.name = name
+        self._payload = payload
+        self._binary = binary
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return one frame each."""
+        if deflated:
+            return b"".join([self._deflated(item) for item in items])
+        pieces: list[bytes] = []
+        for item in items:
+            payload = self._payload(item)
+            pieces += (frame_head(len(payload), binary=self._binary), payload)
+        return b"".join(pieces)
+
+    def _deflated(self, item: Outgoing) -> bytes:
+        return _kept(item, self, lambda: deflated_frame(self._payload(item), binary=self._binary))
+
+
+class Batches:
+    """One WebSocket message for all publications that leave together."""
+
+    relays = False
+
+    def __init__(
+        self, name: str, payload: Callable[[Sequence[Outgoing]], bytes], *, binary: bool = False
+    ) -> None:
+        self.name = name
+        self._payload = payload
+        self._binary = binary
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return one frame, or several of at most `MOST_IN_A_BATCH` publications."""
+        frame = deflated_frame if deflated else data_frame
+        return b"".join(
+            frame(self._payload(items[start : start + MOST_IN_A_BATCH]), binary=self._binary)
+            for start in range(0, len(items), MOST_IN_A_BATCH)
+        )
+
+
+class ServerSentEvents:
+    """One event of `text/event-stream` a publication; its id is the position to resume from."""
+
+    name = "server-sent events"
+    relays = False
+
+    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+        """Return the events; they are never deflated here."""
+        return b"".join(
+            b"id: %d-%d\ndata: %b\n\n" % (item.epoch, item.sequence, item.text) for item in items
+        )
+
+
+def _kept(item: Outgoing, key: object, make: Callable[[], bytes]) -> bytes:
+    """Return what was made of a publication, made when first asked for."""
+    forms = item.forms
+    if forms is None:
+        forms = item.forms = {}
+    form = forms.get(key)
+    if form is None:
+        form = forms[key] = make()
+    return form
+
+
+def _text(item: Outgoing) -> bytes:
+    return item.text
+
+
+def _texts(items: Iterable[Outgoing]) -> bytes:
+    return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
+
+
+def _protobuf(item: Outgoing) -> bytes:
+    return _kept(item, _protobuf, lambda: encode_publication(item.text))
+
+
+def _protobufs(items: Iterable[Outgoing]) -> bytes:
+    return encode_batch([item.text for item in items])
+
+
+JSON = Messages("json", _text)
+JSON_BATCHES = Batches("json batches", _texts)
+PROTOBUF = Messages("protobuf", _protobuf, binary=True)
+PROTOBUF_BATCHES = Batches("protobuf batches", _protobufs, binary=True)
+EVENTS = ServerSentEvents()

@@ -1,0 +1,1 @@
+"""The WebSocket port served by several processes of one machine, fed by the first."""

@@ -1,0 +1,135 @@
+"""A process that serves the WebSocket port beside the first one: it knows what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Mapping, Sequence
+
+from app.clock import SystemClock
+from app.errors import PortInUse
+from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
+from app.gateways.fanout.wishes import is_passing
+from app.gateways.live.gateway import LiveGateway
+from app.gateways.processes.link import Link
+from app.gateways.processes.wire import (
+    Blob,
+    Failed,
+    Listening,
+    Message,
+    Report,
+    Start,
+    Stop,
+    Symbols,
+)
+from app.logs import set_up_logs
+from app.market.ring import Ring
+from app.market.symbols import SymbolInfo
+from app.ports import Clock
+
+_REPORT_S = 0.2
+
+
+class ToldSymbols:
+    """What may be followed, as the first process says; implements `app.ports.SymbolList`."""
+
+    def __init__(self) -> None:
+        self.told = Symbols((), None, None)
+
+    def active(self) -> Sequence[str]:
+        """Return the wanted symbols, sorted."""
+        return self.told.active
+
+    def available(self) -> Mapping[str, SymbolInfo] | None:
+        """Return what may be added."""
+        return self.told.available
+
+    @property
+    def list_problem(self) -> str | None:
+        """Why that is not known, if so."""
+        return self.told.problem
+
+
+class OtherProcess:
+    """Serves from its first message, `Start`, until `Stop` or the end of the first process."""
+
+    def __init__(self, connection: socket.socket, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._symbols = ToldSymbols()
+        self._link = Link(received=self._received, lost=self._ended)
+        self._started: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._stopping = asyncio.Event()
+        self._broadcaster: Broadcaster | None = None
+
+    async def serve(self) -> None:
+        """Do its whole work."""
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(lambda: self._link, sock=self._connection)
+        try:
+            start = await self._started
+        except asyncio.CancelledError:
+            return  # the first process is gone already
+        set_up_logs(start.log_level, "json" if start.log_format == "json" else "text")
+        broadcaster = self._broadcaster = Broadcaster(
+            clock=self._clock,
+            ring=Ring(
+                seconds=start.ring_seconds, max_bytes=start.ring_max_bytes, passing=is_passing
+            ),
+            epoch=start.epoch,
+            limits=FanoutLimits(grace_s=start.grace_s),
+        )
+        live = LiveGateway(
+            config=start.config,
+            broadcaster=broadcaster,
+            registry=self._symbols,
+            clock=self._clock,
+        )
+        try:
+            await live.start(start.host, start.port, share_port=True)
+        except PortInUse as error:
+            self._link.say(Failed(str(error)))
+            return
+        self._link.say(Listening())
+        async with asyncio.TaskGroup() as tasks:
+            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
+            reports = tasks.create_task(self._report(live, broadcaster), name="reports")
+            tasks.create_task(live.run(), name="live gateway")
+            await self._stopping.wait()
+            await live.stop()
+            fanout.cancel()
+            reports.cancel()
+
+    async def _report(self, live: LiveGateway, broadcaster: Broadcaster) -> None:
+        while True:
+            report = Report(broadcaster.wanted_keys(), broadcaster.crowded, live.counters())
+            self._link.say(report)
+            await self._clock.sleep(_REPORT_S)
+
+    def _received(self, message: Message) -> None:
+        match message:
+            case Start():
+                self._started.set_result(message)
+            case Symbols():
+                self._symbols.told = message
+            case Blob() if self._broadcaster is not None:
+                for one in message.items:
+                    self._broadcaster.add(one.item())
+            case Stop():
+                self._ended()
+
+    def _ended(self) -> None:
+        self._started.cancel()
+        self._stopping.set()
+
+
+def main(descriptor: int) -> None:
+    """Serve over the connection that the first process left open under this number."""
+    connection = socket.socket(fileno=descriptor)
+
+    async def serve() -> None:
+        await OtherProcess(connection, SystemClock()).serve()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve())
