@@ -42,6 +42,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mappin
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -75,6 +76,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
 LONGEST_RETRY_AFTER_S = 3_600.0
 REQUESTS_PER_SECOND = 8  # the hub closes with 4009 beyond 10
+REFRESH_S = 60.0  # after so long without news a client asks up to where it has got everything
+ALL_SYMBOLS = ("*",)
 REPLAYED = ("candles", "status")  # channels that the hub keeps for a while
 SAID_IN_REQUESTS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
 KEPT_ISSUES = 32_768  # of this many candles at least it is known which issue was seen last
@@ -736,7 +739,7 @@ class Subscription:
     ) -> None:
         self.channel = channel
         self.symbols = symbols
-        self.interval = interval
+        self.interval = interval or ("1s" if channel == "candles" else None)
         self.forming = forming
         self.recovered: bool | None = None
         self.reason: str | None = None
@@ -771,11 +774,22 @@ class Subscription:
         """Tell whether this is the number of a request that is not answered yet."""
         return number is not None and number == self._number and not self._answered
 
-    def farewell(self, number: int) -> Fields:
-        """Return what ends it."""
+    def only_here(self, others: Iterable[Subscription]) -> list[str]:
+        """Return the symbols, `*` for all, that none of the others keeps."""
+        kept: set[str] = set()
+        for other in others:
+            if (other.channel, other.interval) == (self.channel, self.interval):
+                kept.update(ALL_SYMBOLS if other.symbols is None else other.symbols)
+        return [
+            symbol
+            for symbol in (ALL_SYMBOLS if self.symbols is None else self.symbols)
+            if symbol not in kept
+        ]
+
+    def farewell(self, symbols: list[str], number: int) -> Fields:
+        """Return what ends it, as far as some symbols are concerned."""
         wish: Fields = {"op": "unsubscribe", "id": number, "channel": self.channel}
-        if self.symbols is not None:
-            wish["symbols"] = list(self.symbols)
+        wish["symbols"] = symbols
         if self.interval is not None:
             wish["interval"] = self.interval
         return wish
@@ -837,7 +851,11 @@ class Subscription:
                 self._joined = True
             elif not self.wants(message):
                 return
-        if self._position is None or position > self._position:
+        self.reached(position)
+
+    def reached(self, position: Position) -> None:
+        """Learn that everything up to a position was received, if it was asked for by then."""
+        if self._answered and (self._position is None or position > self._position):
             self._position = position
 
     def lost(self) -> None:
@@ -848,7 +866,7 @@ class Subscription:
     def wants(self, message: Data) -> bool:
         """Tell whether a message belongs to this subscription."""
         if isinstance(message, Candle):
-            if message.interval != (self.interval or "1s"):
+            if message.interval != self.interval:
                 return False
             if message.forming and not self.forming:
                 return False
@@ -1008,6 +1026,8 @@ class CandlewireClient:
         self._connected_before = False
         self._failures = 0
         self._not_before = 0.0
+        self._moved_at = 0.0
+        self._pings: set[int] = set()
         self._silent = True  # nothing was asked for yet
         self._closed = False
         # One task at a time goes on with the connection; closing interrupts it.
@@ -1083,14 +1103,14 @@ class CandlewireClient:
         return subscription
 
     async def unsubscribe(self, subscription: Subscription) -> None:
-        """Follow something no longer. What is on its way may still come.
+        """Follow something no longer, but for what another subscription follows too.
 
-        The hub knows what a client follows, not how often it asked: another subscription to the
-        same symbols of the same channel and interval ends with it.
+        What is on its way may still come.
         """
         self._forget(subscription)
-        if subscription.asked:
-            self._unasked.append(subscription.farewell)
+        symbols = subscription.only_here(self.subscriptions)
+        if subscription.asked and symbols:
+            self._unasked.append(partial(subscription.farewell, symbols))
             await self._ask_all()
 
     def __aiter__(self) -> Self:
@@ -1130,8 +1150,9 @@ class CandlewireClient:
             await self._connect()
             return
         try:
+            self._ask_for_position()
             wait = await self._ask()
-            async with asyncio.timeout(wait):
+            async with asyncio.timeout(REFRESH_S if wait is None else wait):
                 message = await connection.recv()
         except TimeoutError:
             return  # it is time to ask for more
@@ -1165,6 +1186,7 @@ class CandlewireClient:
             self._come_back(f"no WebSocket there: {error}")
         else:
             self._connection = connection
+            self._moved_at = loop.time()
             self.reconnects += self._connected_before
             self._connected_before = True
             self._unasked.extend(one.request for one in self.subscriptions)
@@ -1182,6 +1204,7 @@ class CandlewireClient:
         self._connection = None
         self._unasked.clear()
         self._asked_at.clear()
+        self._pings.clear()
         for subscription in self.subscriptions:
             subscription.lost()
 
@@ -1214,6 +1237,20 @@ class CandlewireClient:
             self.subscriptions.remove(subscription)
         with contextlib.suppress(ValueError):
             self._unasked.remove(subscription.request)
+
+    def _ask_for_position(self) -> None:
+        """Ask how far this has come where nothing has told it for long.
+
+        Else who follows candles of hours would come back from hours ago, which no hub holds.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._moved_at >= REFRESH_S:
+            self._moved_at = now
+            self._unasked.append(self._ping)
+
+    def _ping(self, number: int) -> Fields:
+        self._pings.add(number)
+        return {"op": "ping", "id": number}
 
     async def _ask_all(self) -> None:
         """Send every request, at the pace that is allowed."""
@@ -1252,6 +1289,8 @@ class CandlewireClient:
 
     def _publish(self, message: Data) -> None:
         self._failures = 0
+        if not (isinstance(message, Candle) and message.forming):
+            self._moved_at = asyncio.get_running_loop().time()
         for subscription in self.subscriptions:
             subscription.take(message)
         if self._seen is not None and self._seen.add(message):
@@ -1264,18 +1303,33 @@ class CandlewireClient:
         subscription = next((one for one in self.subscriptions if one.awaits(number)), None)
         if "error" in fields:
             error = RequestRefused(fields["error"]["code"], fields["error"]["message"])
-            if error.code == "SymbolsNotLoaded":
-                raise _NotYet(str(error))
-            if subscription is not None:
-                self.subscriptions.remove(subscription)
-                if subscription in self._refused:
-                    self._refused[subscription] = error
-                    return
-            raise error
-        if subscription is not None:
+            self._refuse(number, subscription, error)
+        elif subscription is not None:
             event = subscription.answer(fields["result"])
             if event is not None:
                 self._happened(event)
+        elif number in self._pings:
+            # A reply comes after everything that was published before.
+            self._pings.discard(number)
+            position = _position(fields["result"].get("position"))
+            if position is not None:
+                for one in self.subscriptions:
+                    one.reached(position)
+
+    def _refuse(
+        self, number: object, subscription: Subscription | None, error: RequestRefused
+    ) -> None:
+        """Tell who asked, or else who iterates; what nobody awaits any more is only logged."""
+        if error.code == "SymbolsNotLoaded":
+            raise _NotYet(str(error))
+        if subscription is None and number is not None:
+            log.warning("request %s was refused: %s", number, error)
+            return
+        if subscription is not None:
+            self.subscriptions.remove(subscription)
+        if subscription not in self._refused:
+            raise error
+        self._refused[subscription] = error
 
 
 class _NotYet(Exception):
@@ -1314,7 +1368,7 @@ def _warn(event: Event) -> None:
 
 # The program.
 
-REFRESH_S = 0.25
+REDRAW_S = 0.25
 SHOWN_EVENTS = 5  # below the table
 KEPT_PLACES = 7_200  # seconds, or trades, of each symbol that may still be corrected or come twice
 
@@ -1822,7 +1876,7 @@ async def run(options: Options, out: TextIO, news: TextIO) -> int:
 async def refresh(output: Output) -> None:
     """Draw again and again."""
     while True:
-        await asyncio.sleep(REFRESH_S)
+        await asyncio.sleep(REDRAW_S)
         output.refresh()
 
 

@@ -447,7 +447,7 @@ async def test_who_asks_for_nothing_gets_every_candle():
     async with scripted(sends(candle_fields(0))) as hub, CandlewireClient(hub.url) as client:
         assert await taken(client, 1) == [candle(0)]
         assert client.connected
-    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "candles"}]
+    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "candles", "interval": "1s"}]
 
 
 async def test_events_stand_where_they_happened():
@@ -518,9 +518,21 @@ async def test_history_of_which_nothing_came_is_asked_for_again(history):
         name: value._asdict() if isinstance(value, Position) else value
         for name, value in history.items()
     }
-    assert hub.said[0] == {"op": "subscribe", "id": 1, "channel": "candles", **wished}
+    assert hub.said[0] == {
+        "op": "subscribe",
+        "id": 1,
+        "channel": "candles",
+        "interval": "1s",
+        **wished,
+    }
     assert hub.said[1] == {**hub.said[0], "id": 2}
-    assert hub.said[2] == {"op": "subscribe", "id": 3, "channel": "candles", "since": since(10)}
+    assert hub.said[2] == {
+        "op": "subscribe",
+        "id": 3,
+        "channel": "candles",
+        "interval": "1s",
+        "since": since(10),
+    }
 
 
 async def test_trades_are_not_sent_again_and_that_is_a_gap():
@@ -831,6 +843,41 @@ async def test_what_is_not_wanted_any_more_is_not_asked_for_again():
         ("subscribe", 4, ["BTCUSDT"]),
     ]
     assert hub.said[2]["interval"] == "1m"
+
+
+async def test_what_another_subscription_follows_too_goes_on():
+    """The hub keeps one list a client, so only what nothing else wants is taken from it."""
+    async with scripted(sends(requests=6)) as hub, CandlewireClient(hub.url) as client:
+        one = await client.subscribe(symbols=["BTCUSDT", "ETHUSDT"])
+        await client.subscribe(symbols=["ETHUSDT", "BNBUSDT"])
+        same = await client.subscribe(symbols=["BNBUSDT"])
+        everything = await client.subscribe()
+        for unwanted in (one, same, everything):
+            await client.unsubscribe(unwanted)
+        while len(hub.said) < 6:
+            await asyncio.sleep(0.01)
+    said = [one["symbols"] for one in hub.said if one["op"] == "unsubscribe"]
+    assert said == [["BTCUSDT"], ["*"]]
+
+
+async def test_who_hears_nothing_for_long_asks_how_far_it_is(monkeypatch):
+    """Candles of hours are rare: one comes back to where one was, not to the last of them."""
+    monkeypatch.setattr(ws_client, "REFRESH_S", 0.05)
+
+    async def quiet(session):
+        await session.answer(5)
+        while (await session.answer(77))["op"] != "ping":
+            pass
+        await session.send(candle_fields(0, interval="1m", forming=True))
+        await session.connection.close(1012)
+
+    async with (
+        scripted(quiet, sends(recovered=True)) as hub,
+        CandlewireClient(hub.url) as client,
+    ):
+        await client.subscribe(interval="4h", forming=True)
+        await taken(client, 1, Resumed)
+    assert hub.said[-1]["since"] == since(77)
 
 
 async def test_a_reader_that_stalls_costs_no_memory():

@@ -439,7 +439,7 @@ async def test_raw_lines_are_the_messages_as_they_came(batch):
     assert out == [to_json(message) for message in messages]
     assert news == ["connected", "BTCUSDT: 3 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"]
     assert code == 0
-    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "candles"}]
+    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "candles", "interval": "1s"}]
     assert hub.paths == ["/?symbols=&batch=true" if batch else "/?symbols="]
 
 
@@ -449,7 +449,13 @@ async def test_the_program_comes_back_to_where_it_was():
     async with scripted(sends(candle_fields(0), close=1012), again) as hub:
         options = Options(hub.url, symbols=("BTCUSDT",), check=True, count=2)
         code, out, news = await ran(options)
-    wish = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["BTCUSDT"]}
+    wish = {
+        "op": "subscribe",
+        "id": 1,
+        "channel": "candles",
+        "symbols": ["BTCUSDT"],
+        "interval": "1s",
+    }
     since = {"epoch": candle().position.epoch, "sequence": 1}
     assert hub.said == [wish, {**wish, "id": 2, "since": since}]
     assert code == 0
@@ -470,7 +476,7 @@ async def test_status_is_followed_beside_the_candles():
     async with scripted(sends(*messages, requests=2)) as hub:
         code, out, news = await ran(Options(hub.url, status=True, raw=True, count=2))
     assert hub.said == [
-        {"op": "subscribe", "id": 1, "channel": "candles"},
+        {"op": "subscribe", "id": 1, "channel": "candles", "interval": "1s"},
         {"op": "subscribe", "id": 2, "channel": "status"},
     ]
     assert out == [to_json(message) for message in messages]
