@@ -15,6 +15,11 @@ START = 1_731_232_845
 EPOCH = 1_731_232_800_000
 
 
+def since(sequence, epoch=EPOCH):
+    """Return a position as it stands in requests and replies."""
+    return {"epoch": epoch, "sequence": sequence}
+
+
 def candle_fields(second=0, symbol="BTCUSDT", **changes):
     """Return a message of the candles channel, `second` s after the start."""
     return {

@@ -25,6 +25,7 @@ from tests.websocket_client.scripted_hub import (
     hole_fields,
     scripted,
     sends,
+    since,
     trade,
     trade_fields,
 )
@@ -80,11 +81,6 @@ async def taken(client, count, kinds=(Candle, Trade, Status, Other, Resumed, Gap
                 if len(found) == count:
                     break
     return found
-
-
-def since(sequence, epoch=EPOCH):
-    """Return a position as it stands in a request."""
-    return {"epoch": epoch, "sequence": sequence}
 
 
 # What messages say.
