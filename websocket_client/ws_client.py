@@ -70,6 +70,30 @@ else:
         return method
 
 
+__all__ = [
+    "Candle",
+    "CandlewireClient",
+    "CandlewireError",
+    "ClosedForGood",
+    "Connected",
+    "Data",
+    "Disconnected",
+    "Event",
+    "Gap",
+    "Message",
+    "NotUnderstood",
+    "Other",
+    "Position",
+    "ProtobufMissing",
+    "RequestRefused",
+    "Resumed",
+    "Status",
+    "Subscription",
+    "Trade",
+    "UpgradeRefused",
+    "candles",
+]
+
 DEFAULT_URL = "ws://127.0.0.1:8765"
 
 FIRST_PAUSE_S = 1.0
