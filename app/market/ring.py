@@ -92,9 +92,11 @@ class Ring:
         self._passing = _Log(passing_bytes)
         self._is_passing = passing
         self._series: dict[tuple[str, str], _Series] = {}
+        self.sequence = 0  # of the newest
 
     def add(self, item: Outgoing, now_s: float) -> None:
         """Hold a publication; `now_s` never goes back."""
+        self.sequence = item.sequence
         item.since_s = now_s
         log = self._kept
         if self._is_passing(item.key):
