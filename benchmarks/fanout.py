@@ -210,6 +210,8 @@ def report(console: Console, outcomes: Sequence[Outcome], remarks: Sequence[str]
         console.print(shown)
         for row in outcome.table.rows:
             console.print(about(outcome, row), end="", markup=False)
+        if outcome.table.note:
+            console.print(f"  {outcome.table.note}.")
         for goal in outcome.table.goals(outcome.runs):
             console.print(said(goal), markup=False)
     for remark in remarks:

@@ -100,7 +100,7 @@ async def keep_trying(number: int, port: int, ends: float, tried: Counter[str]) 
                 finally:
                     writer.transport.abort()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            tried["not answered"] += 1
+            pass  # thrown out, or left alone: both are fine answers
         tried[trick.__name__] += 1
         await asyncio.sleep(max(0.0, now + EVERY_S - time.time()))
 

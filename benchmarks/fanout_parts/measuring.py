@@ -39,7 +39,8 @@ class Load:
     """What is asked of a server. After one round to warm up, `rounds` are measured.
 
     `own`: each client wants ten symbols of its own; else all want all. `stalled` more clients read
-    nothing; `fills` rounds are what it takes until nothing more can be sent to them. `besides` names who comes while candles flow: `handshakes`, or so many `hostile` ones.
+    nothing; `fills` rounds go before the measured ones, until nothing more can be sent to them.
+    `besides` names who comes while candles flow: `handshakes`, or so many `hostile` ones.
     """
 
     clients: int

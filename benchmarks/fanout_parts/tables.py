@@ -48,6 +48,7 @@ class Table:
     rows: tuple[Row, ...]
     goals: Callable[[Measured], list[Goal]]
     repetitions: int = 5
+    note: str = ""
 
 
 def cpu(run: Run) -> float:
@@ -263,6 +264,7 @@ TABLES = (
         (Row(STREAMING, OURS, Load(5_000, 10, rounds=6, besides="handshakes")),),
         handshake_goals,
         repetitions=3,
+        note="µs/candle has what the strangers cost in it",
     ),
     Table(
         "hostile",
@@ -272,5 +274,6 @@ TABLES = (
             Row(DISTURBED, OURS, Load(2_000, 10, rounds=6, besides="hostile")),
         ),
         hostile_goals,
+        note="µs/candle has what the hostile ones cost in it",
     ),
 )
