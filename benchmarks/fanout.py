@@ -66,8 +66,8 @@ def main() -> None:
     quick = bool(os.environ.get("QUICK"))
     asked = read_arguments()
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=150)
+    # The tables are wide, and worth nothing without their last digits.
+    console = Console(width=max(150, console.width if console.is_terminal else 0))
     if not Path("/proc/self/schedstat").exists():
         console.print("This suite needs Linux, with scheduler statistics in /proc.")
         return
@@ -239,7 +239,7 @@ def cells(outcome: Outcome, row: Row) -> list[str]:
         short(median_of(runs, lambda run: run.kib_a_connection)),
         short(median_of(runs, lambda run: run.kib_at_end)),
         short(median_of(runs, lambda run: run.clients_a_second)),
-        short((median_of(runs, lambda run: run.load_busy) or 0.0) * 100, "%"),
+        f"{100 * (median_of(runs, lambda run: run.load_busy) or 0.0):.0f} %",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import struct
 import sys
@@ -10,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -280,12 +282,12 @@ class Measurement:
     def _decode(self, received: Received, rounds: int) -> None:
         """Decode what the first client got, and take it for what every client got."""
         # Not at the top: only this table needs the format.
-        from app.gateways import protobuf  # type: ignore[attr-defined]  # noqa: PLC0415
+        from app.gateways.protobuf import decode_batch  # noqa: PLC0415
 
         messages = read_messages(self._folder / "dump.bin")
         texts = read_payloads(self._folder / "texts.bin")[-rounds:]
-        expected = [msgspec.json.decode(text) for each in texts for text in each]
-        found = [one for message in messages for one in protobuf.decode(message)]
+        expected = [json.loads(text, parse_float=Decimal) for each in texts for text in each]
+        found = [one for message in messages for one in decode_batch(message)]
         received.bad += sum(1 for one, other in zip(found, expected, strict=False) if one != other)
         received.looked_at = len(found)
         received.received = len(found) * self._load.clients
