@@ -6,7 +6,8 @@
    names on its first line, then one line per kind of client, taken in turn: the URL's target, a
    tab, and the numbers of the symbols it wants, ascending. Every EVERYth client compares each
    message, inflated, with the text that has to come next. `batch` expects {"batch":[…]} and looks
-   at all; `opaque` counts messages and writes those of the first client to FOLDER/dump.bin.
+   at all; `opaque` counts messages, times nothing, and writes what the first client got since the
+   last `go` to FOLDER/dump.bin.
    STALLED more clients, in between the others, read nothing after their upgrade; they take what
    comes uncompressed, through a small buffer. SUBPROTOCOL `-` offers none.
 
@@ -544,6 +545,7 @@ static void begin(long first, unsigned count, unsigned round, double limit) {
     deadline_ns = first_ns + (count - 1) * 1000000000ll + (int64_t)(limit * 1e9);
     expected = received = bytes = looked_at = messages = timed = 0;
     worst_us = 0;
+    if (dump && (fseek(dump, 0, SEEK_SET) || ftruncate(fileno(dump), 0))) die("dump.bin");
     round_last_ns = grown(round_last_ns, count * sizeof *round_last_ns);
     memset(round_last_ns, 0, count * sizeof *round_last_ns);
     memset(histogram, 0, BUCKETS * sizeof *histogram);
