@@ -18,6 +18,7 @@ from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
 from app.mailbox import Mailbox, Overflow
 from app.market.codec import JsonCodec
 from app.market.events import AggTrade, Candle, Publication, StatusEvent, Trade
+from app.market.view import ONE_SECOND
 from app.ports import CANDLES, STATUS, TRADES, Bus, Clock, Subscription
 from app.sockets.frames import PreparedMessage, prepare
 
@@ -277,7 +278,8 @@ class Broadcaster:
         """
         self.published += 1
         event = publication.event
-        if not isinstance(event, Sendable):
+        is_bar = isinstance(event, Candle) and event.interval != ONE_SECOND
+        if is_bar or not isinstance(event, Sendable):
             self.skipped += 1
             return
         if event.symbol:

@@ -310,6 +310,7 @@ class Bars:
             return
         if minute is not None:
             self._waiting -= len(minute.waiting)
+            minute.name(part)
         minute = self._minutes[minute_us] = _Minute()
         minute.sum = part
         minute.held = minute.adopted = _FULL
@@ -656,6 +657,13 @@ class _Minute:
             self.sum.add_next(second)
         else:
             self.waiting[second_us] = second
+
+    def name(self, whole: Sum) -> None:
+        """Tell the exchange's sum of this minute its trade ids, where its end is known here."""
+        known = self.sum
+        sure = whole.trades and known.trades and known.named and not self.lost
+        if sure and self.ends(known.last_us):
+            whole.name(known.last_trade_id - whole.trades + 1)
 
     def adopt(self, second_us: int, part: Sum) -> None:
         """Take the exchange's own kline of a second that is not complete here."""

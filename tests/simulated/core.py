@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ import httpx
 
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
+from app.feed.bars import BarFeed
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -19,6 +21,7 @@ from app.gateways.broadcaster import Broadcaster
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.rest.schemas import MOST_CANDLES
+from app.market.bars import seconds_held
 from app.market.codec import JsonCodec
 from app.market.ring import CandleRing
 from app.ports import CANDLES, TRADES, Clock
@@ -53,6 +56,8 @@ class HubCore:
         self._streams_of = streams_of
         self._ended = ended
         self._random = random
+        self.wanted_bars: Collection[str] = ()  # intervals, of every symbol
+        self.forming_bars: Collection[str] = ()
 
     async def start(self) -> None:
         """Build everything, and load the wanted symbols."""
@@ -85,6 +90,21 @@ class HubCore:
         self.broadcaster.start()
         self.ring = CandleRing(self._codec.candle)
         self.bus.subscribe(CANDLES, self.ring.apply)
+        self.bars = BarFeed(
+            bus=self.bus,
+            clock=clock,
+            random=self._random,
+            history=self.inbound.history,
+            source=self._source.name,
+            wanted=lambda _symbol, interval: interval in self.wanted_bars,
+            forming_wanted=lambda _symbol, interval: interval in self.forming_bars,
+            seconds=partial(seconds_held, self.ring),
+            may_ask=lambda: self.inbound.has_time,
+            carry_empty=self._config.carry_empty,
+            keep_seconds=self._config.backfill_s,
+        )
+        self.bars.start()
+        self.manager.add_part("bars", self.bars.run)
         self.live = LiveGateway(
             config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
         )
@@ -97,6 +117,7 @@ class HubCore:
 
     def _forget(self, symbol: str) -> None:
         self.ring.forget(symbol)
+        self.bars.forget(symbol)
 
     def candles(self, symbol: str, *, start: int) -> bytes:
         """Answer as `GET /candles/{symbol}` does; `start` is in ms."""
