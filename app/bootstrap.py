@@ -137,8 +137,8 @@ class Hub:
             random=Random(),  # noqa: S311 - spreads calls in time, guards nothing
             history=None if self._plan.replay else self.inbound.history,
             source=self.source.name,
-            wanted=lambda symbol, _interval: self.broadcaster.is_wanted(CANDLES, symbol),
-            forming_wanted=lambda symbol, _interval: self.broadcaster.is_wanted(FORMING, symbol),
+            wanted=partial(self._is_wanted, CANDLES),
+            forming_wanted=partial(self._is_wanted, FORMING),
             seconds=partial(seconds_held, self.ring),
             may_ask=lambda: self.inbound.has_time,
             carry_empty=settings.empty_seconds == "carry",
@@ -216,6 +216,10 @@ class Hub:
             self.simulator.stream_url,
             simulated=not plan.replay,
         )
+
+    def _is_wanted(self, channel: str, symbol: str, interval: str) -> bool:
+        """Whether a client follows a symbol of a channel; nobody can ask for an interval yet."""
+        return not interval and self.broadcaster.is_wanted(channel, symbol)
 
     def _forget(self, symbol: str) -> None:
         """Hold nothing of a symbol that is wanted no longer."""

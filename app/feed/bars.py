@@ -25,6 +25,7 @@ from app.ports import CANDLES, FORMING, TRADES, Bus, Clock, Subscription, TradeH
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0  # how often it asks who wants what
+_AT_ONCE = 16  # symbols that publish bars in one turn of the loop
 FORMING_INTERVALS = (ONE_SECOND, *BAR_SPANS_US)
 
 Wanted = Callable[[str, str], bool]
@@ -139,12 +140,15 @@ class BarFeed:
     async def _publish(self) -> None:
         """Publish what is due, once the turn is over in which it became so."""
         while True:
-            due, self._due = self._due, {}
-            for symbol in due:
+            for symbol in tuple(self._due)[:_AT_ONCE]:
+                del self._due[symbol]
                 for candle in self._bars[symbol].take_due():
                     self.published += 1
                     self._bus.publish(CANDLES, candle)
-            await self._alarm.wait(0 if self._due else math.inf)
+            if self._due:  # all bars end together: others must have their turn meanwhile
+                await asyncio.sleep(0)
+            else:
+                await self._alarm.wait(math.inf)
 
     # -- how bars grow -------------------------------------------------------------------------
 

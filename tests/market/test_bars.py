@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -622,6 +623,41 @@ def test_seconds_are_read_from_the_texts_that_were_sent():
     found = seconds_held(ring, "SYMBOL", (NOON + 2) * S, (NOON + 6) * S)
     assert [numbers(one) for one in found] == [numbers(one) for one in seconds[2:7]]
     assert all(one.complete for one in found)
+
+
+@pytest.mark.parametrize(("holes", "most"), [(False, 250_000), (True, 800_000)])
+def test_what_is_kept_is_bounded(holes: bool, most: int):
+    """Hours of busy seconds, whole ones, and with holes and doubts in every minute."""
+    begin = NOON - 12 * HOUR
+    bars = new_bars()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        sizes = []
+        for number in range(5 * HOUR):
+            second = busy_second(begin + number)
+            if holes and number % 7 == 0:
+                continue
+            if holes and number % 5 == 0:
+                second = replace(second, complete=False)
+            if bars.add(second):
+                bars.take_due()
+            if number % 899 == 0:
+                sizes.append(tracemalloc.get_traced_memory()[0] - before)
+    finally:
+        tracemalloc.stop()
+    assert max(sizes) < most
+
+
+def busy_second(at: int) -> Candle:
+    """Return a second of which no number is shared with another."""
+    prices = [D(f"{1_000_000 + at % 7_919 + place}.12345678") for place in range(4)]
+    return Candle(
+        "test", "SYMBOL", "1s", at * S, prices[1], prices[3], prices[0], prices[2],
+        D(f"{at % 97}.12345678"), D(f"{at % 89}.1234567812345678"), 87,
+        D(f"{at % 83}.12345678"), D(f"{at % 79}.1234567812345678"),
+        at * 100, at * 100 + 86, True, 0, at * S + S, at * S + S + 5,
+    )  # fmt: skip
 
 
 # The recordings
