@@ -281,6 +281,41 @@ def test_hours_without_the_exchange_are_made_up_newest_first():
             check(bar, trades)
 
 
+def test_more_hours_with_holes_than_there_is_room_for_are_asked_of_the_exchange():
+    """Minutes of old hours that are not whole are let go in the end; who wants bars gets them all.
+
+    Until then nothing goes out that would say less than was said before.
+    """
+    end = NOON + 8 * HOUR
+    trades = trades_every(range(NOON, end, 59))
+    bars = new_bars()
+    known = [one for one in seconds_of(trades, NOON, end) if one.open_time_us // S % HOUR != 1_807]
+    found = fed(bars, known)
+    assert not newest(found)["1h", NOON].complete
+    late = seconds_of(trades, NOON + 1_807, NOON + 1_808)
+    assert fed(bars, late) == []
+    asked = fill(bars, ["1m"], trades)
+    assert len(asked) > 2
+    assert all(span.interval == "1m" and span.rows == 61 for span in asked)
+    found += bars.take_due()
+    said = newest(found)
+    hours = [(span.start_us // S - NOON) // HOUR for span in asked]
+    assert 0 in hours
+    for hour in hours:
+        at = NOON + hour * HOUR
+        for key in (("1m", at + 1_800), ("5m", at + 1_800), ("1h", at)):
+            assert said[key].complete
+            check(said[key], trades)
+
+
+def test_what_is_too_old_changes_nothing():
+    """Older than anything is repaired: it was given up long ago."""
+    trades = trades_every(range(NOON, NOON + 2 * HOUR, 7))
+    bars = new_bars(keep_seconds=1_800)
+    fed(bars, seconds_of(trades, NOON + HOUR, NOON + 2 * HOUR))
+    assert fed(bars, seconds_of(trades, NOON, NOON + HOUR)) == []
+
+
 # The beginning
 
 
@@ -364,6 +399,20 @@ def test_klines_that_no_later_one_follows_are_not_final():
     assert bars.wanted_klines(["1m"]) == span
     assert bars.adopt(span, rows)
     assert bars.wanted_klines(["1m"]) is None
+
+
+def test_an_answer_may_come_when_the_bar_is_over():
+    """Then it goes out late, as if the answer had been there."""
+    trades = trades_every(range(NOON, NOON + 2 * MINUTE, 2))
+    bars = new_bars()
+    fed(bars, seconds_of(trades, NOON + 30, NOON + 33))
+    span = bars.wanted_klines(["1m"])
+    assert span is not None
+    assert fed(bars, seconds_of(trades, NOON + 33, NOON + 63)) == []
+    assert bars.adopt(span, klines_for(span, trades))
+    (bar,) = bars.take_due()
+    assert (bar.interval, bar.complete, bar.revision) == ("1m", True, 0)
+    check(bar, trades)
 
 
 def test_before_its_first_kline_a_symbol_was_not_there():
