@@ -277,17 +277,18 @@ async def test_what_a_client_leaves_in_the_middle_of_a_flush_comes_to_its_end(mo
 
 
 async def test_joining_in_the_middle_of_a_flush_begins_after_it(monkeypatch):
-    """A new client gets what comes later, in a group that is being served or in its own."""
+    """A new client gets what comes later: in a group served, to be served, or of its own."""
     small(monkeypatch, at_once=1)
     async with Room().open() as room:
-        guests = [room.join() for _ in range(3)]
+        guests = [room.join() for _ in range(3)] + [room.join([BITCOIN])]
         await in_the_middle(room, 1)
         assert room.broadcaster.position == 1
-        late = [room.join(), room.join([BITCOIN]), room.join([BITCOIN], JSON_BATCHES)]
+        late = [room.join(wishes) for wishes in ([CLOSED_SECONDS], [BITCOIN], [BITCOIN, ETHER])]
+        late.append(room.join([BITCOIN], JSON_BATCHES))
         room.candle()
         await settle()
-        assert [guest.got for guest in guests] == [[1, 2]] * 3
-        assert [guest.got for guest in late] == [[2]] * 3
+        assert [guest.got for guest in guests] == [[1, 2]] * 4
+        assert [guest.got for guest in late] == [[2]] * 4
 
 
 async def test_leaving_in_the_middle_of_a_flush(monkeypatch):
