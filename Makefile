@@ -10,7 +10,7 @@ DEFAULT_SYMBOLS := BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-clients soak bench check format lock clean run-environment dev-environment
+.PHONY: help run demo test test-clients soak bench check format lock proto clean run-environment dev-environment
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,9 @@ format: dev-environment ## format the code and mend what can be mended by itself
 
 lock: dev-environment ## write requirements*.txt anew from pyproject.toml (ARGS=--upgrade: newest versions)
 	@$(VENV_PYTHON) -m scripts.lock $(ARGS)
+
+proto: dev-environment ## write app/proto anew from proto/*.proto
+	@$(VENV_PYTHON) -m scripts.proto
 
 clean: ## remove caches and build outputs; environments and data stay
 	rm -rf build dist *.egg-info htmlcov .coverage .coverage.* \
