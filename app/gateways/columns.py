@@ -5,6 +5,7 @@ What each column holds is said there. A row is only taken if it comes back with 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from functools import lru_cache
@@ -382,13 +383,16 @@ def _is_joinable(symbol: str) -> bool:
 @lru_cache(maxsize=256)
 def _joined(symbols: tuple[str, ...]) -> tuple[str, str]:
     """Return the symbols as one text, and the ending that is left out: mostly the quote asset."""
-    gains: dict[str, int] = {}
-    for symbol in symbols:
-        for length in range(3, min(6, len(symbol))):
-            ending = symbol[-length:]
-            gains[ending] = gains.get(ending, 0) + length + 1
+    counts = Counter(
+        symbol[-length:] for symbol in symbols for length in range(3, min(6, len(symbol)))
+    )
+    # Each symbol without the ending is marked, and the ending itself takes its bytes and two.
+    gains = {
+        ending: count * len(ending) - (len(symbols) - count) - len(ending) - 2
+        for ending, count in counts.items()
+    }
     suffix = max(gains, key=gains.__getitem__, default="")
-    if gains.get(suffix, 0) <= len(symbols):
+    if gains.get(suffix, 0) <= 0:
         suffix = ""
     names = [
         symbol.removesuffix(suffix)

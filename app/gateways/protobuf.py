@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from app.gateways.columns import (
     CandleTable,
@@ -55,6 +56,9 @@ _KINDS: Mapping[str, type[DataMessage]] = {
 """The field of `Publication` for each message. That of a status has the name of the event."""
 
 _SHARED = frozenset({"symbol", "timestamp", "channel", "source", "epoch", "sequence"})
+_MALFORMED = (DecodeError, msgspec.DecodeError, ValueError, LookupError, ArithmeticError)
+"""What bytes that are not ours can lead to."""
+
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_DIGITS = 1 << 63
 
@@ -146,31 +150,26 @@ def encode_batch(texts: Sequence[bytes]) -> bytes:
 def decode_publication(data: bytes) -> dict[str, Any]:
     """Return the fields of the JSON message, in its order; numbers with a point as `Decimal`s.
 
-    Raises `google.protobuf.message.DecodeError` when `data` is no `Publication`.
+    Raises `ValueError` when `data` is no `Publication`.
     """
-    publication = pb.Publication()
-    publication.ParseFromString(data)
-    return _fields(publication)
+    try:
+        return _fields(pb.Publication.FromString(data))
+    except _MALFORMED as error:
+        message = f"no Publication: {error}"
+        raise ValueError(message) from error
 
 
 def decode_batch(data: bytes) -> list[dict[str, Any]]:
     """Return the fields of each message, ascending by position.
 
-    Raises `google.protobuf.message.DecodeError` when `data` is no `Batch`, and `ValueError` or
-    `IndexError` when its columns do not belong together.
+    Raises `ValueError` when `data` is no `Batch`.
     """
-    batch = pb.Batch()
-    batch.ParseFromString(data)
-    found = [
-        ((batch.epoch, row.sequence), _row_fields(batch, kind, row)) for kind, row in _rows(batch)
-    ]
-    for other in batch.others:
-        if other.WhichOneof("kind") is not None:
-            other.source = other.source or batch.source
-            other.epoch = other.epoch or batch.epoch
-            if not other.HasField("zone"):
-                other.zone.CopyFrom(batch.zones[0])
-        found.append(((other.epoch, other.sequence), _fields(other)))
+    try:
+        batch = pb.Batch.FromString(data)
+        found = list(_positioned(batch))
+    except _MALFORMED as error:
+        message = f"no Batch: {error}"
+        raise ValueError(message) from error
     found.sort(key=lambda entry: entry[0])
     return [fields for _, fields in found]
 
@@ -314,6 +313,19 @@ def _fields(publication: pb.Publication) -> dict[str, Any]:
             value = None
         own[name] = value
     return _in_order(kind, own, publication) | extra
+
+
+def _positioned(batch: pb.Batch) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """Return the position and the fields of each message."""
+    for kind, row in _rows(batch):
+        yield (batch.epoch, row.sequence), _row_fields(batch, kind, row)
+    for other in batch.others:
+        if other.WhichOneof("kind") is not None:
+            other.source = other.source or batch.source
+            other.epoch = other.epoch or batch.epoch
+            if not other.HasField("zone"):
+                other.zone.CopyFrom(batch.zones[0])
+        yield (other.epoch, other.sequence), _fields(other)
 
 
 def _rows(batch: pb.Batch) -> Iterator[tuple[str, Row]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from app.gateways.protobuf import encode_batch, encode_publication
 from app.market.ring import Outgoing
 from app.sockets.frames import data_frame, deflated_frame, frame_head
 
@@ -52,13 +53,7 @@ class Messages:
         return b"".join(pieces)
 
     def _deflated(self, item: Outgoing) -> bytes:
-        forms = item.forms
-        if forms is None:
-            forms = item.forms = {}
-        form = forms.get(self)
-        if form is None:
-            form = forms[self] = deflated_frame(self._payload(item), binary=self._binary)
-        return form
+        return _kept(item, self, lambda: deflated_frame(self._payload(item), binary=self._binary))
 
 
 class Batches:
@@ -95,6 +90,17 @@ class ServerSentEvents:
         )
 
 
+def _kept(item: Outgoing, key: object, make: Callable[[], bytes]) -> bytes:
+    """Return what was made of a publication, made when first asked for."""
+    forms = item.forms
+    if forms is None:
+        forms = item.forms = {}
+    form = forms.get(key)
+    if form is None:
+        form = forms[key] = make()
+    return form
+
+
 def _text(item: Outgoing) -> bytes:
     return item.text
 
@@ -103,6 +109,16 @@ def _texts(items: Iterable[Outgoing]) -> bytes:
     return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
 
 
+def _protobuf(item: Outgoing) -> bytes:
+    return _kept(item, _protobuf, lambda: encode_publication(item.text))
+
+
+def _protobufs(items: Iterable[Outgoing]) -> bytes:
+    return encode_batch([item.text for item in items])
+
+
 JSON = Messages("json", _text)
 JSON_BATCHES = Batches("json batches", _texts)
+PROTOBUF = Messages("protobuf", _protobuf, binary=True)
+PROTOBUF_BATCHES = Batches("protobuf batches", _protobufs, binary=True)
 EVENTS = ServerSentEvents()

@@ -57,8 +57,10 @@ class LiveClient:
     at all. Only more messages than allowed, or a binary one, end the connection.
     """
 
+    __slots__ = ("_admitted", "_around", "_by_default", "_controls", "_follower", "_requests")
+
     def __init__(self, admitted: Admitted, surroundings: Surroundings) -> None:
-        self._admitted = admitted
+        self._admitted: Admitted | None = admitted  # until it has come in
         self._by_default = admitted.by_default
         self._around = surroundings
         self._requests = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
@@ -67,8 +69,10 @@ class LiveClient:
 
     def session_opened(self, session: Peer) -> None:
         """Begin to follow; history that the URL asks for goes first, behind its reply."""
-        admitted = self._admitted
+        admitted, self._admitted = self._admitted, None
         broadcaster = self._around.broadcaster
+        if admitted is None:
+            return
         if admitted.since is None:
             self._follower = broadcaster.join(session, admitted.wishes, admitted.format)
             return

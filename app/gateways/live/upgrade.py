@@ -19,7 +19,7 @@ from app.errors import (
     SymbolsNotLoaded,
     TooManySubscriptions,
 )
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, Format
+from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, Format
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
@@ -33,7 +33,10 @@ from app.gateways.origins import origin_allowed
 from app.ports import CANDLES, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
-SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {"candlewire.json": (JSON, JSON_BATCHES)}
+SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
+    "candlewire.json": (JSON, JSON_BATCHES),
+    "candlewire.protobuf": (PROTOBUF, PROTOBUF_BATCHES),
+}
 """What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
 _PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
