@@ -29,6 +29,7 @@ from app.gateways.processes.first import OtherProcesses, why_ports_are_not_share
 from app.gateways.processes.wire import Start
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
+from app.gateways.rest.events import EventStreams, StreamLimits
 from app.gateways.rest.server import RestServer
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
@@ -136,8 +137,28 @@ class Hub:
             clock=clock,
         )
         rest_config = _rest_config(settings, self.source.name)
+        self.events = EventStreams(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            limits=StreamLimits(
+                total=rest_config.max_streams,
+                per_address=rest_config.max_streams_per_ip,
+                trusted_proxies=rest_config.trusted_proxies,
+                max_subscriptions=rest_config.max_subscriptions,
+            ),
+        )
         self.rest = RestServer(
-            create_app(rest_config, self.manager, self, view, codec, ring=self.ring, clock=clock),
+            create_app(
+                rest_config,
+                self.manager,
+                self,
+                view,
+                codec,
+                events=self.events,
+                ring=self.ring,
+                clock=clock,
+            ),
             rest_config,
         )
         self.rest_port = await self.rest.start()
@@ -180,6 +201,7 @@ class Hub:
             await self._stopping.wait()
             # Clients first: they are told to come back while everything still stands.
             self.processes.stop()
+            self.events.stop()
             async with asyncio.TaskGroup() as stopping:
                 stopping.create_task(self.live.stop())
                 stopping.create_task(self.rest.stop(within=1.0))
@@ -300,6 +322,7 @@ class Hub:
             **self.inbound.report(),
             "ring": self.ring.counters(),
             "clients": self.processes.summed(self.live.counters()),
+            "events": self.events.counters(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -388,6 +411,9 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         trusted_proxies=settings.trusted_proxies,
         max_connections=settings.rest_max_connections,
         max_connections_per_ip=settings.max_connections_per_ip,
+        max_streams=settings.rest_max_streams,
+        max_streams_per_ip=settings.rest_max_streams_per_ip,
+        max_subscriptions=settings.websocket_max_subscriptions,
         version=__version__,
         source=source,
     )

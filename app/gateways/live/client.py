@@ -131,7 +131,7 @@ class LiveClient:
             case Unsubscribe():
                 self._unsubscribe(follower, number, request)
             case ListSubscriptions():
-                told = {"subscriptions": _grouped(follower.wishes), "default": self._by_default}
+                told = {"subscriptions": grouped(follower.wishes), "default": self._by_default}
                 broadcaster.answer(follower, result_reply(number, told))
             case Ping():
                 told = {"time": self._around.clock.now_us() // 1_000}
@@ -182,7 +182,7 @@ class LiveClient:
                 )
                 raise NotSubscribed(str(request.channel), symbol, all_symbols=everything)
         self._by_default = self._by_default and leaving != held
-        reply = result_reply(number, {"unsubscribed": _grouped(leaving)})
+        reply = result_reply(number, {"unsubscribed": grouped(leaving)})
         self._around.broadcaster.change(follower, held - leaving, answer=reply)
 
 
@@ -208,7 +208,7 @@ def _counted(wishes: Iterable[Wish]) -> int:
     return len({wish for wish in wishes if wish.channel != FORMING})
 
 
-def _grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
+def grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
     """Return subscriptions as clients read them: one entry per channel and interval, in order."""
     held = set(wishes)
     groups: dict[tuple[str, str, bool], list[str]] = {}

@@ -6,7 +6,7 @@ Refusals come before the 101, as plain text that a person can act on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -39,7 +39,8 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 }
 """What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
-_PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+"""What the address of a WebSocket may name."""
 
 
 class Asked(NamedTuple):
@@ -109,17 +110,24 @@ class Doorkeeper:
             any_port=True,
         )
 
-    def read_query(self, query: str) -> Asked:
+    def read_query(
+        self, query: str, *, known: Sequence[str] = PARAMETERS, position: str | None = None
+    ) -> Asked:
         """Return what an address asks for; raise `CandlewireError` for what cannot be.
 
         `symbols` or `channels` that is there but empty names nothing, so nothing is followed.
+        `known` are the parameters that there are. `position`, EPOCH-SEQUENCE, takes the place of
+        `since` and `last`: who comes back has it from the last event, its address is still the old.
         """
         fields: dict[str, list[str]] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in _PARAMETERS:
-                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(_PARAMETERS)}"
+            if name not in known:
+                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
                 raise BadRequest(msg)
             fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+        if position is not None:
+            fields.pop("last", None)
+            fields["since"] = [position]
         channels = [read_channel(one) for one in fields.get("channels", [CANDLES])]
         grows = _flag(fields, "forming")
         named = fields.get("symbols", [ANY_SYMBOL])

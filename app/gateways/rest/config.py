@@ -19,7 +19,7 @@ class RestConfig:
     browser. `*` in either means any. Only the addresses and networks in `trusted_proxies` are
     believed when they say whom they forward for. `machine_name` is this machine's own name;
     `None` means: ask the machine. `max_connections` and `max_connections_per_ip` are those open at
-    once; 0 means any number.
+    once, `max_streams` and `max_streams_per_ip` those of `/events`; 0 means any number.
     """
 
     host: str = "127.0.0.1"
@@ -35,6 +35,9 @@ class RestConfig:
     source: str = ""
     max_connections: int = 1_000
     max_connections_per_ip: int = 100
+    max_streams: int = 500
+    max_streams_per_ip: int = 50
+    max_subscriptions: int = 1_024
     max_body_bytes: int = 65_536
     max_head_bytes: int = 65_536
     receive_timeout_s: float = 10.0

@@ -146,16 +146,17 @@ def describe_answers(operation: Operation, limits: RouteLimits) -> dict[int | st
 
 
 def describe_request(operation: Operation) -> dict[str, Any]:
-    """Return body and query of one operation as an addition to its OpenAPI description."""
+    """Return body, query and headers of one operation as an addition to its OpenAPI description."""
     described: dict[str, Any] = {}
     if operation.body is not None:
         schema = operation.body.model_json_schema()
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
-    if operation.query is not None:
-        schema = operation.query.model_json_schema()
-        described["parameters"] = [
-            _describe_parameter(name, field) for name, field in schema["properties"].items()
-        ]
+    for place, model in (("query", operation.query), ("header", operation.headers)):
+        if model is not None:
+            fields = model.model_json_schema()["properties"]
+            described.setdefault("parameters", []).extend(
+                _describe_parameter(name, place, field) for name, field in fields.items()
+            )
     return described
 
 
@@ -174,13 +175,13 @@ def describe_service(source: str) -> str:
     )
 
 
-def _describe_parameter(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
-    told = {key: value for key, value in field.items() if key in {"type", "enum"}}
+def _describe_parameter(name: str, place: str, field: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in field.items() if key in {"type", "enum", "examples"}}
     bounds = {key: value for key, value in field.items() if key in {"minimum", "maximum"}}
     default = {"default": field["default"]} if field["default"] is not None else {}
     return {
         "name": name,
-        "in": "query",
+        "in": place,
         "required": False,
         "description": field["description"],
         "schema": {**told, **bounds, **default},
