@@ -265,8 +265,6 @@ def test_limits_that_can_be_read(limit: str) -> None:
         ("WEBSOCKET_MESSAGES_PER_SECOND", "-1", "0"),
         ("WEBSOCKET_MAX_MESSAGE_BYTES", "10", "1024"),
         ("WEBSOCKET_MAX_SUBSCRIPTIONS", "0", "1"),
-        ("OUTBOX_MAX_MESSAGES", "0", "1"),
-        ("OUTBOX_MAX_BYTES", "1", "65536"),
         ("SLOW_CLIENT_GRACE_MS", "-5", "0"),
         ("RATE_LIMIT", "often", "10/second"),
         ("RATE_LIMIT", "10/fortnight", "10/second"),

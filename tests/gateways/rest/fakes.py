@@ -28,10 +28,10 @@ from app.gateways.rest.config import RestConfig
 from app.gateways.rest.events import EventStreams, StreamLimits
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
-from app.market.ring import Ring
+from app.market.ring import Outgoing, Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
-from app.ports import Clock, SymbolStatus
+from app.ports import CANDLES, Clock, SymbolStatus
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 START_EPOCH = 1_731_232_800_000
@@ -179,7 +179,7 @@ class Hub:
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
 
     def __post_init__(self) -> None:
-        codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
         self.events = EventStreams(
@@ -198,6 +198,12 @@ class Hub:
             ring=self.ring,
             clock=self.clock,
         )
+
+    def hold(self, issue: Candle, sequence: int) -> None:
+        """Put a candle into the ring, as the fan-out does."""
+        text = self.codec.candle(publication(issue, sequence=sequence), issue)
+        key = (CANDLES, issue.symbol, issue.interval)
+        self.ring.add(Outgoing(key, 1, sequence, text, issue.open_time_us), self.clock.monotonic())
 
     def client(self, *, address: str = "127.0.0.1") -> Caller:
         """Return a client that calls from `address`."""

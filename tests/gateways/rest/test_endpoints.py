@@ -173,7 +173,7 @@ OPEN_TIME = OPEN_TIME_US // 1_000
 def test_held_candles_are_what_their_channel_sent(hub: Hub, client: Caller) -> None:
     """GET /candles answers a head and the very texts of the WebSocket, ascending."""
     for second, sequence in ((1, 7), (0, 8)):
-        hub.ring.apply(publication(candle(second), sequence=sequence))
+        hub.hold(candle(second), sequence)
     answer = client.get("/candles/btcusdt")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
@@ -190,16 +190,16 @@ def test_held_candles_are_what_their_channel_sent(hub: Hub, client: Caller) -> N
 
 def test_only_the_newest_issue_of_a_second_is_there(hub: Hub, client: Caller) -> None:
     """What was issued again is there once, as it was issued last."""
-    for number in (1, 3, 2):
-        hub.ring.apply(publication(candle(revision=number), sequence=number))
+    for number in (1, 2, 3):
+        hub.hold(candle(revision=number), number)
     (one,) = client.get("/candles/BTCUSDT").json()["candles"]
     assert (one["revision"], one["epoch"], one["sequence"]) == (3, 1, 3)
 
 
 def test_a_caller_pages_with_next(hub: Hub, client: Caller) -> None:
     """From a start, each answer says where to go on, until it holds the end."""
-    for second in (0, 1, 2, 5, 6, 7):
-        hub.ring.apply(publication(candle(second)))
+    for sequence, second in enumerate((0, 1, 2, 5, 6, 7), 1):
+        hub.hold(candle(second), sequence)
     seen: list[int] = []
     start: int | None = OPEN_TIME
     while start is not None:
