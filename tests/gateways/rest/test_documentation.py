@@ -9,6 +9,7 @@ import pytest
 
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.documentation import describe_service
+from app.gateways.rest.events import PARAMETERS
 from app.gateways.rest.operations import OPERATIONS, Operation
 from tests.gateways.rest.fakes import Hub
 
@@ -137,6 +138,14 @@ def test_parameters_are_documented_with_their_bounds() -> None:
     }
     assert all(one["description"] for one in parameters)
     assert not any(one["required"] for one in parameters if one["in"] == "query")
+
+
+def test_a_header_that_is_read_is_documented() -> None:
+    """The document of the stream names its query, and the header that a browser comes back with."""
+    document = UNLIMITED.client().get("/openapi.json").json()
+    parameters = document["paths"]["/events/candles"]["get"]["parameters"]
+    assert [one["name"] for one in parameters if one["in"] == "query"] == list(PARAMETERS)
+    assert [one["name"] for one in parameters if one["in"] == "header"] == ["Last-Event-ID"]
 
 
 def test_a_route_without_limit_is_documented_so() -> None:
