@@ -326,7 +326,7 @@ async def test_a_slow_reader_catches_up_and_others_never_notice() -> None:
 
 
 async def test_who_reads_nothing_is_cut_off() -> None:
-    """Past the grace a stalled stream is closed with 4008, and dropped if it reads not even that."""
+    """Past the grace a stalled stream is closed with 4008, and dropped if it does not read that."""
     async with served(close_timeout_s=0.2) as hub:
         with closing(hub.silent_reader()):
             await hub.until(lambda: hub.counters()["streams"] == 1)
