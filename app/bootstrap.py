@@ -160,6 +160,7 @@ class Hub:
                 clock=clock,
             ),
             rest_config,
+            self.live.new_session,
         )
         self.rest_port = await self.rest.start()
         self._closing.push_async_callback(self.rest.stop)
@@ -391,10 +392,14 @@ def _live_config(settings: Settings, processes: int) -> LiveConfig:
     return LiveConfig(
         allowed_origins=settings.allowed_origins,
         messages_per_second=settings.websocket_messages_per_second,
+        messages_per_second_per_ip=part(settings.websocket_messages_per_second_per_ip),
+        messages_per_second_total=part(settings.websocket_messages_per_second_total),
         max_message_bytes=settings.websocket_max_message_bytes,
         max_subscriptions=settings.websocket_max_subscriptions,
         max_connections=part(settings.max_connections),
         max_connections_per_ip=part(settings.max_connections_per_ip),
+        max_handshakes=part(settings.max_handshakes),
+        max_handshakes_per_ip=part(settings.max_handshakes_per_ip),
         trusted_proxies=settings.trusted_proxies,
         stop_within_s=1.0,
     )

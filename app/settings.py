@@ -95,10 +95,14 @@ class Settings(BaseSettings):
     gateway_processes: Annotated[int, Field(ge=1, le=64)] = 1
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     max_connections_per_ip: Annotated[int, Field(ge=0)] = 100
+    max_handshakes: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    max_handshakes_per_ip: Annotated[int, Field(ge=0)] = 50
     rest_max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     rest_max_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     rest_max_streams_per_ip: Annotated[int, Field(ge=0)] = 50
     websocket_messages_per_second: Annotated[int, Field(ge=0)] = 10
+    websocket_messages_per_second_per_ip: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    websocket_messages_per_second_total: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
     websocket_max_message_bytes: Annotated[int, Field(ge=1_024, le=16_777_216)] = 65_536
     websocket_max_subscriptions: Annotated[int, Field(ge=1)] = 1_024
     slow_client_grace_ms: Annotated[int, Field(ge=0)] = 10_000

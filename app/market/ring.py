@@ -20,6 +20,7 @@ from app.market.view import ONE_SECOND
 ISSUE_BYTES = 300
 """What holding one publication takes beside its text, measured: objects and its places here."""
 
+_WARM = 4_096  # newest publications of which the forms are kept: most who catch up need those
 _COMPACT_AT = 4_096  # dropped at the front of a log before its lists are cut
 
 Key = tuple[str, str, str]
@@ -91,12 +92,9 @@ class Ring:
         self._passing = _Log(passing_bytes)
         self._is_passing = passing
         self._series: dict[tuple[str, str], _Series] = {}
-        self.sequence = 0
-        self.epoch = 0
 
     def add(self, item: Outgoing, now_s: float) -> None:
         """Hold a publication; `now_s` never goes back."""
-        self.sequence, self.epoch = item.sequence, item.epoch
         item.since_s = now_s
         log = self._kept
         if self._is_passing(item.key):
@@ -234,6 +232,8 @@ class _Log:
         """Take one in, and return those that have to go: too old, or too many bytes."""
         items = self.items
         items.append(item)
+        if len(items) > _WARM:
+            items[-_WARM - 1].forms = None
         self._sequences.append(item.sequence)
         self.bytes += len(item.text) + ISSUE_BYTES
         if self.bytes <= self.max_bytes and items[self._first].since_s >= oldest_s:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+# Each connection asks several times, and reading an address is slow. Only addresses of sockets, and
+# those that were found in a header, come here: short texts.
+_REMEMBERED = 4_096
 
 
 class TrustedProxies:
@@ -37,6 +42,7 @@ class TrustedProxies:
         return nearest
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def counting_key(ip: str) -> str:
     """Return what a client is counted under: its address, or the /64 where it is IPv6.
 
@@ -64,6 +70,7 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def plain_ip(text: str) -> str:
     """Return a socket's peer address in its shortest form, IPv4 within IPv6 as IPv4."""
     address = _address(text)

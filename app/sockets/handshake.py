@@ -9,24 +9,35 @@ from __future__ import annotations
 import http
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 from typing_extensions import override
-from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
-from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.exceptions import (
+    HeaderLineTooLong,
+    RequestLineTooLong,
+    TooManyHeaders,
+)
+from websockets.extensions import Extension
+from websockets.extensions.permessage_deflate import (
+    PerMessageDeflate,
+    ServerPerMessageDeflateFactory,
+)
 from websockets.headers import parse_subprotocol
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
+from app.sockets.frames import PLAIN, window_for
+
 if TYPE_CHECKING:
     from app.sockets.session import SessionHandler
 
-# Both sides without context takeover: prepared frames need it of us, memory of the client. A window
-# of 9 bits, which we deflate with, is within any that a client may ask of us. Zlib cannot make one
-# of 8 bits: the factory declines such an offer, and that client gets plain frames.
+
+# Both sides without context takeover: prepared frames need it of us, memory of the client. Zlib
+# cannot make a window of 8 bits: the factory declines such an offer, and that client gets plain
+# frames.
 _DEFLATE = ServerPerMessageDeflateFactory(
     server_no_context_takeover=True, client_no_context_takeover=True
 )
@@ -110,7 +121,7 @@ class Handshake(NamedTuple):
     query: str
     headers: RequestHeaders
     subprotocols: tuple[str, ...]
-    deflated: bool
+    window_bits: int
     response: Response
 
     def accept(self, subprotocol: str | None) -> bytes:
@@ -157,9 +168,17 @@ def _negotiate(server: ServerProtocol, request: Request) -> Handshake | Refused:
         query=query,
         headers=headers,
         subprotocols=tuple(name for value in offered for name in parse_subprotocol(value)),
-        deflated=bool(server.extensions),
+        window_bits=_window_bits(server.extensions),
         response=response,
     )
+
+
+def _window_bits(extensions: Sequence[Extension]) -> int:
+    """Return the window of the frames that suit what was negotiated."""
+    for extension in extensions:
+        if isinstance(extension, PerMessageDeflate):
+            return window_for(extension.local_max_window_bits)
+    return PLAIN
 
 
 def _unreadable(error: Exception | None) -> Refused:

@@ -9,6 +9,8 @@ _LEAST = {
     "max_fragments": 1,
     "max_connections": 1,
     "max_connections_per_ip": 0,
+    "max_handshakes": 1,
+    "max_handshakes_per_ip": 0,
     "max_head_bytes": 256,
     "handshake_timeout_s": 0.001,
     "ping_interval_s": 0,
@@ -28,6 +30,8 @@ class SessionLimits:
     `max_fragments`: of one message, since empty ones cost time and no size; more ends it with 1009.
     `max_connections`: open ones and handshakes together; more are answered 503.
     `max_connections_per_ip`: the same for one client address (one /64 of IPv6); 0 is no bound.
+    `max_handshakes`: connections that are no sessions yet; more are answered 503.
+    `max_handshakes_per_ip`: the same for one address; 0 is no bound.
     `max_head_bytes`: of a request before its empty line; more is answered 431.
     `handshake_timeout_s`: from the TCP connection to the 101, TLS included.
     `ping_interval_s`: from one ping to the next; 0 sends none.
@@ -44,6 +48,8 @@ class SessionLimits:
     max_fragments: int = 256
     max_connections: int = 10_000
     max_connections_per_ip: int = 0
+    max_handshakes: int = 1_000
+    max_handshakes_per_ip: int = 0
     max_head_bytes: int = 16_384
     handshake_timeout_s: float = 10.0
     ping_interval_s: float = 20.0

@@ -14,6 +14,7 @@ from app.ports import Clock
 from app.sockets.addresses import TrustedProxies, counting_key
 from app.sockets.handshake import Accepted, Handshake, Refused, Upgrade
 from app.sockets.limits import SessionLimits
+from app.sockets.seats import Seats
 from app.sockets.session import Session
 from app.sockets.wheel import Wheel
 
@@ -22,6 +23,9 @@ __all__ = ["Accepted", "Listener", "Refused", "SessionLimits", "Upgrade"]
 log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
+# So that a crowd that connects at once holds nobody up, and fills no bound on handshakes: who has
+# sent a request is answered two turns of the loop after it was taken in.
+_ACCEPTED_AT_ONCE = 16
 _AT_ONCE = 256  # sessions served in one go, before everything else has its turn
 _TURNED_AWAY = 256  # connections over a limit that are heard out to be told so
 _ABORT_S = 0.0001  # of a stop's time, kept for aborting one connection
@@ -62,8 +66,9 @@ class Listener:
         self._proxies = TrustedProxies(trusted_proxies)
         self._ping_payload = ping_payload
         self._connections: set[Session] = set()
-        self._seats = 0
-        self._by_ip: dict[str, int] = {}
+        self._seats = Seats(limits.max_connections, limits.max_connections_per_ip)
+        self._handshakes = Seats(limits.max_handshakes, limits.max_handshakes_per_ip)
+        self._shaking: dict[Session, str | None] = {}  # and what each is counted under
         self._wheel: Wheel[Session] = Wheel()
         self._next_wake = 0.0
         self._earlier = asyncio.Event()
@@ -91,10 +96,18 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                self.new_session, host, port, backlog=_BACKLOG, reuse_port=share_port or None
+                self.new_session,
+                host,
+                port,
+                backlog=_ACCEPTED_AT_ONCE,
+                reuse_port=share_port or None,
             )
         except OSError as error:
             raise PortInUse(setting, host, port, error.strerror or str(error)) from error
+        for listening in self._server.sockets:
+            # To asyncio the one number is both: how many wait in the kernel, and are taken at once.
+            with listening.dup() as same:
+                same.listen(_BACKLOG)
         return int(self._server.sockets[0].getsockname()[1])
 
     def new_session(self) -> Session:
@@ -169,15 +182,11 @@ class Listener:
 
     def arrived(self, session: Session) -> bool:
         """Take in a new connection; false when there is no room even to refuse it."""
-        direct = not self._proxies.trust(session.remote_ip)
-        full = self._seats >= self.limits.max_connections
-        if not full and (not direct or self._count(session)):
-            self._seats += 1
-            session.seated = True
-        elif len(self._connections) - self._seats >= _TURNED_AWAY:
-            self.dropped += 1
-            return False
-        if self._stopping:
+        proxy = self._proxies.trust(session.remote_ip)
+        key = None if proxy else counting_key(session.remote_ip)
+        self._find_room(session, key, key)
+        turned_away = len(self._connections) - self._seats.taken
+        if self._stopping or (not session.seated and turned_away >= _TURNED_AWAY):
             self._give_up(session)
             self.dropped += 1
             return False
@@ -214,9 +223,11 @@ class Listener:
 
     def decide(self, session: Session, handshake: Handshake) -> Accepted | Refused:
         """Judge a sound request: the bounds first, then the decider."""
+        peer = session.remote_ip
         forwarded = handshake.headers.get("X-Forwarded-For")
-        session.remote_ip = self._proxies.client(session.remote_ip, forwarded)
-        if not self._admit(session):
+        session.remote_ip = self._proxies.client(peer, forwarded)
+        proxy = None if self._proxies.trust(peer) else counting_key(peer)
+        if not self._find_room(session, proxy, counting_key(session.remote_ip)):
             wait = {"Retry-After": str(self.limits.retry_after_s)}
             return Refused(503, b"Too many connections: try again later.\n", wait)
         upgrade = Upgrade(
@@ -251,6 +262,7 @@ class Listener:
         """Count and keep a session whose 101 is written."""
         self.opened += 1
         self.sessions.add(session)
+        self._end_handshake(session)
 
     def left(self, session: Session) -> None:
         """Forget a connection whose TCP has ended."""
@@ -287,34 +299,31 @@ class Listener:
 
     # The bounds on connections.
 
-    def _admit(self, session: Session) -> bool:
-        """Find a seat for a client whose address is known now."""
-        if session.counted_as is None and not self._count(session):
-            return False
-        if not session.seated and self._seats < self.limits.max_connections:
-            self._seats += 1
-            session.seated = True
+    def _find_room(self, session: Session, peer: str | None, client: str | None) -> bool:
+        """Count a connection among handshakes as `peer` and among all as `client`, if not yet.
+
+        Who found no room on arrival is heard out, and may find some when its request is there.
+        False when there is none.
+        """
+        if session not in self._shaking:
+            if not self._handshakes.take(peer):
+                return False
+            self._shaking[session] = peer
+        if session.seated and session.counted_as == client:
+            return True
+        if session.seated:  # until now it was its proxy's
+            self._seats.give_back(session.counted_as)
+        session.counted_as = client
+        session.seated = self._seats.take(client)
         return session.seated
 
-    def _count(self, session: Session) -> bool:
-        """Count one more connection of the session's address; false when it has enough."""
-        if not self.limits.max_connections_per_ip:
-            return True
-        key = counting_key(session.remote_ip)
-        count = self._by_ip.get(key, 0)
-        if count >= self.limits.max_connections_per_ip:
-            return False
-        self._by_ip[key] = count + 1
-        session.counted_as = key
-        return True
+    def _end_handshake(self, session: Session) -> None:
+        if session in self._shaking:
+            self._handshakes.give_back(self._shaking.pop(session))
 
     def _give_up(self, session: Session) -> None:
-        """Free the seat of a connection that ends."""
+        """Free the seats of a connection that ends."""
+        self._end_handshake(session)
         if session.seated:
             session.seated = False
-            self._seats -= 1
-        key, session.counted_as = session.counted_as, None
-        if key is not None:
-            self._by_ip[key] -= 1
-            if not self._by_ip[key]:
-                del self._by_ip[key]
+            self._seats.give_back(session.counted_as)

@@ -26,12 +26,14 @@ from app.sockets.frames import (
     BINARY,
     CLOSE,
     PING,
+    PLAIN,
     PONG,
+    WINDOW_BITS,
     PreparedMessage,
     close_frame,
     control_frame,
-    data_frame,
-    deflated_frame,
+    lone_pong,
+    message_frame,
 )
 from app.sockets.handshake import (
     NO_HEADERS,
@@ -126,10 +128,12 @@ class SessionHost(Protocol):
 class Session(asyncio.Protocol):
     """One connection, from TCP's first moment to its last.
 
-    `path` and `query` are as sent; `headers` are empty again once `session_opened` has returned,
+    `path` and `query` are as sent; `window_bits` is the window in which it takes deflated messages,
+    `PLAIN` for none; `headers` are empty again once `session_opened` has returned,
     because thousands of sessions would keep them for nothing. `remote_ip` is the client's address,
-    through proxies that are trusted. `last_pong` is the payload of the newest pong. `seated` and
-    `counted_as` belong to the listener.
+    through proxies that are trusted. `last_pong` is the payload of the newest pong; `pong_was_due`
+    says that it answered the ping that keeps the session alive. `seated` and `counted_as` belong to
+    the listener.
     """
 
     __slots__ = (
@@ -150,14 +154,15 @@ class Session(asyncio.Protocol):
         "_state",
         "_transport",
         "counted_as",
-        "deflated",
         "headers",
         "last_pong",
         "path",
+        "pong_was_due",
         "query",
         "remote_ip",
         "seated",
         "subprotocol",
+        "window_bits",
     )
 
     def __init__(self, host: SessionHost) -> None:
@@ -166,14 +171,15 @@ class Session(asyncio.Protocol):
         self.headers: Mapping[str, str] = NO_HEADERS
         self.remote_ip = ""
         self.subprotocol: str | None = None
-        self.deflated = False
+        self.window_bits = PLAIN
         self.last_pong = b""
+        self.pong_was_due = False
         self.seated = False
         self.counted_as: str | None = None
         self._host = host
         self._handler: SessionHandler | None = None
         self._transport: asyncio.Transport | None = None
-        self._core: ServerProtocol | None = None
+        self._core: ServerProtocol | None = None  # made when first needed
         self._state = _HANDSHAKE
         self._head: bytearray | None = bytearray()
         self._message: bytearray | None = None  # of a message whose last fragment is to come
@@ -206,12 +212,11 @@ class Session(asyncio.Protocol):
     def send(self, payload: bytes, *, binary: bool = False) -> None:
         """Send one message to this session alone; nothing happens when it is not open."""
         if self._state == _OPEN:
-            frame = deflated_frame if self.deflated else data_frame
-            self.write_raw(frame(payload, binary=binary))
+            self.write_raw(message_frame(payload, self.window_bits, binary=binary))
 
     def write(self, message: PreparedMessage) -> None:
         """Write prepared frames in the form that was negotiated; nothing when it is not open."""
-        self.write_raw(message.deflated if self.deflated else message.plain)
+        self.write_raw(message.deflated if self.window_bits == WINDOW_BITS else message.plain)
 
     def write_raw(self, data: bytes) -> None:
         """Write bytes as they are; nothing happens when it is not open.
@@ -328,8 +333,8 @@ class Session(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         """Read on: the request first, frames afterwards."""
-        if self._core is not None:
-            self._read_frames(self._core, data)
+        if self._state in (_OPEN, _CLOSING):
+            self._read_frames(data)
         elif self._head is not None:
             known = len(self._head)
             self._head += data
@@ -404,25 +409,16 @@ class Session(asyncio.Protocol):
             self._refuse(verdict)
             return
         self._open(handshake, verdict)
-        if rest and self._core is not None:
-            self._read_frames(self._core, rest)
+        if rest:
+            self.data_received(rest)
 
     def _open(self, handshake: Handshake, accepted: Accepted) -> None:
         """Write the 101 and begin to read frames."""
         self.path, self.query = handshake.path, handshake.query
         self.headers = handshake.headers
         self.subprotocol = accepted.subprotocol
-        self.deflated = handshake.deflated
+        self.window_bits = handshake.window_bits
         self._handler = accepted.handler
-        # A core of its own, without the request that the one of the handshake holds on to.
-        core = ServerProtocol(
-            state=State.OPEN, max_size=self._host.limits.max_message_bytes, logger=core_log
-        )
-        if handshake.deflated:
-            # It makes its inflater with a compressed message and drops it with that message's end.
-            # A window of 15 bits reads what was deflated with any smaller one.
-            core.extensions = [PerMessageDeflate(True, True, 15, 9)]  # noqa: FBT003
-        self._core = core
         self._state = _OPEN
         self._put(handshake.accept(accepted.subprotocol))
         self._host.was_opened(self)
@@ -437,7 +433,27 @@ class Session(asyncio.Protocol):
 
     # Frames from the peer.
 
-    def _read_frames(self, core: ServerProtocol, data: bytes) -> None:
+    def _make_core(self) -> ServerProtocol:
+        """Return a core of its own, without the request that the one of the handshake holds."""
+        core = ServerProtocol(
+            state=State.OPEN, max_size=self._host.limits.max_message_bytes, logger=core_log
+        )
+        if self.window_bits:
+            # It makes its inflater with a compressed message and drops it with that message's end.
+            # A window of 15 bits reads what was deflated with any smaller one.
+            core.extensions = [PerMessageDeflate(True, True, 15, 9)]  # noqa: FBT003
+        return core
+
+    def _read_frames(self, data: bytes) -> None:
+        core = self._core
+        if core is None:
+            # Most clients only ever answer pings, which takes no core: it is larger than a session.
+            pong = lone_pong(data)
+            if pong is not None:
+                if self._state == _OPEN:
+                    self._pong_received(pong)
+                return
+            core = self._core = self._make_core()
         core.receive_data(data)
         core.data_to_send()  # dropped: every answer is a frame of our own
         for frame in core.events_received():
@@ -465,10 +481,14 @@ class Session(asyncio.Protocol):
             self._pong(bytes(frame.data))
             self._tell_control(PING)
         elif frame.opcode == PONG:
-            if self._ping_expected is not None and frame.data == self._ping_expected:
-                self._wait_for_next_ping(self._pinged_at)
-            self.last_pong = bytes(frame.data)
-            self._tell_control(PONG)
+            self._pong_received(bytes(frame.data))
+
+    def _pong_received(self, payload: bytes) -> None:
+        self.pong_was_due = payload == self._ping_expected
+        if self.pong_was_due:
+            self._wait_for_next_ping(self._pinged_at)
+        self.last_pong = payload
+        self._tell_control(PONG)
 
     def _fragment_received(self, frame: Frame) -> None:
         """Take a frame of a message; hand the message on with its last one."""

@@ -254,9 +254,10 @@ class Peer:
 
 
 @contextlib.asynccontextmanager
-async def connected(port: int, *first: bytes, **options: Any) -> AsyncIterator[Peer]:
-    """Connect, and send `first`; nothing is read yet."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, **options)
+async def connected(port: int | None, *first: bytes, **options: Any) -> AsyncIterator[Peer]:
+    """Connect, and send `first`; nothing is read yet. With `sock` that is connected already."""
+    host = None if "sock" in options else "127.0.0.1"
+    reader, writer = await asyncio.open_connection(host, port, **options)
     peer = Peer(reader, writer)
     try:
         peer.send(*first)

@@ -9,17 +9,20 @@ from websockets.client import ClientProtocol
 from websockets.extensions.permessage_deflate import PerMessageDeflate
 from websockets.frames import Frame
 from websockets.protocol import State
+from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from app.sockets.frames import (
     BINARY,
     CLOSE,
     PING,
+    PONG,
     TEXT,
     close_frame,
     control_frame,
     data_frame,
     deflated_frame,
+    lone_pong,
     prepare,
 )
 
@@ -46,14 +49,15 @@ def test_every_form_of_the_length_is_read_back(length: int) -> None:
     payload = b"x" * length
     assert payloads(peer(), data_frame(payload)) == [(TEXT, payload)]
     assert payloads(peer(), data_frame(payload, binary=True)) == [(BINARY, payload)]
-    assert payloads(peer(9), deflated_frame(payload)) == [(TEXT, payload)]
+    assert payloads(peer(11), deflated_frame(payload)) == [(TEXT, payload)]
+    assert payloads(peer(9), deflated_frame(payload, 9)) == [(TEXT, payload)]
 
 
-@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=5), st.sampled_from([9, 12, 15]))
+@given(st.lists(st.binary(max_size=3000), min_size=1, max_size=5), st.sampled_from([11, 12, 15]))
 def test_prepared_frames_are_read_in_any_order_with_any_window(
     messages: list[bytes], window: int
 ) -> None:
-    """Deflated frames need nothing of the frames before, nor a window of more than 9 bits."""
+    """Deflated frames need nothing of the frames before, nor more than the usual window."""
     prepared = [prepare(message, binary=True) for message in messages]
     wanted = [(BINARY, message) for message in messages]
     assert payloads(peer(window), b"".join(p.deflated for p in prepared)) == wanted
@@ -64,7 +68,7 @@ def test_repetition_far_back_needs_no_larger_window() -> None:
     """A repetition further back than 512 bytes is still inflated by a peer with 9 bits."""
     block = bytes(range(256)) * 3
     payload = block + bytes(range(255, -1, -1)) * 3 + block
-    body = deflated_frame(payload, binary=True)[4:]
+    body = deflated_frame(payload, 9, binary=True)[4:]
     assert zlib.decompressobj(wbits=-9).decompress(body + b"\x00\x00\xff\xff") == payload
 
 
@@ -114,3 +118,39 @@ def test_any_reason_fits(reason: str) -> None:
         len(reason.encode(errors="replace")) > 123
         or sent == reason.encode(errors="replace").decode()
     )
+
+
+def pong(payload: bytes, mask: bytes = b"\x01\x80\xff\x00") -> bytes:
+    """Return a client's PONG."""
+    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload))
+    return bytes((0x8A, 0x80 | len(payload))) + mask + masked
+
+
+@given(st.binary(max_size=125), st.binary(min_size=4, max_size=4))
+def test_a_lone_pong_is_read_as_the_library_reads_it(payload: bytes, mask: bytes) -> None:
+    """Its payload is unmasked, however long."""
+    assert lone_pong(pong(payload, mask)) == payload
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=140),
+        st.builds(
+            lambda payload, at, byte: pong(payload)[:at] + byte + pong(payload)[at + 1 :],
+            st.binary(max_size=125),
+            st.integers(0, 131),
+            st.binary(max_size=2),
+        ),
+    )
+)
+def test_what_is_not_just_one_sound_pong_is_left_to_the_library(data: bytes) -> None:
+    """Half of one, two of them, another frame and junk are none, by the library's own reading."""
+    server = ServerProtocol(state=State.OPEN)
+    server.receive_data(data)
+    events = server.events_received()
+    pongs = [
+        bytes(event.data) for event in events if isinstance(event, Frame) and event.opcode == PONG
+    ]
+    just_one = server.parser_exc is None and len(events) == len(pongs) == 1
+    expected = pongs[0] if just_one and len(data) == 6 + len(pongs[0]) else None
+    assert lone_pong(data) == expected

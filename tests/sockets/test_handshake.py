@@ -88,7 +88,7 @@ def test_deflate_is_always_without_context_takeover(offer: str, agreed: str) -> 
     """Prepared frames are right for every client that deflate is negotiated with."""
     handshake = offering(offer)
     wanted = f"permessage-deflate; server_no_context_takeover; client_no_context_takeover{agreed}"
-    assert handshake.deflated
+    assert handshake.window_bits
     assert f"Sec-WebSocket-Extensions: {wanted}\r\n".encode() in handshake.accept(None)
 
 
@@ -104,7 +104,7 @@ def test_deflate_is_always_without_context_takeover(offer: str, agreed: str) -> 
 def test_what_cannot_be_met_is_declined(offers: list[str]) -> None:
     """Such a client is accepted, with plain frames."""
     handshake = offering(*offers)
-    assert not handshake.deflated
+    assert not handshake.window_bits
     assert b"Extensions" not in handshake.accept(None)
 
 

@@ -10,6 +10,7 @@ from app.sockets.limits import SessionLimits
     [
         ("max_message_bytes", 0),
         ("max_connections", 0),
+        ("max_handshakes", 0),
         ("max_head_bytes", 10),
         ("pong_timeout_s", 0),
     ],

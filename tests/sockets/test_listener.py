@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,20 @@ async def test_a_handshake_has_little_time() -> None:
 # Bounds.
 
 
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Allow this process thousands of sockets, or skip."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4_096
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"this process may hold {hard} files: expected {wanted}")
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
 async def status_of_one_more(port: int, extra: str = "") -> int:
     """Return how a further handshake is answered."""
     async with connected(port, request("/", extra)) as peer:
@@ -146,6 +161,86 @@ async def test_connections_are_bounded_per_address() -> None:
                 assert (await elsewhere.response()).status == 101
         await settle()
         assert await status_of_one_more(served.port) == 101
+
+
+async def test_handshakes_are_bounded_per_address() -> None:
+    """An address may have so many half-open ones; sessions do not count, nor does who gave up."""
+    async with listening(max_handshakes_per_ip=2) as served:
+        async with upgraded(served.port), upgraded(served.port), upgraded(served.port):
+            async with connected(served.port), connected(served.port, b"GET / HTT"):
+                await settle()
+                assert await status_of_one_more(served.port) == 503
+                async with connected(
+                    served.port, request(), local_addr=("127.0.0.2", 0)
+                ) as elsewhere:
+                    assert (await elsewhere.response()).status == 101
+            await settle()
+            assert await status_of_one_more(served.port) == 101
+        await settle()
+        assert (len(served.listener._shaking), served.listener._handshakes.taken) == (0, 0)
+
+
+async def test_handshakes_are_bounded_in_total() -> None:
+    """Wherever they come from, so many may be under way; the next finds room when one has ended."""
+    async with listening(max_handshakes=2) as served:
+        elsewhere = {"local_addr": ("127.0.0.2", 0)}
+        async with connected(served.port) as first, connected(served.port, **elsewhere):
+            await settle()
+            assert await status_of_one_more(served.port) == 503
+            first.send(request())
+            assert (await first.response()).status == 101
+            assert await status_of_one_more(served.port) == 101
+
+
+async def test_behind_a_trusted_proxy_handshakes_count_in_total_alone() -> None:
+    """Whom they are for is known only when their request is there."""
+    async with (
+        listening(
+            max_handshakes_per_ip=1, max_handshakes=3, trusted_proxies=("127.0.0.1",)
+        ) as served,
+        connected(served.port),
+        connected(served.port),
+    ):
+        await settle()
+        assert await status_of_one_more(served.port, "X-Forwarded-For: 9.9.9.1\r\n") == 101
+        async with connected(served.port):
+            await settle()
+            assert await status_of_one_more(served.port, "X-Forwarded-For: 9.9.9.1\r\n") == 503
+
+
+async def test_a_crowd_that_connects_at_once_is_served() -> None:
+    """Bounds on handshakes are for those that stall: hundreds of prompt ones pass them."""
+    async with (
+        listening(max_handshakes_per_ip=50, max_handshakes=100) as served,
+        contextlib.AsyncExitStack() as crowd,
+    ):
+        sockets = [socket.create_connection(("127.0.0.1", served.port), 5) for _ in range(300)]
+        for one in sockets:
+            one.send(request())
+        peers = [await crowd.enter_async_context(connected(None, sock=one)) for one in sockets]
+        assert {(await peer.response()).status for peer in peers} == {101}
+        assert served.listener.open == 300
+
+
+async def test_a_thousand_half_open_handshakes_lock_nobody_out(many_files: None) -> None:
+    """One address that connects and stalls holds its few places; every other is served."""
+    async with (
+        listening(max_handshakes_per_ip=50, max_connections_per_ip=100) as served,
+        contextlib.AsyncExitStack() as crowd,
+        upgraded(served.port, local_addr=("127.0.0.3", 0)) as early,
+    ):
+        for number in range(1_000):
+            half = connected(served.port, request()[: number % 60])
+            await crowd.enter_async_context(half)
+        await settle()
+        assert served.listener._handshakes.taken == 50
+        assert served.listener.handshakes <= 50 + listener_module._TURNED_AWAY
+        for number in range(20):
+            async with upgraded(served.port, local_addr=(f"127.0.0.{4 + number}", 0)) as peer:
+                peer.send(frame(PING, b"here"))
+                assert (await peer.frame()).payload == b"here"
+        early.send(frame(PING, b"still"))
+        assert (await early.frame()).payload == b"still"
 
 
 async def test_behind_a_trusted_proxy_each_client_has_its_own_number() -> None:
@@ -243,6 +338,7 @@ async def test_pings_come_at_their_interval_with_the_chosen_payload() -> None:
             await clock.advance(5)
             peer.send(frame(PONG, payload))
             await served.handler.until(lambda: served.handler.controls[-1] == PONG)
+            assert served.handler.sessions[0].pong_was_due
         assert served.listener.missed_pongs == 0
 
 
@@ -259,6 +355,7 @@ async def test_only_the_pong_to_the_last_ping_counts() -> None:
         assert (await peer.frame()).payload == b"now"
         peer.send(frame(PONG), frame(PONG, b"old"), frame(TEXT, b"data"))
         await served.handler.until(lambda: served.handler.messages)
+        assert not served.handler.sessions[0].pong_was_due
         await clock.advance(9.5)
         assert served.handler.sessions[0].is_open
         await clock.advance(0.7)

@@ -58,7 +58,7 @@ async def test_messages_go_both_ways(compression: str | None) -> None:
             await client.send(message)
             assert await client.recv() == message
         (session,) = served.handler.sessions
-        assert session.deflated is (compression is not None)
+        assert (session.window_bits > 0) is (compression is not None)
         assert (session.path, session.query) == ("/p", "q")
         assert session.remote_ip == "127.0.0.1"
 
@@ -133,6 +133,23 @@ async def test_a_session_has_no_dictionary() -> None:
     """Memory per session is bounded by its slots."""
     async with listening() as served, upgraded(served.port):
         assert not hasattr(served.handler.sessions[0], "__dict__")
+
+
+async def test_a_client_that_only_answers_pings_costs_no_core() -> None:
+    """The library's part is made with the first other frame, and pongs are then read by it."""
+    async with listening(on_message=echo) as served, upgraded(served.port) as peer:
+        (session,) = served.handler.sessions
+        for payload in (b"one", b"two"):
+            peer.send(frame(PONG, payload))
+            await served.handler.until(lambda: session.last_pong == payload)  # noqa: B023
+        assert session._core is None
+        late = frame(PONG, b"late")
+        peer.send(late[:5])
+        await settle()
+        peer.send(late[5:], frame(TEXT, b"a"), frame(PONG, b"three"))
+        assert (await peer.frame()).payload == b"a"
+        await served.handler.until(lambda: session.last_pong == b"three")
+        assert served.handler.controls == [PONG] * 4
 
 
 # What a peer may get wrong, and the bounds.

@@ -93,7 +93,7 @@ class Broadcaster:
         self._clock = clock
         self._limits = limits or FanoutLimits()
         self._interests: Interests[Group] = Interests()
-        self._groups: dict[tuple[Wishes, Format, bool], Group] = {}
+        self._groups: dict[tuple[Wishes, Format, int], Group] = {}
         self._followers: dict[Follower, None] = {}
         self._behind: dict[Follower, None] = {}
         self._catching_up: deque[Follower] = deque()
@@ -175,7 +175,9 @@ class Broadcaster:
 
     def join(self, peer: Peer, wishes: Iterable[Wish] = (), form: Format = JSON) -> Follower:
         """Take `peer` in; it gets what it wishes from now on."""
-        follower = Follower(peer, self._enter(frozenset(wishes), form, deflated=peer.deflated))
+        follower = Follower(
+            peer, self._enter(frozenset(wishes), form, window_bits=peer.window_bits)
+        )
         follower.served = self.position
         self._followers[follower] = None
         self._go_live(follower)
@@ -213,8 +215,8 @@ class Broadcaster:
         if follower not in self._followers:
             return  # that was too much for it
         was = follower.group
-        form, deflated = was.format, was.deflated
-        follower.group = self._enter(frozenset(wishes), form, deflated=deflated)
+        form, window_bits = was.format, was.window_bits
+        follower.group = self._enter(frozenset(wishes), form, window_bits=window_bits)
         self._exit(was, follower)
         if follower.is_live:
             follower.group.live[follower] = None
@@ -230,7 +232,7 @@ class Broadcaster:
     def missed(self, follower: Follower, wishes: Iterable[Wish], after: int) -> Missed:
         """Return, as history, what these wishes were sent after a sequence until now."""
         group = follower.group
-        asked = Group(frozenset(wishes), group.format, deflated=group.deflated)
+        asked = Group(frozenset(wishes), group.format, window_bits=group.window_bits)
         return Missed(asked, after, self.position, deque(), asked=True)
 
     def picked(self, follower: Follower, items: Sequence[Outgoing]) -> Picked:
@@ -478,11 +480,11 @@ class Broadcaster:
 
     # -- groups ------------------------------------------------------------------------------
 
-    def _enter(self, wishes: Wishes, form: Format, *, deflated: bool) -> Group:
-        key = (wishes, form, deflated)
+    def _enter(self, wishes: Wishes, form: Format, *, window_bits: int) -> Group:
+        key = (wishes, form, window_bits)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(wishes, form, deflated=deflated)
+            group = self._groups[key] = Group(wishes, form, window_bits=window_bits)
             self._interests.add(group, wishes)
         group.members += 1
         return group
@@ -492,7 +494,7 @@ class Broadcaster:
         group.members -= 1
         if not group.members:
             self._interests.discard(group, group.wishes)
-            del self._groups[group.wishes, group.format, group.deflated]
+            del self._groups[group.wishes, group.format, group.window_bits]
 
     # -- ends --------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ class Encoder:
         self._bus = bus
         self._codec = codec
         self._broadcaster = broadcaster
+        self._keys: dict[Key, Key] = {}
         self._subscriptions: list[Subscription] = []
 
     def start(self) -> None:
@@ -61,5 +62,6 @@ class Encoder:
         self, publication: Publication, key: Key, text: bytes, open_time_us: int | None = None
     ) -> None:
         self.encoded += 1
+        key = self._keys.setdefault(key, key)  # one object for all of them
         item = Outgoing(key, publication.epoch, publication.sequence, text, open_time_us)
         self._broadcaster.add(item)

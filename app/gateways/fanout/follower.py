@@ -15,8 +15,8 @@ from app.market.ring import Outgoing
 class Peer(Protocol):
     """The connection of one client, as far as delivery needs it; `app.sockets` has it."""
 
-    deflated: bool
-    """Whether it takes deflated messages."""
+    window_bits: int
+    """The window in which it takes deflated messages, 0 for none."""
 
     @property
     def is_open(self) -> bool:
@@ -39,19 +39,19 @@ class Peer(Protocol):
 class Group:
     """Those who get the same bytes: the same wishes, in the same format."""
 
-    __slots__ = ("deflated", "format", "live", "members", "wishes")
+    __slots__ = ("format", "live", "members", "window_bits", "wishes")
 
-    def __init__(self, wishes: Wishes, form: Format, *, deflated: bool) -> None:
+    def __init__(self, wishes: Wishes, form: Format, *, window_bits: int) -> None:
         self.wishes = wishes
         self.format = form
-        self.deflated = deflated
+        self.window_bits = window_bits
         self.members = 0
         # Those who get each flush at once; a dict without values keeps the order.
         self.live: dict[Follower, None] = {}
 
     def join(self, items: Sequence[Outgoing]) -> bytes:
         """Return publications as this group reads them."""
-        return self.format.join(items, deflated=self.deflated)
+        return self.format.join(items, window_bits=self.window_bits)
 
 
 @dataclass(slots=True)

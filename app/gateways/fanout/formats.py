@@ -11,7 +11,7 @@ from typing import Protocol
 
 from app.gateways.protobuf import encode_batch, encode_publication
 from app.market.ring import Outgoing
-from app.sockets.frames import data_frame, deflated_frame, frame_head
+from app.sockets.frames import deflated_frame, frame_head, message_frame
 
 MOST_IN_A_BATCH = 512
 """Publications in one message: its size stays below what clients take by default (1 MiB)."""
@@ -26,8 +26,8 @@ class Format(Protocol):
     name: str
     relays: bool
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
-        """Return them all, in their order; `deflated` where the client negotiated that."""
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
+        """Return them all, in their order; `window_bits` as its peer has it."""
 
 
 class Messages:
@@ -42,18 +42,22 @@ class Messages:
         self._payload = payload
         self._binary = binary
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return one frame each."""
-        if deflated:
-            return b"".join([self._deflated(item) for item in items])
+        if window_bits:
+            return b"".join([self._deflated(item, window_bits) for item in items])
         pieces: list[bytes] = []
         for item in items:
             payload = self._payload(item)
             pieces += (frame_head(len(payload), binary=self._binary), payload)
         return b"".join(pieces)
 
-    def _deflated(self, item: Outgoing) -> bytes:
-        return _kept(item, self, lambda: deflated_frame(self._payload(item), binary=self._binary))
+    def _deflated(self, item: Outgoing, window_bits: int) -> bytes:
+        return _kept(
+            item,
+            (self, window_bits),
+            lambda: deflated_frame(self._payload(item), window_bits, binary=self._binary),
+        )
 
 
 class Batches:
@@ -68,11 +72,14 @@ class Batches:
         self._payload = payload
         self._binary = binary
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return one frame, or several of at most `MOST_IN_A_BATCH` publications."""
-        frame = deflated_frame if deflated else data_frame
         return b"".join(
-            frame(self._payload(items[start : start + MOST_IN_A_BATCH]), binary=self._binary)
+            message_frame(
+                self._payload(items[start : start + MOST_IN_A_BATCH]),
+                window_bits,
+                binary=self._binary,
+            )
             for start in range(0, len(items), MOST_IN_A_BATCH)
         )
 
@@ -83,7 +90,7 @@ class ServerSentEvents:
     name = "server-sent events"
     relays = False
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return the events; they are never deflated here."""
         return b"".join(
             b"id: %d-%d\ndata: %b\n\n" % (item.epoch, item.sequence, item.text) for item in items

@@ -11,7 +11,7 @@ from app.errors import BadRequest, CandlewireError, NotSubscribed, TooManySubscr
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Peer, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
-from app.gateways.live.allowance import MessageAllowance
+from app.gateways.live.allowance import MessageAllowance, SharedAllowance
 from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA, CloseCode
 from app.gateways.live.requests import (
     ListSubscriptions,
@@ -48,6 +48,7 @@ class Surroundings:
     messages_per_second: int
     max_subscriptions: int
     counts: LiveCounts
+    shared: SharedAllowance
 
 
 class LiveClient:
@@ -59,12 +60,16 @@ class LiveClient:
 
     __slots__ = ("_admitted", "_around", "_by_default", "_controls", "_follower", "_requests")
 
-    def __init__(self, admitted: Admitted, surroundings: Surroundings) -> None:
+    def __init__(self, admitted: Admitted, surroundings: Surroundings, remote_ip: str = "") -> None:
         self._admitted: Admitted | None = admitted  # until it has come in
         self._by_default = admitted.by_default
         self._around = surroundings
-        self._requests = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
-        self._controls = MessageAllowance(surroundings.messages_per_second, surroundings.clock)
+        around = surroundings
+        self._requests = MessageAllowance(
+            around.messages_per_second, around.clock, around.shared, remote_ip
+        )
+        # Those of an address together do not count: each answers our own pings.
+        self._controls = MessageAllowance(around.messages_per_second, around.clock)
         self._follower: Follower | None = None
 
     def session_opened(self, session: Peer) -> None:

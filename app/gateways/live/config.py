@@ -11,10 +11,14 @@ class LiveConfig:
 
     allowed_origins: tuple[str, ...] = ()  # beside the hub's own host
     messages_per_second: int = 10  # of one client; 0 = off
+    messages_per_second_per_ip: int = 100  # of all clients of one address; 0 = off
+    messages_per_second_total: int = 20_000  # of all clients; 0 = off
     max_message_bytes: int = 65_536
     max_subscriptions: int = 1_024  # of one client; a channel as a whole counts as one
     max_connections: int = 10_000
     max_connections_per_ip: int = 100  # 0 = off
+    max_handshakes: int = 1_000  # connections that are no sessions yet
+    max_handshakes_per_ip: int = 50  # 0 = off
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed
     handshake_timeout_s: float = 10.0
     ping_interval_s: float = 20.0  # 0 = off

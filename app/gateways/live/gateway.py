@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.live.allowance import SharedAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES, RESTARTING, TOO_MANY_REQUESTS, TOO_SLOW
 from app.gateways.live.config import LiveConfig
@@ -46,6 +47,11 @@ class LiveGateway:
             messages_per_second=config.messages_per_second,
             max_subscriptions=config.max_subscriptions,
             counts=self.counts,
+            shared=SharedAllowance(
+                clock,
+                per_ip=config.messages_per_second_per_ip,
+                total=config.messages_per_second_total,
+            ),
         )
         # Until the address is known, the stricter of the two.
         self._doorkeeper = self._make_doorkeeper(on_loopback=False)
@@ -96,7 +102,7 @@ class LiveGateway:
         admitted = self._doorkeeper.decide(upgrade)
         if isinstance(admitted, Refused):
             return admitted
-        client = LiveClient(admitted, self._surroundings)
+        client = LiveClient(admitted, self._surroundings, upgrade.remote_ip)
         return Accepted(client, subprotocol=admitted.subprotocol)
 
     def counters(self) -> Mapping[str, object]:
@@ -148,6 +154,8 @@ def _session_limits(config: LiveConfig) -> SessionLimits:
         max_message_bytes=config.max_message_bytes,
         max_connections=config.max_connections,
         max_connections_per_ip=config.max_connections_per_ip,
+        max_handshakes=config.max_handshakes,
+        max_handshakes_per_ip=config.max_handshakes_per_ip,
         handshake_timeout_s=config.handshake_timeout_s,
         ping_interval_s=config.ping_interval_s,
         pong_timeout_s=config.pong_timeout_s,

@@ -23,7 +23,7 @@ class Link(asyncio.Protocol):
     other end is gone.
     """
 
-    deflated = False
+    window_bits = 0
 
     def __init__(
         self,

@@ -103,7 +103,7 @@ class OtherProcess:
 
     async def _report(self, live: LiveGateway, broadcaster: Broadcaster) -> None:
         while True:
-            report = Report(broadcaster.wanted_keys(), broadcaster.crowded, live.counters())
+            report = Report(tuple(broadcaster.wanted_keys()), broadcaster.crowded, live.counters())
             self._link.say(report)
             await self._clock.sleep(_REPORT_S)
 

@@ -40,7 +40,7 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
 class Symbols(msgspec.Struct, tag="symbols", frozen=True):
     """From the first, whenever it changes: what may be followed; `available` `None`: not known."""
 
-    active: Sequence[str]
+    active: tuple[str, ...]
     available: Mapping[str, SymbolInfo] | None
     problem: str | None
 
@@ -73,7 +73,7 @@ class Published(msgspec.Struct, tag="published", frozen=True, array_like=True):
 class Blob(msgspec.Struct, tag="blob", frozen=True):
     """From the first: all that leaves in one flush."""
 
-    items: Sequence[Published]
+    items: tuple[Published, ...]
 
 
 class Report(msgspec.Struct, tag="report", frozen=True):
@@ -82,7 +82,7 @@ class Report(msgspec.Struct, tag="report", frozen=True):
     `wanted` is what its clients follow, `crowded` whether one of them has much to read still.
     """
 
-    wanted: Sequence[Key]
+    wanted: tuple[Key, ...]
     crowded: bool
     counters: Mapping[str, object]
 
@@ -129,9 +129,9 @@ class Blobs:
     name = "processes"
     relays = True
 
-    def join(self, items: Sequence[Outgoing], *, deflated: bool) -> bytes:
+    def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return the blob; it is never deflated."""
-        return framed(Blob([Published.of(item) for item in items]))
+        return framed(Blob(tuple(Published.of(item) for item in items)))
 
 
 BLOBS = Blobs()

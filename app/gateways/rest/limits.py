@@ -1,4 +1,4 @@
-"""How often one address may call one route: SlowAPI on a bounded memory of our own.
+"""How often one address may call one route: SlowAPI on the bounded memory of `windows`.
 
 SlowAPI's way of counting is used as it is, by its decorator around each endpoint. Three of its
 habits are not: it would read RATELIMIT_* from `.env` and the environment, start a thread for each
@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from limits import RateLimitItem, parse_many
-from limits.storage import MovingWindowSupport, Storage
 from slowapi import Limiter
 from slowapi.errors import RateLimitExceeded
 from slowapi.util import get_remote_address
@@ -25,6 +23,7 @@ from typing_extensions import override
 
 from app.errors import InvalidSetting
 from app.gateways.rest.answers import error_answer
+from app.gateways.windows import SCHEME
 from app.ports import Clock
 from app.sockets.addresses import counting_key
 
@@ -33,102 +32,11 @@ Endpoint = Callable[..., Awaitable[Response]]
 MAX_AMOUNT = 100_000
 """The largest count of a limit: each counted call is remembered until its window is over."""
 
-_MAX_KEYS = 20_000
 _OFF = "0"
 _SETTING = "RATE_LIMITS"
 _DEFAULT_SETTING = "RATE_LIMIT"
-_SCHEME = "candlewire-windows"
 _EMPTY_FILE = Path(__file__).with_name("static") / "slowapi.env"
 _EXPECTED = "limits such as 10/second or 10/second;100/minute, at most 100000 calls, 0 for none"
-
-
-class WindowStorage(Storage, MovingWindowSupport):
-    """Remembers the times of counted calls by key, in seconds of the clock's monotonic time.
-
-    Past `keys` keys the one unused for longest is forgotten: that caller starts afresh.
-    """
-
-    STORAGE_SCHEME: list[str] | None = [_SCHEME]  # noqa: RUF012 - declared so by the library
-
-    def __init__(
-        self,
-        uri: str | None = None,
-        wrap_exceptions: bool = False,  # noqa: FBT001, FBT002 - the signature is the library's
-        *,
-        clock: Clock,
-        keys: int = _MAX_KEYS,
-    ) -> None:
-        super().__init__(uri, wrap_exceptions=wrap_exceptions)
-        self._clock = clock
-        self._keys = keys
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    @property
-    @override
-    def base_exceptions(self) -> type[Exception] | tuple[type[Exception], ...]:
-        """Return the errors of the medium: memory has none."""
-        return ()
-
-    @override
-    def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
-        """Count a call unless that makes more than `limit` within `expiry` seconds."""
-        times = self._recent(key, expiry)
-        if len(times) + amount > limit:
-            return False
-        times.extend([self._clock.monotonic()] * amount)
-        return True
-
-    @override
-    def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """Return the time of the oldest call that still counts, and how many do."""
-        times = self._recent(key, expiry)
-        return (times[0] if times else self._clock.monotonic()), len(times)
-
-    @override
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Refuse: only moving windows are kept here."""
-        raise NotImplementedError
-
-    @override
-    def get(self, key: str) -> int:
-        """Return how many calls are remembered of `key`, outdated ones included."""
-        return len(self._times.get(key, ()))
-
-    @override
-    def get_expiry(self, key: str) -> float:
-        """Refuse: only moving windows are kept here."""
-        raise NotImplementedError
-
-    @override
-    def check(self) -> bool:
-        """Tell whether the memory works: always."""
-        return True
-
-    @override
-    def reset(self) -> int | None:
-        """Forget everything."""
-        forgotten = len(self._times)
-        self._times.clear()
-        return forgotten
-
-    @override
-    def clear(self, key: str) -> None:
-        """Forget one key."""
-        self._times.pop(key, None)
-
-    def _recent(self, key: str, expiry: int) -> deque[float]:
-        """Return the times of `key` that still count; the key becomes the most recently used."""
-        times = self._times.setdefault(key, deque())
-        self._times.move_to_end(key)
-        while len(self._times) > self._keys:
-            self._times.popitem(last=False)
-        start = self._clock.monotonic() - expiry
-        while times and times[0] <= start:
-            times.popleft()
-        return times
 
 
 class RouteLimits:
@@ -156,7 +64,7 @@ class RouteLimits:
             key_func=address_of,
             key_style="endpoint",
             strategy="moving-window",
-            storage_uri=f"{_SCHEME}://",
+            storage_uri=f"{SCHEME}://",
             # Typed as texts, yet handed to the storage as they are.
             storage_options=cast("dict[str, str]", {"clock": clock}),
             config_filename=str(_EMPTY_FILE),

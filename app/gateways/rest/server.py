@@ -5,42 +5,64 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+from weakref import WeakSet
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from app.errors import PortInUse
-from app.gateways.rest.answers import error_body
+from app.gateways.rest.answers import error_answer, error_body
 from app.gateways.rest.config import RestConfig
-from app.gateways.rest.seats import Seats
+from app.sockets.addresses import TrustedProxies, counting_key
+from app.sockets.seats import Seats
 
 _BACKLOG = 1_024
 _KEEP_ALIVE_S = 5
 _TURNED_AWAY = 256  # connections over a limit that are told so, at once
 _TOO_LARGE = "Request Header Fields Too Large"
+_LIVE = "/live"
+_LIVE_HELP = "this is a WebSocket endpoint: connect to it with ws:// in front of the address"
 
 
 class RestServer:
     """The REST service on its address: `start`, `run` in the owner's TaskGroup, `stop`."""
 
-    def __init__(self, app: FastAPI, config: RestConfig, *, setting: str = "SERVER_PORT") -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        config: RestConfig,
+        live: Callable[[], asyncio.Protocol] | None = None,
+        *,
+        setting: str = "SERVER_PORT",
+    ) -> None:
+        """`live` makes the protocol that a connection asking for a WebSocket at `/live` gets.
+
+        It is called as for a new connection, and then given the request. Its connections are its
+        own: they hold no seat here, and whoever made it tells them goodbye before `stop` ends.
+        WebSockets at other paths belong to the application's routes.
+        """
         self._app = app
         self._config = config
         self._setting = setting
+        self._live = live
         self._sockets: list[socket.socket] = []
+        self._handed_over: WeakSet[asyncio.Transport] = WeakSet()
         self._server = _OwnedServer(
             uvicorn.Config(
                 self._answer,
                 host=config.host,
                 port=config.port,
                 interface="asgi3",
-                http=_protocol(config),
-                ws="none",
+                http=_protocol(config, live, self._handed_over),
+                ws=_SeatedWebSocket,
+                ws_max_size=config.max_body_bytes,
                 loop="none",
                 lifespan="off",
                 workers=1,
@@ -83,7 +105,7 @@ class RestServer:
         try:
             await self._server.serve(sockets=self._sockets)
         finally:
-            self._server.drop_connections()
+            self._drop_connections()
             self._close_sockets()
             self._ended.set()
 
@@ -98,16 +120,25 @@ class RestServer:
                 await self._ended.wait()
         except TimeoutError:
             self._server.force_exit = True
-            self._server.drop_connections()
+            self._drop_connections()
             await self._ended.wait()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. One that `drop_connections` ends is no error worth a line."""
+        app: ASGIApp = self._app
+        if self._live is not None and scope["type"] == "http" and scope["path"] == _LIVE:
+            app = error_answer(426, "UpgradeRequired", _LIVE_HELP, headers={"Upgrade": "websocket"})
         try:
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
         except asyncio.CancelledError:
             if not self._server.dropping:
                 raise
+
+    def _drop_connections(self) -> None:
+        """End every connection now, those that were handed over too."""
+        self._server.drop_connections()
+        for transport in list(self._handed_over):
+            transport.abort()
 
     def _close_sockets(self) -> None:
         for listener in self._sockets:
@@ -156,13 +187,29 @@ class _OwnedServer(uvicorn.Server):
             task.cancel()
 
 
+class _SeatedWebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's WebSocket for a route of the application; it keeps its connection's seat."""
+
+    leave: Callable[[], None] | None = None
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.leave is not None:
+            self.leave()
+
+
 class BoundedHttp(HttpToolsProtocol):
     """uvicorn's HTTP parser with bounds on connections and on the head of a request.
 
     What is malformed, too large or one too many is answered in the shape that all errors have.
+    A connection that asks for a WebSocket is handed over: at `/live` to what `live` makes.
     """
 
+    live: Callable[[], asyncio.Protocol] | None = None
+    handed_over: ClassVar[WeakSet[asyncio.Transport]] = WeakSet()
     seats = Seats(0, 0)
+    proxies = TrustedProxies()
     retry_after_s = 2
     max_head_bytes = 65_536
     head_timeout_s = 10.0
@@ -176,14 +223,17 @@ class BoundedHttp(HttpToolsProtocol):
     _in_head = True
     _refused = False
     _deadline: asyncio.TimerHandle | None = None
-    _seated: str | None = None
+    _seated = False
+    _counted_as: str | None = None  # those of a trusted proxy count in the total alone
+    _arrived = b""  # what `data_received` was called with last
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
-        if self.seats.take(address):
-            self._seated = address
+        self._counted_as = None if self.proxies.trust(address) else counting_key(address)
+        if self.seats.take(self._counted_as):
+            self._seated = True
             self._expect_head()
         elif len(self.connections) - self.seats.taken > _TURNED_AWAY:
             transport.abort()
@@ -197,9 +247,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._seated is not None:
-            self.seats.give_back(self._seated)
-            self._seated = None
+        self._leave_seat()
         self._disarm()
         super().connection_lost(exc)
 
@@ -208,7 +256,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._refused:
             self._drop(data)
             return
+        self._arrived = data
         super().data_received(data)
+        self._arrived = b""
         # Only what came after the start of a head counts, in whole reads: exact enough for a bound.
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -232,6 +282,61 @@ class BoundedHttp(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, or names no possible path."""
         self._refuse(400, "Bad Request", "not a valid HTTP request, or a path that is too long")
+
+    @override
+    def _should_upgrade(self) -> bool:
+        """Tell whether the request may become a WebSocket; one with a body stays a request."""
+        return (
+            self.scope["method"] == "GET"
+            and not any(
+                name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+                for name, value in self.headers
+            )
+            and super()._should_upgrade()
+        )
+
+    @override
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, with the request and all that came behind it.
+
+        uvicorn calls this where the parser has stopped at the end of the request, by an exception
+        that says where that is. Its own way would lose what came behind, and tell the transport
+        of its new protocol only after the first answer.
+        """
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self.transport.abort()  # the answer to an earlier request would get into the WebSocket
+            return
+        stopped = sys.exception()
+        behind = self._arrived[stopped.args[0] :] if stopped is not None else b""
+        protocol = self._next_protocol()
+        self._disarm()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.parser = None  # type: ignore[assignment] # as uvicorn does at a connection's end
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        if not self.transport.is_closing():
+            protocol.data_received(self._head() + behind)
+
+    def _next_protocol(self) -> asyncio.Protocol:
+        if self.live is not None and self.url.partition(b"?")[0] == _LIVE.encode():
+            self._leave_seat()
+            self.handed_over.add(self.transport)
+            return self.live()
+        route = _SeatedWebSocket(self.config, self.server_state, self.app_state)
+        route.leave = self._leave_seat
+        return route
+
+    def _head(self) -> bytes:
+        """Return the request as it was read, up to and with its empty line."""
+        first = b"GET %b HTTP/%b\r\n" % (self.url, self.scope["http_version"].encode())
+        return first + b"".join(b"%b: %b\r\n" % pair for pair in self.headers) + b"\r\n"
+
+    def _leave_seat(self) -> None:
+        if self._seated:
+            self._seated = False
+            self.seats.give_back(self._counted_as)
 
     def _expect_head(self) -> None:
         self._in_head = True
@@ -278,14 +383,17 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.abort()
 
 
-def _protocol(config: RestConfig) -> type[asyncio.Protocol]:
+def _protocol(
+    config: RestConfig,
+    live: Callable[[], asyncio.Protocol] | None,
+    handed_over: WeakSet[asyncio.Transport],
+) -> type[asyncio.Protocol]:
     """Return a protocol class with the bounds of `config`: uvicorn makes the objects."""
     bounds = {
-        "seats": Seats(
-            config.max_connections,
-            config.max_connections_per_ip,
-            trusted_proxies=config.trusted_proxies,
-        ),
+        "live": None if live is None else staticmethod(live),
+        "handed_over": handed_over,
+        "seats": Seats(config.max_connections, config.max_connections_per_ip),
+        "proxies": TrustedProxies(config.trusted_proxies),
         "retry_after_s": config.retry_after_s,
         "max_head_bytes": config.max_head_bytes,
         "head_timeout_s": config.receive_timeout_s,

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import pytest
+from fastapi import WebSocket
 from starlette.requests import Request
 from starlette.responses import Response
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.errors import PortInUse
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.server import RestServer
+from app.sockets.frames import CLOSE, TEXT
+from app.sockets.listener import Accepted, Refused, Upgrade
+from app.sockets.session import Session
 from tests.gateways.rest.fakes import UNLIMITED, Hub
+from tests.sockets.peers import (
+    Recorder,
+    Served,
+    close_payload,
+    connected,
+    frame,
+    listening,
+    request,
+    settle,
+    upgraded,
+)
 
 FREE = replace(UNLIMITED, port=0)
 
 
 @asynccontextmanager
-async def serving(config: RestConfig = FREE, hub: Hub | None = None) -> AsyncIterator[RestServer]:
+async def serving(
+    config: RestConfig = FREE,
+    hub: Hub | None = None,
+    live: Callable[[], asyncio.Protocol] | None = None,
+) -> AsyncIterator[RestServer]:
     """Serve a hub on a free port until the end of the block."""
-    server = RestServer((hub or Hub(config)).app, config)
+    server = RestServer((hub or Hub(config)).app, config, live)
     await server.start()
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(server.run())
@@ -362,3 +386,329 @@ async def test_a_crowd_over_the_bound_is_dropped_unheard(monkeypatch: pytest.Mon
         assert await reader.read() == b""
         for one in (*writers, writer):
             one.close()
+
+
+# WebSockets on the same port.
+
+
+def echo(session: Session, message: str | bytes) -> None:
+    """Answer a text with itself."""
+    session.send(str(message).encode())
+
+
+def same_origin(upgrade: Upgrade, handler: Recorder) -> Accepted | Refused:
+    """Refuse the pages of anybody."""
+    return Refused(403, b"no\n") if "Origin" in upgrade.headers else Accepted(handler)
+
+
+@asynccontextmanager
+async def live_beside(
+    config: RestConfig = FREE, hub: Hub | None = None, **options: Any
+) -> AsyncIterator[tuple[RestServer, Served]]:
+    """Serve sessions at `/live` of the REST port, from a listener that has a port of its own."""
+    async with (
+        listening(on_message=echo, **options) as served,
+        serving(config, hub, served.listener.new_session) as server,
+    ):
+        yield server, served
+
+
+def with_routes() -> Hub:
+    """Return a hub whose application has a WebSocket route of its own."""
+    hub = Hub(FREE)
+
+    async def upper(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for text in websocket.iter_text():
+            await websocket.send_text(text.upper())
+
+    hub.app.add_api_websocket_route("/ws/upper", upper)
+    return hub
+
+
+def taken(server: RestServer) -> int:
+    """Return how many seats of the REST service are taken."""
+    http: Any = server._server.config.http_protocol_class
+    return int(http.seats.taken)
+
+
+@pytest.mark.parametrize("compression", ["deflate", None])
+async def test_live_is_served_by_a_session(compression: str | None) -> None:
+    """At `/live` the protocol that was given answers, with path, query, subprotocol, deflate."""
+    async with live_beside() as (server, served):
+        url = f"ws://127.0.0.1:{server.port}/live?symbols=BTCUSDT"
+        async with connect(url, compression=compression, proxy=None) as client:
+            for message in ("a", "b" * 60_000):
+                await client.send(message)
+                assert await client.recv() == message
+            (session,) = served.handler.sessions
+            assert (session.path, session.query) == ("/live", "symbols=BTCUSDT")
+            assert (session.window_bits > 0) is (compression is not None)
+        await served.handler.until(lambda: served.handler.closed)
+        assert served.handler.closed == [(1000, "")]
+        assert (await ask(server.port, get("/symbols")))[0] == 200
+
+
+async def test_routes_of_the_application_have_their_websockets_beside_it() -> None:
+    """Other paths are FastAPI's: its routes work, and an unknown one is refused."""
+    async with live_beside(hub=with_routes()) as (server, served):
+        base = f"ws://127.0.0.1:{server.port}"
+        async with (
+            connect(f"{base}/ws/upper", proxy=None) as route,
+            connect(f"{base}/live", proxy=None) as live,
+        ):
+            for client, answer in ((route, "A"), (live, "a"), (route, "A")):
+                await client.send("a")
+                assert await client.recv() == answer
+            assert taken(server) == 1
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(f"{base}/nowhere", proxy=None)
+        assert caught.value.response.status_code == 403
+        assert served.listener.opened == 1
+        await settle()
+        assert taken(server) == 0
+
+
+async def test_without_live_the_path_is_nothing_special() -> None:
+    """A service that was given no sessions has no such endpoint, and routes work all the same."""
+    async with serving(FREE, with_routes()) as server:
+        assert (await ask(server.port, get("/live")))[0] == 404
+        async with connect(f"ws://127.0.0.1:{server.port}/ws/upper", proxy=None) as client:
+            await client.send("a")
+            assert await client.recv() == "A"
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(get("/live"), id="a browser"),
+        pytest.param(get("/live?symbols=BTCUSDT", "Upgrade: h2c"), id="another protocol"),
+        pytest.param(
+            request("/live", "Content-Length: 3\r\nConnection: Upgrade, close\r\n") + b"abc",
+            id="an upgrade with a body",
+        ),
+        pytest.param(
+            request("/live", "Content-Length: 0\r\nConnection: Upgrade, close\r\n").replace(
+                b"GET", b"POST", 1
+            ),
+            id="an upgrade by POST",
+        ),
+    ],
+)
+async def test_live_without_a_websocket_says_what_it_is(request_bytes: bytes) -> None:
+    """Whoever calls it as a plain page is answered 426, in the shape of all errors."""
+    async with live_beside() as (server, served):
+        async with connected(server.port, request_bytes) as peer:
+            head = (await peer.reader.readuntil(b"\r\n\r\n")).lower()
+            body = await peer.reader.readuntil(b"}")
+        assert head.startswith(b"http/1.1 426 ")
+        assert b"\r\nupgrade: websocket\r\n" in head
+        assert in_shape(body) == "UpgradeRequired"
+        assert served.upgrades == []
+
+
+async def test_a_foreign_page_is_refused_by_the_session() -> None:
+    """The decider sees the Origin and all other headers as sent, and its answer goes out."""
+    async with live_beside(verdict=same_origin) as (server, served):
+        with pytest.raises(InvalidStatus) as caught:
+            await connect(
+                f"ws://127.0.0.1:{server.port}/live",
+                proxy=None,
+                origin="https://evil.example",  # type: ignore[arg-type] # a plain text
+                additional_headers={"X-Token": "One Two"},
+            )
+        assert caught.value.response.status_code == 403
+        assert served.upgrades[0].headers["origin"] == "https://evil.example"
+        assert served.upgrades[0].headers["x-token"] == "One Two"
+        assert served.listener.refused == {403: 1}
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        pytest.param(request("/live").replace(b"HTTP/1.1", b"HTTP/1.0"), id="an old version"),
+        pytest.param(request("/live").replace(b"-Key: ", b"-Key: x"), id="a wrong key"),
+        pytest.param(request("/live", "Host: b\r\n"), id="two hosts"),
+    ],
+)
+async def test_an_unsound_handshake_is_refused_by_the_session(request_bytes: bytes) -> None:
+    """What is wrong with a request at `/live` is said there, and the connection ends."""
+    async with live_beside() as (server, served):
+        async with connected(server.port, request_bytes) as peer:
+            response = await peer.response()
+        assert response.status in {400, 505}
+        assert served.listener.refused.total() == 1
+        assert served.handler.sessions == []
+
+
+async def test_frames_behind_the_request_are_not_lost() -> None:
+    """A client that does not wait for the 101 is heard, however its bytes are cut."""
+    sent = request("/live") + frame(TEXT, b"early") + frame(TEXT, b"bird")
+    async with live_beside() as (server, _):
+        for cuts in ([], range(1, len(sent)), [len(sent) - 20], [len(request("/live")) - 2]):
+            async with connected(server.port) as peer:
+                for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True):
+                    peer.send(sent[start:end])
+                    await asyncio.sleep(0)
+                assert (await peer.response()).status == 101
+                assert [(await peer.frame()).payload for _ in "12"] == [b"early", b"bird"]
+
+
+async def test_a_connection_may_call_first_and_upgrade_later() -> None:
+    """A kept-alive connection turns into a WebSocket, and no timer of HTTP ends it."""
+    config = replace(FREE, receive_timeout_s=0.2)
+    async with live_beside(config) as (server, _), connected(server.port) as peer:
+        peer.send(b"GET /symbols HTTP/1.1\r\nHost: a\r\n\r\n")
+        await peer.reader.readuntil(b"}")
+        peer.send(request("/live"))
+        assert (await peer.response()).status == 101
+        await asyncio.sleep(0.5)
+        peer.send(frame(TEXT, b"still here"))
+        assert (await peer.frame()).payload == b"still here"
+
+
+async def test_an_upgrade_behind_an_unanswered_call_ends_the_connection() -> None:
+    """Its answer could get in between the frames, so there is no session."""
+    hub = Hub(FREE)
+    begun = asyncio.Event()
+
+    async def forever(request: Request) -> Response:
+        begun.set()
+        await asyncio.Event().wait()
+        return Response()
+
+    hub.app.add_route("/forever", forever)
+    async with live_beside(hub=hub) as (server, served), connected(server.port) as peer:
+        peer.send(b"GET /forever HTTP/1.1\r\nHost: a\r\n\r\n")
+        await begun.wait()
+        peer.send(request("/live"))
+        with contextlib.suppress(ConnectionError):
+            assert await peer.end() == b""
+        assert served.upgrades == []
+
+
+async def test_a_session_holds_no_seat_of_the_rest_service() -> None:
+    """Only the listener counts it: calls find room, and the listener's own bound is kept."""
+    config = replace(FREE, max_connections=1, max_connections_per_ip=1)
+    async with (
+        live_beside(config, max_connections=3) as (server, served),
+        upgraded(server.port, "/live"),
+        upgraded(server.port, "/live"),
+        upgraded(served.port),
+    ):
+        assert (await ask(server.port, get("/symbols")))[0] == 200
+        async with connected(server.port, request("/live")) as peer:
+            response = await peer.response()
+        assert response.status == 503
+        assert b"connections" in response.body
+        await settle()
+        assert (taken(server), served.listener.open) == (0, 3)
+
+
+async def test_a_websocket_of_a_route_holds_its_seat() -> None:
+    """It is bounded together with calls, and frees its seat with its end."""
+    config = replace(FREE, max_connections=1)
+    async with live_beside(config, with_routes()) as (server, _):
+        async with connect(f"ws://127.0.0.1:{server.port}/ws/upper", proxy=None):
+            assert (await ask(server.port, get("/symbols")))[0] == 503
+        await settle()
+        assert (await ask(server.port, get("/symbols")))[0] == 200
+
+
+async def test_a_trusted_proxy_tells_whom_a_session_is_for() -> None:
+    """The session reads X-Forwarded-For itself, by the proxies that its listener trusts."""
+    extra = "X-Forwarded-For: 9.9.9.9\r\n"
+    async with (
+        live_beside(trusted_proxies=("127.0.0.1",)) as (server, served),
+        upgraded(server.port, "/live", extra),
+    ):
+        assert served.upgrades[0].remote_ip == "9.9.9.9"
+    async with live_beside() as (server, served), upgraded(server.port, "/live", extra):
+        assert served.upgrades[0].remote_ip == "127.0.0.1"
+
+
+async def test_the_send_buffer_of_such_a_session_is_set() -> None:
+    """A connection that was accepted for HTTP has the bounds of a session afterwards."""
+    async with (
+        live_beside(send_buffer=4096) as (server, served),
+        upgraded(server.port, "/live"),
+    ):
+        transport = served.handler.sessions[0]._transport
+        assert transport is not None
+        connection = transport.get_extra_info("socket")
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) in (4096, 4608, 8192)
+
+
+async def test_many_come_and_go_without_a_trace() -> None:
+    """Hundreds of sessions, refusals and cut handshakes leave no object behind."""
+    async with live_beside(verdict=same_origin) as (server, served):
+
+        async def visit() -> None:
+            async with upgraded(server.port, "/live") as peer:
+                peer.send(frame(CLOSE, close_payload(1000)))
+                assert (await peer.frame()).opcode == CLOSE
+            async with connected(server.port, request("/live", "Origin: http://e\r\n")) as peer:
+                assert (await peer.response()).status == 403
+            async with upgraded(server.port, "/live"), connected(server.port, b"GET /li"):
+                await settle()
+
+        async def count() -> int:
+            served.handler.sessions.clear()
+            served.upgrades.clear()
+            await settle()
+            gc.collect()
+            kinds = ("Session", "BoundedHttp", "_SelectorSocketTransport", "ServerProtocol")
+            return sum(type(one).__name__ in kinds for one in gc.get_objects())
+
+        await visit()
+        before = await count()
+        for _ in range(100):
+            await visit()
+        assert await count() == before
+        assert (taken(server), len(server._handed_over)) == (0, 0)
+        assert (served.listener.open, served.listener.handshakes) == (0, 0)
+        assert len(server._server.server_state.connections) == 0
+
+
+async def test_stopping_leaves_the_goodbye_to_whoever_made_the_sessions() -> None:
+    """Sessions read the listener's code; the REST service ends without waiting its whole time."""
+    async with listening() as served:
+        server = RestServer(with_routes().app, FREE, served.listener.new_session)
+        port = await server.start()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(server.run())
+            async with (
+                connect(f"ws://127.0.0.1:{port}/live", proxy=None) as live,
+                connect(f"ws://127.0.0.1:{port}/ws/upper", proxy=None) as route,
+            ):
+                await route.send("a")
+                assert await route.recv() == "A"
+                started = asyncio.get_running_loop().time()
+                async with asyncio.TaskGroup() as stopping:
+                    stopping.create_task(served.listener.stop(code=1012, within=5))
+                    stopping.create_task(server.stop(within=10))
+                assert asyncio.get_running_loop().time() - started < 4
+                for client in (live, route):
+                    with pytest.raises(ConnectionClosed) as caught:
+                        await client.recv()
+                    assert caught.value.rcvd is not None
+                    assert caught.value.rcvd.code == 1012
+
+
+async def test_cancelling_drops_sessions_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is left connected to a service that is gone, whoever made the sessions."""
+    async with listening() as served:
+        server = RestServer(with_routes().app, FREE, served.listener.new_session)
+        port = await server.start()
+        run = asyncio.get_running_loop().create_task(server.run())
+        async with upgraded(port, "/live") as live, upgraded(port, "/ws/upper") as route:
+            run.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await run
+            for peer in (live, route):
+                with contextlib.suppress(ConnectionError):
+                    assert await peer.end() == b""
+        await settle()
+        assert served.handler.closed == [(1006, "")]
+        assert taken(server) == 0
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
