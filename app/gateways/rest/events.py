@@ -27,8 +27,10 @@ from app.gateways.live.close_codes import CUT, RESTARTING, TOO_SLOW
 from app.gateways.live.upgrade import Asked, Doorkeeper
 from app.gateways.live.wanted import history
 from app.gateways.rest.answers import Refused
-from app.gateways.rest.seats import Seats
 from app.ports import Clock, SymbolList
+from app.sockets.addresses import TrustedProxies, counting_key
+from app.sockets.frames import PLAIN
+from app.sockets.seats import Seats
 
 PARAMETERS = ("symbols", "interval", "forming", "since", "last")
 """What the query may name."""
@@ -90,11 +92,8 @@ class EventStreams:
             on_loopback=False,
             max_subscriptions=self.limits.max_subscriptions,
         )
-        self._seats = Seats(
-            self.limits.total,
-            self.limits.per_address,
-            trusted_proxies=self.limits.trusted_proxies,
-        )
+        self._seats = Seats(self.limits.total, self.limits.per_address)
+        self._proxies = TrustedProxies(self.limits.trusted_proxies)
         self._streams: dict[EventStream, None] = {}
         self._stopped = False
 
@@ -107,7 +106,10 @@ class EventStreams:
         )
         if getattr(request.state, "head", False):
             return Response(headers=_HEADERS)
-        return _StreamAnswer(self, asked, get_remote_address(request)[:64])
+        address = get_remote_address(request)[:64]
+        # A trusted proxy that does not say whom it forwards for calls for many.
+        key = None if self._proxies.trust(address) else counting_key(address)
+        return _StreamAnswer(self, asked, key)
 
     def stop(self) -> None:
         """Tell every client that the hub restarts (1012), and take no more; waits for nobody."""
@@ -124,14 +126,14 @@ class EventStreams:
             "closed": {str(code): count for code, count in sorted(self.closed.items())},
         }
 
-    def enter(self, address: str) -> EventStream:
-        """Return a stream for a client at `address`; raise `Refused` (503) when there is no room.
+    def enter(self, key: str | None) -> EventStream:
+        """Return a stream for a client counted as `key`; raise `Refused` (503) without room.
 
         Whoever calls it calls `leave` in the end.
         """
         if self._stopped:
             raise self._restarting()
-        if not self._seats.take(address):
+        if not self._seats.take(key):
             raise self._too_many()
         stream = EventStream(self.limits)
         self._streams[stream] = None
@@ -150,10 +152,10 @@ class EventStreams:
         detail = f"{problem}; try again in {wait} s"
         return Refused(503, error, detail, headers={"Retry-After": wait})
 
-    def leave(self, stream: EventStream, address: str) -> None:
+    def leave(self, stream: EventStream, key: str | None) -> None:
         """Leave no trace of a stream."""
         del self._streams[stream]
-        self._seats.give_back(address)
+        self._seats.give_back(key)
         if stream.follower is not None:
             self.broadcaster.leave(stream.follower)
 
@@ -185,7 +187,7 @@ class EventStream:
     `take`, which waits for some.
     """
 
-    deflated = False
+    window_bits = PLAIN
 
     def __init__(self, limits: StreamLimits) -> None:
         self.follower: Follower | None = None
@@ -262,18 +264,18 @@ class EventStream:
 class _StreamAnswer(Response):
     """The answer that is a stream: it takes its seat when it starts, and leaves no trace."""
 
-    def __init__(self, streams: EventStreams, asked: Asked, address: str) -> None:
+    def __init__(self, streams: EventStreams, asked: Asked, key: str | None) -> None:
         super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._streams = streams
         self._asked = asked
-        self._address = address
+        self._key = key
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the client leaves or the stream is closed."""
         streams = self._streams
-        stream = streams.enter(self._address)
+        stream = streams.enter(self._key)
         try:
             streams.follow(stream, self._asked)
             streams.opened += 1
@@ -289,7 +291,7 @@ class _StreamAnswer(Response):
             finally:
                 streams.closed[stream.code] += 1
         finally:
-            streams.leave(stream, self._address)
+            streams.leave(stream, self._key)
 
     async def _stream(
         self, stream: EventStream, transport: asyncio.Transport | None, receive: Receive, send: Send
