@@ -56,6 +56,7 @@ LOCKS = (
         "tests/clients/requirements-python-binance.in",
     ),
     Lock("benchmarks/requirements-cryptofeed.txt", "benchmarks/requirements-cryptofeed.in"),
+    Lock("benchmarks/requirements-fanout.txt", "benchmarks/requirements-fanout.in"),
 )
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.errors import SymbolAlreadyActive, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
 from app.market.events import AggTrade, Candle, MarketEvent, Publication, Trade
 from app.market.symbols import SymbolInfo
-from app.sockets.frames import PreparedMessage
+from app.sockets.frames import BINARY, PLAIN, WINDOW_BITS, data_frame, deflated_frame
 
 START_US = 1_731_232_845_000_000
 """Sunday 2024-11-10, 15:30:45 in Kolkata."""
@@ -241,13 +242,20 @@ def an_aggregate(symbol: str = "BTCUSDT", **changes: object) -> AggTrade:
 
 
 class FakePeer:
-    """A client's connection that keeps what is written. It is full after `room` writes."""
+    """A client's connection that keeps what is written. It is full after `room` writes.
 
-    def __init__(self, room: int | None = None) -> None:
+    The write that fills it calls `on_full`, as a transport does; writing on is what must never
+    happen. `frames` is what was written, each message as it was meant: replies as text, too.
+    """
+
+    def __init__(self, room: int | None = None, *, deflated: bool = False) -> None:
         self.room = room
-        self.written: list[PreparedMessage] = []
+        self.deflated = deflated
+        self.window_bits = WINDOW_BITS if deflated else PLAIN
+        self.written: list[bytes] = []
         self.closed_with: tuple[int, str] | None = None
         self.on_write: Callable[[], None] = lambda: None
+        self.on_full: Callable[[], None] = lambda: None
 
     @property
     def is_open(self) -> bool:
@@ -259,31 +267,60 @@ class FakePeer:
         """Whether it is open and has room."""
         return self.is_open and (self.room is None or self.room > 0)
 
-    def write(self, message: PreparedMessage) -> None:
-        """Keep a message; writing without room is what must never happen."""
-        assert self.is_open, "written after a close"
+    def write_raw(self, data: bytes) -> None:
+        """Keep bytes; nothing when it is closed."""
+        if not self.is_open:
+            return
+        assert data, "a write of nothing"
         assert self.writable, "written without room"
+        self.written.append(data)
+        self.on_write()
         if self.room is not None:
             self.room -= 1
-        self.written.append(message)
-        self.on_write()
+            if not self.room:
+                self.on_full()
+
+    def send(self, payload: bytes) -> None:
+        """Keep one text message."""
+        self.write_raw((deflated_frame if self.deflated else data_frame)(payload))
 
     def close(self, code: int, reason: str = "") -> None:
         """Close it, once."""
         if self.closed_with is None:
             self.closed_with = (code, reason)
 
-    def make_room(self, room: int | None = None) -> None:
-        """Let so many more writes in; `None`: any number."""
-        self.room = room
+    @property
+    def frames(self) -> list[Frame]:
+        """Every message that was written."""
+        return read_frames(b"".join(self.written))
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """What was written, read as JSON, with each number as the decimal that it says."""
-        return [json.loads(payload(one.plain), parse_float=Decimal) for one in self.written]
+        """Every message, read as JSON, with each number as the decimal that it says."""
+        return [json.loads(frame.payload, parse_float=Decimal) for frame in self.frames]
 
 
-def payload(frame: bytes) -> bytes:
-    """Return what one unmasked frame carries."""
-    length = frame[1]
-    return frame[2:] if length < 126 else frame[4:] if length == 126 else frame[10:]
+class Frame(NamedTuple):
+    """One message of a server as a client reads it, inflated."""
+
+    payload: bytes
+    binary: bool
+    deflated: bool
+
+
+def read_frames(data: bytes) -> list[Frame]:
+    """Read whole unmasked frames by RFC 6455 and RFC 7692, each inflated by itself."""
+    frames = []
+    while data:
+        assert data[0] & 0x80, "a fragment"
+        length, start = data[1], 2
+        if length >= 126:
+            start = 4 if length == 126 else 10
+            length = int.from_bytes(data[2:start])
+        payload, deflated = data[start : start + length], bool(data[0] & 0x40)
+        assert len(payload) == length, "cut short"
+        if deflated:
+            payload = zlib.decompressobj(wbits=-9).decompress(payload + b"\x00\x00\xff\xff")
+        frames.append(Frame(payload, data[0] & 0x0F == BINARY, deflated))
+        data = data[start + length :]
+    return frames

@@ -92,9 +92,11 @@ class Ring:
         self._passing = _Log(passing_bytes)
         self._is_passing = passing
         self._series: dict[tuple[str, str], _Series] = {}
+        self.sequence = 0  # of the newest
 
     def add(self, item: Outgoing, now_s: float) -> None:
         """Hold a publication; `now_s` never goes back."""
+        self.sequence = item.sequence
         item.since_s = now_s
         log = self._kept
         if self._is_passing(item.key):
@@ -136,13 +138,13 @@ class Ring:
 
     def issues(self, symbol: str, interval: str, start_us: int) -> Iterator[Outgoing]:
         """Yield the newest issue of each candle from a time on, ascending by open time."""
-        series = self._series.get((symbol, interval))
+        series = self._held(symbol, interval)
         if series is not None:
             yield from series.between(start_us, series.newest)
 
     def bounds(self, symbol: str, interval: str) -> tuple[int, int] | None:
         """Return the reach and the newest open time of a symbol's candles, if any is held."""
-        series = self._series.get((symbol, interval))
+        series = self._held(symbol, interval)
         return None if series is None else (series.reach, series.newest)
 
     def between(
@@ -158,7 +160,7 @@ class Ring:
 
         With `start_us` the oldest from there on, without it the newest up to `end_us`.
         """
-        series = self._series.get((symbol, interval))
+        series = self._held(symbol, interval)
         if series is None:
             return CandleSpan((), start_us, end_us, None)
         last = series.newest if end_us is None else min(end_us, series.newest)
@@ -189,16 +191,22 @@ class Ring:
 
     def counters(self) -> Mapping[str, int | None]:
         """Return what `/status` shows; `reach_us` is the oldest candle of any symbol."""
-        seconds = [one for key, one in self._series.items() if key[1] == ONE_SECOND]
+        held = [(key[1], one) for key, one in self._series.items() if one.issues]
         return {
-            "candles": sum(len(series.issues) for series in self._series.values()),
+            "candles": sum(len(series.issues) for _, series in held),
             "publications": len(self._kept) + len(self._passing),
             "bytes": self._kept.bytes + self._passing.bytes,
             "max_bytes": self._kept.max_bytes + self._passing.max_bytes,
             "seconds": int(self._seconds),
             "evicted_sequence": self._kept.evicted,
-            "reach_us": min((series.reach for series in seconds), default=None),
+            "reach_us": min(
+                (series.reach for interval, series in held if interval == ONE_SECOND), default=None
+            ),
         }
+
+    def _held(self, symbol: str, interval: str) -> _Series | None:
+        series = self._series.get((symbol, interval))
+        return series if series is not None and series.issues else None
 
     def _dropped(self, item: Outgoing) -> None:
         if item.open_time_us is None:
@@ -207,8 +215,6 @@ class Ring:
         series = self._series.get((symbol, interval))
         if series is not None and series.issues.get(item.open_time_us) is item:
             series.drop(item.open_time_us)
-            if not series.issues:
-                del self._series[symbol, interval]
 
 
 _SEQUENCE = attrgetter("sequence")
@@ -269,7 +275,10 @@ class _Log:
 
 
 class _Series:
-    """The newest issues of one symbol's candles by open time."""
+    """The newest issues of one symbol's candles by open time.
+
+    An empty one is kept for what it remembers: up to where candles have left it.
+    """
 
     __slots__ = ("_evicted", "_oldest", "issues", "newest", "step")
 
@@ -289,10 +298,13 @@ class _Series:
 
     @property
     def reach(self) -> int:
-        """The open time from which on everything is held that was published."""
+        """The open time from which on everything is held that was published.
+
+        It is behind the newest where that has left, as what is issued again comes later.
+        """
         if self._evicted is None or self._evicted < self.oldest:
             return self.oldest
-        return min(self._evicted + self.step, self.newest)
+        return self._evicted + self.step
 
     def put(self, open_time_us: int, item: Outgoing) -> None:
         """Hold an issue in place of the earlier one."""
@@ -310,6 +322,9 @@ class _Series:
         del self.issues[open_time_us]
         if self._evicted is None or open_time_us > self._evicted:
             self._evicted = open_time_us
+        if self.issues:
+            while self.newest not in self.issues and self.newest > self._oldest:
+                self.newest -= self.step
 
     def between(self, start_us: int, end_us: int) -> Iterator[Outgoing]:
         """Yield those that open between two times, both included, ascending."""

@@ -1,50 +1,22 @@
-"""CandleRing: the newest issue of each recent second, whatever comes in whatever order."""
+"""Ring: what was published lately, in order, within bounds; candles by time, too."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.market.events import SECOND_US, Candle, Publication
-from app.market.ring import ISSUE_BYTES, CandleRing, CandleSpan
-from tests.fakes import a_candle, a_trade
+from app.market.events import SECOND_US
+from app.market.intervals import INTERVALS_US
+from app.market.ring import ISSUE_BYTES, CandleSpan, Key, Outgoing, Ring, Stretch
+from app.ports import CANDLES, STATUS, TRADES
 
 SECOND = 1_731_232_845
-
-
-def issue(
-    second: int, symbol: str = "BTCUSDT", *, epoch: int = 1, sequence: int = 1, interval: str = "1s"
-) -> Publication:
-    """Return an issue of the candle so many seconds after the first."""
-    candle = a_candle(symbol, open_time_us=(SECOND + second) * SECOND_US, interval=interval)
-    return Publication(epoch, sequence, "candles", candle)
-
-
-def text(publication: Publication, candle: Candle) -> bytes:
-    """Write a candle as a text of 100 bytes that names it."""
-    second = candle.open_time_us // SECOND_US - SECOND
-    return f"{second}:{publication.epoch}:{publication.sequence}".ljust(100).encode()
-
-
-def ring_of(
-    *publications: Publication, seconds: int = 10, max_bytes: int = 1_000_000
-) -> CandleRing:
-    """Return a ring that was given these."""
-    ring = CandleRing(text, seconds=seconds, max_bytes=max_bytes)
-    for publication in publications:
-        ring.apply(publication)
-    return ring
-
-
-def held(ring: CandleRing, symbol: str = "BTCUSDT") -> list[str]:
-    """Return everything that a ring holds of a symbol, as `second:epoch:sequence`."""
-    return told(ring.between(symbol, limit=1_000))
-
-
-def told(span: CandleSpan) -> list[str]:
-    """Return what a span names."""
-    return [one.decode().rstrip() for one in span.texts]
+TEXT_BYTES = 100
+ITEM_BYTES = TEXT_BYTES + ISSUE_BYTES
 
 
 def at(second: float) -> int:
@@ -52,108 +24,321 @@ def at(second: float) -> int:
     return round((SECOND + second) * SECOND_US)
 
 
+def anything(_key: Key) -> bool:
+    """Want everything."""
+    return True
+
+
+def is_trade(key: Key) -> bool:
+    """Tell whether a publication only passes through."""
+    return key[0] == TRADES
+
+
+def a_ring(
+    *, seconds: float = 3_600, items: int = 1_000_000, passing_items: int = 1_000_000
+) -> Ring:
+    """Return a ring with room for so many."""
+    return Ring(
+        seconds=seconds,
+        max_bytes=items * ITEM_BYTES,
+        passing_bytes=passing_items * ITEM_BYTES,
+        passing=is_trade,
+    )
+
+
+@dataclass
+class Producer:
+    """Adds to a ring what is numbered in order, each as a text that names it."""
+
+    ring: Ring = field(default_factory=a_ring)
+    sequence: int = 0
+    now_s: float = 0.0
+
+    def add(self, key: Key, open_time_us: int | None = None) -> int:
+        """Add one publication and return its sequence."""
+        self.sequence += 1
+        text = b"%d" % self.sequence
+        item = Outgoing(key, 1, self.sequence, text.ljust(TEXT_BYTES), open_time_us)
+        self.ring.add(item, self.now_s)
+        return self.sequence
+
+    def candle(self, second: int, symbol: str = "BTCUSDT", interval: str = "1s") -> int:
+        """Add an issue of the candle so many seconds after the first."""
+        return self.add((CANDLES, symbol, interval), at(second))
+
+    def candles(self, *seconds: int, symbol: str = "BTCUSDT") -> Producer:
+        """Add an issue of each of these, and return itself."""
+        for second in seconds:
+            self.candle(second, symbol)
+        return self
+
+    def trade(self, symbol: str = "BTCUSDT") -> int:
+        """Add what only passes through."""
+        return self.add((TRADES, symbol, ""))
+
+
+def numbers(texts: Iterable[bytes]) -> list[int]:
+    """Return the sequences that texts name."""
+    return [int(text) for text in texts]
+
+
+def held(ring: Ring, symbol: str = "BTCUSDT", interval: str = "1s") -> list[int]:
+    """Return the sequences of all issues that a ring holds of a symbol, by open time."""
+    return numbers(ring.between(symbol, limit=1_000_000, interval=interval).texts)
+
+
+def log(ring: Ring, after: int = 0, wanted: Callable[[Key], bool] = anything) -> list[int]:
+    """Return the sequences of everything later than a position, asked for in one go."""
+    return [one.sequence for one in ring.after(after, wanted, until=ring.sequence).items]
+
+
+# -- by sequence ---------------------------------------------------------------------------------
+
+
 def test_nothing_is_held_at_first() -> None:
-    """Of a symbol that never came there is no candle and no reach."""
-    assert ring_of().between("BTCUSDT", limit=10) == CandleSpan((), None, None, None)
-    asked = ring_of().between("BTCUSDT", limit=10, start_us=5, end_us=7)
+    """Of a symbol that never came there is no candle, no reach and no bounds."""
+    ring = a_ring()
+    assert ring.between("BTCUSDT", limit=10) == CandleSpan((), None, None, None)
+    asked = ring.between("BTCUSDT", limit=10, start_us=5, end_us=7)
     assert asked == CandleSpan((), 5, 7, None)
+    assert ring.bounds("BTCUSDT", "1s") is None
+    assert list(ring.issues("BTCUSDT", "1s", 0)) == []
+    assert ring.after(0, anything, until=9) == Stretch([], 9)
+    assert ring.evicted(passing=True) == 0
 
 
-def test_seconds_are_given_in_their_order() -> None:
-    """Whatever order they came in, candles are ascending by open time."""
-    assert held(ring_of(issue(3), issue(1), issue(2))) == ["1:1:1", "2:1:1", "3:1:1"]
+def test_the_log_is_in_the_order_of_the_sequence() -> None:
+    """Of whatever channel and symbol, revisions too, each once."""
+    one = Producer()
+    one.candle(0)
+    one.trade()
+    one.add((STATUS, "", ""))
+    one.candle(0, "ETHUSDT")
+    one.candle(0)
+    one.trade("ETHUSDT")
+    assert log(one.ring) == [1, 2, 3, 4, 5, 6]
+    assert log(one.ring, after=3) == [4, 5, 6]
+    assert log(one.ring, after=6) == log(one.ring, after=99) == []
+    assert log(one.ring, wanted=lambda key: key[1] == "ETHUSDT") == [4, 6]
+    without = one.ring.after(0, anything, until=5, passing=False)
+    assert ([item.sequence for item in without.items], without.until) == ([1, 3, 4, 5], 5)
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "kept"),
-    [
-        pytest.param((1, 1), (1, 2), "0:1:2", id="a later issue replaces"),
-        pytest.param((1, 2), (1, 1), "0:1:2", id="an earlier one does not"),
-        pytest.param((1, 9), (2, 1), "0:2:1", id="a newer epoch replaces"),
-        pytest.param((2, 1), (1, 9), "0:2:1", id="an older epoch does not"),
-        pytest.param((1, 5), (1, 5), "0:1:5", id="a repetition changes nothing"),
-    ],
-)
-def test_the_newer_position_stays(first: tuple[int, int], second: tuple[int, int], kept: str):
-    """Per second the larger (epoch, sequence) is held, and counted once."""
-    issues = [issue(0, epoch=epoch, sequence=sequence) for epoch, sequence in (first, second)]
-    ring = ring_of(*issues)
-    assert held(ring) == [kept]
-    assert ring.bytes == 100 + ISSUE_BYTES
+def test_numbers_may_be_missing() -> None:
+    """What nobody holds has a number as well: a position between two is as good as any."""
+    one = Producer()
+    for step in (10, 20, 30):
+        one.sequence = step - 1
+        one.candle(step)
+    assert log(one.ring, after=9) == [10, 20, 30]
+    assert log(one.ring, after=10) == log(one.ring, after=19) == [20, 30]
+    assert one.ring.after(0, anything, until=25).until == 25
 
 
-def test_a_repaired_second_is_kept_while_it_is_recent() -> None:
-    """A second older than all others comes in if it is within the symbol's last seconds."""
-    ring = ring_of(issue(10), issue(0), issue(1))
-    assert held(ring) == ["1:1:1", "10:1:1"]
-    assert ring.between("BTCUSDT", limit=1).reach_us == at(1)
+@pytest.mark.parametrize("look", [1, 2, 3, 7, 100])
+def test_a_long_log_is_read_in_parts(look: int) -> None:
+    """Asking again from where a part ended gives everything once, in order, kept or passing."""
+    one = Producer()
+    for number in range(40):
+        one.trade() if number % 3 else one.candle(number)
+    parts: list[list[int]] = []
+    position = 0
+    while position < one.sequence:
+        found = one.ring.after(position, anything, until=one.sequence, look=look)
+        assert found.until > position
+        parts.append([item.sequence for item in found.items])
+        position = found.until
+    assert [sequence for part in parts for sequence in part] == list(range(1, 41))
+    assert all(len(part) <= 2 * look for part in parts)
 
 
-def test_old_seconds_leave_as_new_ones_come() -> None:
-    """Exactly the last seconds before the newest are held, over gaps of any length."""
-    ring = ring_of(*(issue(second) for second in range(12)))
-    assert held(ring)[0] == "2:1:1"
-    ring.apply(issue(16))
-    assert held(ring)[0] == "7:1:1"
-    ring.apply(issue(1_000_000_000))
-    assert held(ring) == ["1000000000:1:1"]
-    assert ring.bytes == 100 + ISSUE_BYTES
-    assert ring.counters()["reach_us"] == at(1_000_000_000)
+def test_what_is_not_wanted_is_passed_over() -> None:
+    """A part without anything wanted still says how far it goes."""
+    one = Producer().candles(*range(10))
+    assert one.ring.after(0, lambda _key: False, until=10, look=4) == Stretch([], 4)
 
 
-def test_each_symbol_has_seconds_of_its_own() -> None:
-    """A symbol that was silent for long keeps its last seconds."""
-    ring = ring_of(issue(0, "ETHUSDT"), *(issue(second) for second in range(30)))
-    assert held(ring, "ETHUSDT") == ["0:1:1"]
-    assert ring.counters()["candles"] == 11
+def test_old_publications_leave_by_their_age() -> None:
+    """Each is held for so many seconds after it came, whatever candle it is."""
+    one = Producer(a_ring(seconds=10))
+    one.candle(100)
+    one.now_s = 5.0
+    one.candle(0)
+    one.now_s = 10.0
+    one.candle(101)
+    assert log(one.ring) == [1, 2, 3]
+    assert one.ring.evicted() == 0
+    one.now_s = 10.5
+    one.candle(102)
+    assert log(one.ring) == [2, 3, 4]
+    assert one.ring.evicted() == 1
+    one.now_s = 1_000.0
+    one.candle(103)
+    assert log(one.ring) == [5]
+    assert one.ring.evicted() == 4
 
 
-def test_memory_is_bounded_for_all_symbols_together() -> None:
-    """Past the bound the oldest seconds go first, of whichever symbol, and the count stays true."""
-    room_for_five = 5 * (100 + ISSUE_BYTES)
-    ring = ring_of(issue(0, "OLDUSDT"), max_bytes=room_for_five)
+def test_memory_is_bounded_for_all_together() -> None:
+    """Past the bound the oldest go first, of whichever symbol, and the count stays true."""
+    one = Producer(a_ring(items=5)).candles(0, symbol="OLDUSDT")
     for second in range(1, 4):
-        for symbol in ("BTCUSDT", "ETHUSDT"):
-            ring.apply(issue(second, symbol))
-    assert held(ring, "OLDUSDT") == []
-    assert held(ring, "BTCUSDT") == held(ring, "ETHUSDT") == ["2:1:1", "3:1:1"]
-    assert ring.counters() == {
-        "candles": 4,
-        "bytes": 4 * (100 + ISSUE_BYTES),
-        "max_bytes": room_for_five,
-        "seconds": 10,
-        "reach_us": at(2),
-    }
-    ring.apply(issue(0, "OLDUSDT"))
-    assert held(ring, "OLDUSDT") == ["0:1:1"]
-    ring.apply(issue(4))
-    assert held(ring, "OLDUSDT") == []
+        one.candle(second, "BTCUSDT")
+        one.candle(second, "ETHUSDT")
+    assert log(one.ring) == [3, 4, 5, 6, 7]
+    assert held(one.ring, "OLDUSDT") == []
+    assert held(one.ring, "BTCUSDT") == [4, 6]
+    assert held(one.ring, "ETHUSDT") == [3, 5, 7]
+    counters = one.ring.counters()
+    assert counters["bytes"] == 5 * ITEM_BYTES
+    assert (counters["candles"], counters["publications"]) == (5, 5)
+    assert counters["evicted_sequence"] == one.ring.evicted() == 2
+    assert counters["reach_us"] == at(1)
 
 
 def test_room_for_nothing_holds_nothing() -> None:
-    """A candle that is larger than the bound is not held, and does no harm."""
-    ring = ring_of(issue(0), issue(1), max_bytes=10)
-    assert held(ring) == []
-    assert ring.bytes == 0
+    """What is larger than the bound is not held, and does no harm."""
+    one = Producer(Ring(max_bytes=10)).candles(0, 1)
+    assert held(one.ring) == log(one.ring) == []
+    assert one.ring.evicted() == 2
+    assert one.ring.counters()["bytes"] == 0
 
 
-def test_a_forgotten_symbol_frees_its_memory() -> None:
-    """After `forget` nothing is held, and forgetting twice is harmless."""
-    ring = ring_of(issue(0), issue(5), issue(0, "ETHUSDT"))
-    ring.forget("BTCUSDT")
-    ring.forget("BTCUSDT")
-    assert held(ring) == []
-    assert held(ring, "ETHUSDT") == ["0:1:1"]
-    assert ring.bytes == 100 + ISSUE_BYTES
-    ring.apply(issue(0))
-    assert held(ring) == ["0:1:1"]
+def test_what_passes_is_bounded_apart() -> None:
+    """Any number of trades pushes no candle out, and they are missed by nobody else."""
+    one = Producer(a_ring(items=3, passing_items=2)).candles(0, 1)
+    for _ in range(50):
+        one.trade()
+    assert log(one.ring) == [1, 2, 51, 52]
+    assert one.ring.evicted() == 0
+    assert one.ring.evicted(passing=True) == 50
+    one.candles(2, 3)
+    assert log(one.ring) == [2, 51, 52, 53, 54]
+    assert one.ring.evicted() == 1
+    assert one.ring.evicted(passing=True) == 50
 
 
-def test_other_events_and_intervals_are_not_held() -> None:
-    """Only 1-second candles are."""
-    ring = ring_of(Publication(1, 1, "trades", a_trade()), issue(0, interval="1m"))
-    assert ring.counters()["candles"] == 0
-    assert ring.counters()["reach_us"] is None
+def test_a_replaced_issue_is_missed_by_nobody() -> None:
+    """When it leaves, the newest issue of its candle is there still: nothing is lost."""
+    one = Producer(a_ring(items=3))
+    one.candle(0)
+    one.candle(1)
+    one.candle(0)
+    one.candle(2)
+    assert log(one.ring) == [2, 3, 4]
+    assert one.ring.evicted() == 0
+    one.candle(3)
+    assert one.ring.evicted() == 2
+    assert held(one.ring) == [3, 4, 5]
+
+
+def test_a_long_life_costs_no_memory() -> None:
+    """The log is cut at its front again and again, and goes on giving what is held."""
+    one = Producer(a_ring(items=10, passing_items=10))
+    for number in range(20_000):
+        one.candle(number)
+        one.trade()
+    assert log(one.ring) == list(range(39_981, 40_001))
+    assert log(one.ring, after=39_990) == list(range(39_991, 40_001))
+    assert len(one.ring._kept.items) < 10_000
+    assert len(one.ring._kept.items) == len(one.ring._kept._sequences)
+    assert one.ring.counters()["publications"] == 20
+
+
+# -- candles by time -----------------------------------------------------------------------------
+
+
+def test_candles_are_given_in_their_order() -> None:
+    """Whatever order they came in, they are ascending by open time, the newest issue of each."""
+    assert held(Producer().candles(3, 1, 2, 1).ring) == [4, 3, 1]
+
+
+def test_symbols_and_intervals_are_kept_apart() -> None:
+    """Each has a series of its own, whose step is the length of its candles."""
+    one = Producer()
+    minute = 60 - SECOND % 60
+    one.candle(0)
+    one.candle(minute, interval="1m")
+    one.candle(minute + 120, interval="1m")
+    one.candle(1, "ETHUSDT")
+    assert held(one.ring) == [1]
+    assert held(one.ring, interval="1m") == [2, 3]
+    assert held(one.ring, "ETHUSDT") == [4]
+    assert held(one.ring, interval="5m") == []
+    assert one.ring.bounds("BTCUSDT", "1m") == (at(minute), at(minute + 120))
+    span = one.ring.between("BTCUSDT", limit=1, start_us=at(minute - 5), interval="1m")
+    assert (numbers(span.texts), span.next_us) == ([2], at(minute + 120))
+
+
+def test_a_candle_that_is_repaired_late_is_held() -> None:
+    """It comes in at its place, however old, and the bounds show it."""
+    one = Producer().candles(10, 11)
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(10), at(11))
+    one.candle(-3_000)
+    assert held(one.ring) == [3, 1, 2]
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(-3_000), at(11))
+
+
+def test_the_reach_is_behind_everything_that_left() -> None:
+    """From the reach on all is held that was published; what is held before it has gaps."""
+    one = Producer(a_ring(items=3)).candles(0, 1, 2, 3)
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(1), at(3))
+    one.candle(0)  # leaves seconds 0, 2, 3: the second 1 has gone
+    assert held(one.ring) == [5, 3, 4]
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(2), at(3))
+    assert one.ring.between("BTCUSDT", limit=9).reach_us == at(2)
+
+
+def test_the_newest_candle_may_leave_before_older_ones() -> None:
+    """Then nothing says that it is held: the older ones were issued after it."""
+    one = Producer(a_ring(items=2)).candles(10, 4, 5)
+    assert held(one.ring) == [2, 3]
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(11), at(5))
+    span = one.ring.between("BTCUSDT", limit=9)
+    assert (span.start_us, span.end_us, span.reach_us) == (at(4), at(5), at(11))
+
+
+def test_a_series_remembers_what_left_it_when_all_left() -> None:
+    """A repaired candle that comes after a silence does not pretend to be the beginning."""
+    one = Producer(a_ring(seconds=10)).candles(20)
+    one.now_s = 60.0
+    one.candle(0, "ETHUSDT")
+    assert one.ring.bounds("BTCUSDT", "1s") is None
+    assert one.ring.between("BTCUSDT", limit=9) == CandleSpan((), None, None, None)
+    one.candle(5)
+    one.candle(30)
+    assert held(one.ring) == [3, 4]
+    assert one.ring.bounds("BTCUSDT", "1s") == (at(21), at(30))
+
+
+def test_issues_from_a_time_on() -> None:
+    """They are the newest of each candle, ascending; a time within a candle is after it."""
+    one = Producer().candles(0, 1, 2, 5, 1)
+
+    def found(second: float) -> list[int]:
+        return [item.sequence for item in one.ring.issues("BTCUSDT", "1s", at(second))]
+
+    assert found(-100) == [1, 5, 3, 4]
+    assert found(1) == [5, 3, 4]
+    assert found(1.001) == [3, 4]
+    assert found(5) == [4]
+    assert found(6) == []
+
+
+def test_a_forgotten_symbol_has_no_candles() -> None:
+    """Forgetting twice is harmless; the log keeps them for who was away, and they leave in time."""
+    one = Producer(a_ring(items=4)).candles(0, 5)
+    one.candles(0, symbol="ETHUSDT")
+    one.ring.forget("BTCUSDT")
+    one.ring.forget("BTCUSDT")
+    assert held(one.ring) == []
+    assert one.ring.bounds("BTCUSDT", "1s") is None
+    assert held(one.ring, "ETHUSDT") == [3]
+    assert log(one.ring) == [1, 2, 3]
+    one.candles(0)
+    assert held(one.ring) == [4]
+    one.candles(6, 7)
+    assert held(one.ring) == [4, 5, 6]
+    assert log(one.ring) == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -178,14 +363,15 @@ def test_spans(
     start: float | None, end: float | None, limit: int, found: list[int], following: int | None
 ) -> None:
     """Bounds are open times and belong to the span; from a start it is cut at the end."""
-    ring = ring_of(*(issue(second) for second in (0, 1, 2, 5, 6)))
-    span = ring.between(
+    one = Producer()
+    named = {one.candle(second): second for second in (0, 1, 2, 5, 6)}
+    span = one.ring.between(
         "BTCUSDT",
         limit=limit,
         start_us=None if start is None else at(start),
         end_us=None if end is None else at(end),
     )
-    assert told(span) == [f"{second}:1:1" for second in found]
+    assert [named[sequence] for sequence in numbers(span.texts)] == found
     assert span.next_us == (None if following is None else at(following))
     assert span.start_us == (at(found[0]) if start is None else at(start))
     assert span.end_us == (at(6) if end is None else at(end))
@@ -194,48 +380,62 @@ def test_spans(
 
 def test_a_span_of_nothing_has_no_start() -> None:
     """Without a start and without a candle there is nothing to say about where it begins."""
-    span = ring_of(issue(5)).between("BTCUSDT", limit=5, end_us=at(3))
+    span = Producer().candles(5).ring.between("BTCUSDT", limit=5, end_us=at(3))
     assert (span.texts, span.start_us, span.reach_us) == ([], None, at(5))
 
 
-ISSUES = st.lists(
+# -- against a plain table -----------------------------------------------------------------------
+
+STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["A", "B", "C"]), st.integers(0, 40), st.integers(1, 2), st.integers(1, 9)
+        st.sampled_from(["A", "B", "C", "trade"]), st.integers(0, 40), st.sampled_from([0, 1, 5])
     ),
     max_size=80,
 )
 
 
-@given(ISSUES)
-def test_a_ring_is_what_a_plain_table_would_be(issues: list[tuple[str, int, int, int]]) -> None:
-    """In any order of any issues, the ring holds what looking at each of them anew would leave."""
-    ring = ring_of(seconds=10)
-    table: dict[str, dict[int, tuple[int, int]]] = {}
-    for symbol, second, epoch, sequence in issues:
-        ring.apply(issue(second, symbol, epoch=epoch, sequence=sequence))
-        rows = table.setdefault(symbol, {})
-        if second > max(rows, default=second) - 10:
-            rows[second] = max(rows.get(second, (0, 0)), (epoch, sequence))
-        table[symbol] = {one: rows[one] for one in rows if one > max(rows) - 10}
-    for symbol, rows in table.items():
-        expected = [f"{one}:{rows[one][0]}:{rows[one][1]}" for one in sorted(rows)]
-        assert held(ring, symbol) == expected
-    assert ring.bytes == sum(len(rows) for rows in table.values()) * (100 + ISSUE_BYTES)
+@given(STEPS, st.integers(1, 12), st.integers(1, 4), st.integers(0, 12))
+def test_a_ring_is_what_a_plain_table_would_be(
+    steps: list[tuple[str, int, int]], items: int, passing_items: int, seconds: int
+) -> None:
+    """After any publications, log, candles, reach and bounds are what a look at all would give."""
+    one = Producer(a_ring(seconds=seconds, items=items, passing_items=passing_items))
+    came: list[tuple[int, str, int, float]] = []
+    gone: set[int] = set()
+    for name, second, wait in steps:
+        one.now_s += wait
+        sequence = one.trade() if name == "trade" else one.candle(second, name)
+        came.append((sequence, name, second, one.now_s))
+        for passes, room in ((False, items), (True, passing_items)):
+            of_kind = [each for each in came if (each[1] == "trade") is passes]
+            if of_kind and of_kind[-1][0] == sequence:  # a log looks at itself when it gets more
+                gone |= {each[0] for each in of_kind[:-room]}
+                gone |= {each[0] for each in of_kind if each[3] < one.now_s - seconds}
+    assert log(one.ring) == [each[0] for each in came if each[0] not in gone]
+    newest = {(name, second): sequence for sequence, name, second, _ in came if name != "trade"}
+    lost = {key: sequence for key, sequence in newest.items() if sequence in gone}
+    for name in "ABC":
+        there = {
+            second: sequence
+            for (symbol, second), sequence in sorted(newest.items())
+            if symbol == name and sequence not in gone
+        }
+        assert held(one.ring, name) == list(there.values())
+        bounds = one.ring.bounds(name, "1s")
+        if not there:
+            assert bounds is None
+            continue
+        assert bounds is not None
+        reach, last = bounds
+        assert last == at(max(there))
+        assert reach >= at(min(there))
+        assert all(at(second) < reach for symbol, second in lost if symbol == name)
+    passed = [each[0] for each in came if each[1] == "trade" and each[0] in gone]
+    assert one.ring.evicted() >= max(lost.values(), default=0)
+    assert one.ring.evicted(passing=True) == max([one.ring.evicted(), *passed])
 
 
-@given(ISSUES)
-def test_the_bound_holds_and_the_newest_stay(issues: list[tuple[str, int, int, int]]) -> None:
-    """However full it gets, it keeps to the bound, and nothing that left is newer than what is."""
-    ring = ring_of(seconds=100, max_bytes=7 * (100 + ISSUE_BYTES))
-    for symbol, second, epoch, sequence in issues:
-        ring.apply(issue(second, symbol, epoch=epoch, sequence=sequence))
-        counters = ring.counters()
-        assert ring.bytes <= 7 * (100 + ISSUE_BYTES)
-        assert ring.bytes == (counters["candles"] or 0) * (100 + ISSUE_BYTES)
-        oldest = [ring.between(one, limit=1, start_us=0).reach_us for one in ("A", "B", "C")]
-        assert counters["reach_us"] == min(
-            (reach for reach in oldest if reach is not None), default=None
-        )
-    newest = max((second for _, second, _, _ in issues), default=None)
-    everything = [one for symbol in ("A", "B", "C") for one in held(ring, symbol)]
-    assert newest is None or any(one.startswith(f"{newest}:") for one in everything)
+def test_every_interval_has_a_step() -> None:
+    """Lengths are multiples of the second and divide the day, so that all count from midnight."""
+    assert list(INTERVALS_US.values()) == sorted(INTERVALS_US.values())
+    assert all(86_400 * SECOND_US % step == 0 for step in INTERVALS_US.values())

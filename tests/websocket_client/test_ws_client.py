@@ -1,50 +1,54 @@
-"""Tests of `websocket_client/ws_client.py`."""
+"""Tests of `websocket_client/ws_client.py` as a program: what it counts, shows and is told."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import websockets
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from typing_extensions import override
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidStatus
-from websockets.http11 import Response
 
+from tests.websocket_client.scripted_hub import (
+    START,
+    candle,
+    candle_fields,
+    hole,
+    hole_fields,
+    scripted,
+    sends,
+    trade,
+    trade_fields,
+)
 from websocket_client import ws_client
 from websocket_client.ws_client import (
-    CannotGoOn,
-    Follower,
+    Disconnected,
+    Gap,
     LiveTable,
     Options,
     Output,
+    Position,
+    Resumed,
+    Subscription,
     Tally,
     Watch,
     age_text,
     make_output,
     parse,
-    pause_s,
     plain_line,
-    read,
-    refused,
     run,
-    why_closed,
+    to_json,
 )
 
 SCRIPT = Path(ws_client.__file__)
-START = 1_731_232_845
 
 
 class Terminal(io.StringIO):
@@ -53,71 +57,6 @@ class Terminal(io.StringIO):
     @override
     def isatty(self):
         return True
-
-
-def candle(second=0, symbol="BTCUSDT", **changes):
-    """Return a message of the candles channel."""
-    return {
-        "symbol": symbol,
-        "timestamp": "2024-11-10 15:30:45 IST",
-        "open": Decimal("43250.50"),
-        "high": Decimal("43275.00"),
-        "low": Decimal("43240.20"),
-        "close": Decimal("43260.75"),
-        "open_time": (START + second) * 1_000,
-        "volume": Decimal("0.00000000"),
-        "trades": 87,
-        "complete": True,
-        "revision": 0,
-        "source": "binance",
-        "channel": "candles",
-        "interval": "1s",
-        "epoch": 1,
-        "sequence": 1,
-        **changes,
-    }
-
-
-def trade(number, **changes):
-    """Return a message of the trades channel."""
-    return {
-        "symbol": "BTCUSDT",
-        "id": number,
-        "price": Decimal("43250.50"),
-        "quantity": Decimal("0.05234"),
-        "timestamp": "2024-11-10 15:30:45 IST",
-        "time": START * 1_000,
-        "buyer_is_maker": True,
-        "channel": "trades",
-        "source": "binance",
-        "epoch": 1,
-        "sequence": 1,
-        **changes,
-    }
-
-
-def hole(**changes):
-    """Return a message of the status channel."""
-    return {
-        "symbol": "BTCUSDT",
-        "event": "hole_found",
-        "first_trade_id": 5,
-        "last_trade_id": 9,
-        "from": START * 1_000,
-        "to": (START + 2) * 1_000,
-        "timestamp": "2024-11-10 15:30:48 IST",
-        "time": (START + 3) * 1_000,
-        "channel": "status",
-        "source": "binance",
-        "epoch": 1,
-        "sequence": 1,
-        **changes,
-    }
-
-
-def text_of(message):
-    """Return a message as it is sent."""
-    return json.dumps(message, default=float)
 
 
 def tally_of(*seconds):
@@ -180,6 +119,14 @@ def test_counting_begins_with_a_first_issue():
     assert (tally.places, tally.missing, tally.twice) == (2, 0, 0)
 
 
+def test_counting_begins_anywhere_in_history():
+    """Where history was asked for, its first candle may be a later issue."""
+    tally = Tally(from_any=True)
+    tally.add(5, revision=1)
+    tally.add(7)
+    assert (tally.received, tally.missing) == (2, 1)
+
+
 def test_counting_needs_bounded_memory():
     """After days the counts are right, and only the newest places are kept."""
     tally = Tally()
@@ -191,7 +138,7 @@ def test_counting_needs_bounded_memory():
     tally.add(5)
     assert (tally.places, tally.missing, tally.twice) == (49_998, 2, 0)
     assert (tally.incomplete, tally.revised) == (49, 5)
-    assert len(tally._open) <= 2 * ws_client.KEPT
+    assert len(tally._open) <= 2 * ws_client.KEPT_PLACES
 
 
 @given(st.lists(st.integers(0, 30), max_size=60))
@@ -235,11 +182,12 @@ def test_a_later_issue_of_the_newest_second_is_shown():
     watch = Watch("candles")
     watch.add(candle(1, sequence=5, revision=1))
     watch.add(candle(1, sequence=4))
-    assert watch.newest["BTCUSDT"]["revision"] == 1
+    assert watch.newest["BTCUSDT"] == candle(1, sequence=5, revision=1)
     watch.add(candle(0, sequence=9, revision=2))
-    assert watch.newest["BTCUSDT"]["revision"] == 1
-    watch.add(candle(1, epoch=2, sequence=1))
-    assert watch.newest["BTCUSDT"]["epoch"] == 2
+    assert watch.newest["BTCUSDT"] == candle(1, sequence=5, revision=1)
+    later = candle(1, epoch=2_000_000_000_000, sequence=1)
+    watch.add(later)
+    assert watch.newest["BTCUSDT"] == later
 
 
 @pytest.mark.parametrize(
@@ -267,12 +215,47 @@ def test_flawless(symbols, messages, flawless):
     assert watch.flawless is flawless
 
 
-# Reading and showing.
+@pytest.mark.parametrize(
+    ("interval", "step"), [("1s", 1), ("1m", 60), ("4h", 14_400), ("1d", 86_400)]
+)
+def test_longer_candles_are_counted_by_their_interval(interval, step):
+    """One candle that is left out is one missing, however long it is."""
+    watch = Watch("candles")
+    for number in (0, 1, 3):
+        watch.add(candle(number * step, interval=interval))
+    assert watch.summary() == ["BTCUSDT: 3 candles, 1 missing, 0 twice, 0 incomplete, 0 revised"]
 
 
-def test_no_digit_is_lost():
-    """Numbers are read as the decimals that they say."""
-    assert str(read('{"open":43250.50,"volume":0.123456789012345678}')["open"]) == "43250.50"
+def test_forming_candles_are_shown_and_not_counted():
+    """What is not over is no candle yet, but is among the messages that came."""
+    watch = Watch("candles")
+    watch.add(candle(0, interval="1m"))
+    forming = [
+        candle(60, interval="1m", forming=True, complete=False, sequence=sequence)
+        for sequence in (7, 8)
+    ]
+    for one in forming:
+        watch.add(one)
+    assert watch.received == 3
+    assert watch.newest["BTCUSDT"] == forming[-1]
+    assert watch.summary() == ["BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"]
+
+
+def test_the_summary_tells_whether_resumes_were_recovered():
+    """After reconnects one line says how many were whole, and why others were not."""
+    subscription = Subscription("candles", None)
+    watch = Watch("candles")
+    watch.add(Resumed(subscription, None, None))
+    assert watch.summary() == ["no candles came"]
+    watch.add(Disconnected("", 0.0))
+    watch.add(Resumed(subscription, Position(1, 2), Position(1, 3)))
+    assert watch.summary()[-1] == "resumed 1 times: 1 recovered, 0 not"
+    watch.add(Gap(subscription, "evicted", Position(1, 2), Position(1, 3)))
+    watch.add(Gap(subscription, "epoch", Position(1, 2), Position(2, 3)))
+    assert watch.summary()[-1] == "resumed 3 times: 1 recovered, 2 not (epoch, evicted)"
+
+
+# Showing.
 
 
 def test_a_candle_in_words():
@@ -282,6 +265,9 @@ def test_a_candle_in_words():
         "V 0.00000000  87 trades  complete  revision 0  binance"
     )
     assert "INCOMPLETE" in plain_line(candle(complete=False))
+    longer = plain_line(candle(complete=False, forming=True, interval="15m"))
+    assert "BTCUSDT      15m O 43250.50" in longer
+    assert "  forming  " in longer
 
 
 def test_a_trade_in_words():
@@ -309,7 +295,9 @@ def test_a_status_in_words():
 def test_the_age_counts_from_the_end_of_the_second(later, shown):
     """A candle is as old as the end of its second."""
     assert age_text(candle(), START + later) == shown
+    assert age_text(candle(-59, interval="1m"), START + later) == shown
     assert age_text(trade(1), START + later - 1) == shown
+    assert age_text(candle(forming=True), START + later) == "forming"
 
 
 def drawn(watch, state="connected", width=140):
@@ -329,9 +317,9 @@ def test_numbers_are_whole_on_any_terminal(width):
     watch.add(one)
     picture = drawn(watch, width=width)
     for name in ("close", "volume"):
-        assert ws_client.digits(one[name]) in picture
+        assert ws_client.digits(getattr(one, name)) in picture
     for name in ("open", "high", "low"):
-        assert (ws_client.digits(one[name]) in picture) is (width >= 72)
+        assert (ws_client.digits(getattr(one, name)) in picture) is (width >= 72)
     assert "…" not in picture
     assert ("15:30:45" in picture) is (width == 140)
 
@@ -377,53 +365,6 @@ def test_the_output_fits_where_it_goes():
     )
 
 
-# Coming back.
-
-
-def test_pauses_grow_are_random_and_bounded(monkeypatch):
-    """A pause is anything up to 1, 2, 4, … 30 seconds."""
-    monkeypatch.setattr(ws_client, "FIRST_PAUSE_S", 1.0)
-    assert [pause_s(failures, lambda: 1.0) for failures in range(7)] == [1, 2, 4, 8, 16, 30, 30]
-    assert pause_s(10_000, lambda: 0.5) == 15
-    assert pause_s(3, lambda: 0.0) == 0
-
-
-@pytest.mark.parametrize("code", [1001, 1006, 1011, 1012, 1013, 4008])
-def test_codes_to_come_back_after(code):
-    """What passes is a reason to come back."""
-    assert why_closed(code)
-
-
-@pytest.mark.parametrize("code", [1000, 1002, 1003, 1007, 1009, 4009, 4999])
-def test_codes_to_stay_away_after(code):
-    """What would only happen again is not tried again."""
-    with pytest.raises(CannotGoOn):
-        why_closed(code)
-
-
-def test_the_hubs_table_is_obeyed():
-    """The client comes back after exactly those codes that the hub's own table says so of."""
-    from app.gateways.live.close_codes import CLOSE_CODES  # noqa: PLC0415 - only this test may know
-
-    assert {entry.code for entry in CLOSE_CODES if entry.come_back} == {
-        entry.code for entry in CLOSE_CODES if entry.code in ws_client.COME_BACK
-    }
-
-
-def test_a_full_hub_says_when():
-    """503 is waited out as it says; what is wrong with the request is told and final."""
-    full = InvalidStatus(Response(503, "", Headers({"Retry-After": "5"}), b"too many\n"))
-    reason, wait = refused(full)
-    assert reason == "HTTP 503: too many"
-    assert wait is not None
-    assert 5 <= wait <= 6
-    assert refused(InvalidStatus(Response(502, "", Headers(), b"")))[1] is None
-    with pytest.raises(CannotGoOn, match="HTTP 403"):
-        refused(InvalidStatus(Response(403, "", Headers(), b"no")))
-    with pytest.raises(CannotGoOn, match="maybe it is the REST port"):
-        refused(InvalidStatus(Response(200, "", Headers(), b"active")))
-
-
 # The command line.
 
 
@@ -432,6 +373,12 @@ def test_arguments():
     options = parse(["--symbols", "btcusdt, ethusdt,BTCUSDT,", "--count", "3", "--raw"])
     assert options == Options(symbols=("BTCUSDT", "ETHUSDT"), count=3, raw=True)
     assert parse([]) == Options()
+    assert parse(["--since", "1731232800000-42"]).since == Position(1_731_232_800_000, 42)
+    assert parse(["--since", "1731232845000"]).since == 1_731_232_845_000
+    more = parse(
+        ["--interval", "1m", "--forming", "--batch", "--format", "protobuf", "--last", "9"]
+    )
+    assert more == Options(interval="1m", forming=True, batch=True, format="protobuf", last=9)
 
 
 @pytest.mark.parametrize(
@@ -446,6 +393,9 @@ def test_arguments():
         ["--url", "ws://"],
         ["--url", "ws://127.0.0.1:99999"],
         ["--url", "ws://[::1"],
+        ["--url", "ws://127.0.0.1:8765/?symbols=BTCUSDT"],
+        ["--since", "yesterday"],
+        ["--last", "3", "--since", "4"],
     ],
 )
 def test_bad_arguments(arguments, capsys):
@@ -457,55 +407,6 @@ def test_bad_arguments(arguments, capsys):
 
 
 # Over real sockets, with a hub that does what the test says.
-
-
-class Hub:
-    """A small hub: each connection runs the next script, and what clients say is kept."""
-
-    def __init__(self, *scripts):
-        self.scripts = list(scripts)
-        self.said = []
-        self.paths = []
-        self.url = ""
-
-    async def serve(self, connection):
-        """Run the next script."""
-        self.paths.append(connection.request.path)
-        script = self.scripts.pop(0)
-        await script(self, connection)
-
-    async def heard(self, connection):
-        """Take one request and answer it."""
-        request = json.loads(await connection.recv())
-        self.said.append(request)
-        await connection.send(json.dumps({"id": request["id"], "result": {}}))
-
-
-@asynccontextmanager
-async def hub(*scripts):
-    """Run a small hub on a free port."""
-    one = Hub(*scripts)
-    async with websockets.serve(one.serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        one.url = f"ws://127.0.0.1:{port}"
-        yield one
-
-
-def sends(*messages, close=None, requests=1):
-    """Return a script that sends messages and closes, or waits for the client to go."""
-
-    async def script(hub, connection):
-        if "symbols=" in connection.request.path:
-            for _ in range(requests):
-                await hub.heard(connection)
-        for message in messages:
-            await connection.send(text_of(message))
-        if close is None:
-            await connection.wait_closed()
-        else:
-            await connection.close(close)
-
-    return script
 
 
 @pytest.fixture(autouse=True)
@@ -523,74 +424,122 @@ async def ran(options):
     return code, out.getvalue().splitlines(), news.getvalue().splitlines()
 
 
-async def test_raw_lines_are_the_messages_as_they_came():
-    """Standard output holds one JSON object a line and nothing else."""
-    messages = [candle(second) for second in range(3)]
-    async with hub(sends(*messages)) as one:
-        code, out, news = await ran(Options(one.url, raw=True, count=3))
-    assert out == [text_of(message) for message in messages]
+@pytest.mark.parametrize("batch", [False, True])
+async def test_raw_lines_are_the_messages_as_they_came(batch):
+    """Standard output holds one JSON object a line, byte for byte as sent, and nothing else."""
+    messages = [candle_fields(second, new={"field": [Decimal("1.50"), "é"]}) for second in range(3)]
+
+    async def script(session):
+        await session.answer()
+        await (session.send_batch if batch else session.send)(*messages)
+        await session.stay()
+
+    async with scripted(script) as hub:
+        code, out, news = await ran(Options(hub.url, raw=True, count=3, batch=batch))
+    assert out == [to_json(message) for message in messages]
     assert news == ["connected", "BTCUSDT: 3 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"]
     assert code == 0
-    assert one.said == []
-    assert one.paths == ["/"]
+    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "candles", "interval": "1s"}]
+    assert hub.paths == ["/?symbols=&batch=true" if batch else "/?symbols="]
 
 
-async def test_symbols_are_subscribed_to_on_each_connection():
-    """A client that comes back subscribes again, and gets nothing that it did not ask for."""
-    async with hub(sends(candle(0), close=1012), sends(candle(1))) as one:
-        options = Options(one.url, symbols=("BTCUSDT",), check=True, count=2)
+async def test_the_program_comes_back_to_where_it_was():
+    """After a reconnect the rest is asked for, and the summary says that it came."""
+    again = sends(candle_fields(1), recovered=True)
+    async with scripted(sends(candle_fields(0), close=1012), again) as hub:
+        options = Options(hub.url, symbols=("BTCUSDT",), check=True, count=2)
         code, out, news = await ran(options)
-    wish = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["BTCUSDT"]}
-    assert one.said == [wish, wish]
-    assert one.paths == ["/?symbols="] * 2
-    assert (code, out) == (0, ["BTCUSDT: 2 candles, 0 missing, 0 twice, 0 incomplete, 0 revised"])
+    wish = {
+        "op": "subscribe",
+        "id": 1,
+        "channel": "candles",
+        "symbols": ["BTCUSDT"],
+        "interval": "1s",
+    }
+    since = {"epoch": candle().position.epoch, "sequence": 1}
+    assert hub.said == [wish, {**wish, "id": 2, "since": since}]
+    assert code == 0
+    assert out == [
+        "BTCUSDT: 2 candles, 0 missing, 0 twice, 0 incomplete, 0 revised",
+        "resumed 1 times: 1 recovered, 0 not",
+    ]
     assert news == ["connected", "reconnecting: the hub restarts", "connected"]
 
 
 async def test_status_is_followed_beside_the_candles():
     """With --status both channels are asked for, and only candles are counted."""
-    messages = [hole(), candle(0), candle(0, revision=1)]
-    async with hub(sends(*messages, requests=2)) as one:
-        code, out, news = await ran(Options(one.url, status=True, raw=True, count=2))
-    assert one.said == [
-        {"op": "subscribe", "id": 1, "channel": "candles"},
+    messages = [
+        hole_fields(),
+        candle_fields(0, sequence=2),
+        candle_fields(0, sequence=3, revision=1),
+    ]
+    async with scripted(sends(*messages, requests=2)) as hub:
+        code, out, news = await ran(Options(hub.url, status=True, raw=True, count=2))
+    assert hub.said == [
+        {"op": "subscribe", "id": 1, "channel": "candles", "interval": "1s"},
         {"op": "subscribe", "id": 2, "channel": "status"},
     ]
-    assert out == [text_of(message) for message in messages]
+    assert out == [to_json(message) for message in messages]
     assert news[-1] == "BTCUSDT: 1 candles, 0 missing, 0 twice, 0 incomplete, 1 revised"
     assert code == 0
 
 
+async def test_everything_that_can_be_asked_for():
+    """Interval, forming candles and history are asked for in the request."""
+    position = Position(1_731_232_800_000, 42)
+    asked = Options(interval="1m", forming=True, since=position, status=True, seconds=0.3)
+    async with scripted(sends(requests=2)) as hub:
+        await ran(Options(**{**vars(asked), "url": hub.url}))
+    since = {"epoch": 1_731_232_800_000, "sequence": 42}
+    candles, status = hub.said
+    assert candles.items() >= {"interval": "1m", "forming": True, "since": since}.items()
+    assert status["since"] == since
+    async with scripted(sends()) as hub:
+        await ran(Options(hub.url, last=60, seconds=0.3))
+    assert hub.said[0]["last"] == 60
+
+
 async def test_a_check_allows_what_is_issued_again():
     """A second that is revised is fine; how many were, and what is still incomplete, is told."""
-    issues = [candle(0, complete=False), candle(1, complete=False), candle(2)]
-    async with hub(sends(*issues, candle(0, revision=1))) as one:
-        code, out, _ = await ran(Options(one.url, check=True, count=4))
+    issues = [candle_fields(0, complete=False), candle_fields(1, complete=False), candle_fields(2)]
+    repaired = candle_fields(0, revision=1, sequence=9)
+    async with scripted(sends(*issues, repaired)) as hub:
+        code, out, _ = await ran(Options(hub.url, check=True, count=4))
     assert (code, out) == (0, ["BTCUSDT: 3 candles, 0 missing, 0 twice, 1 incomplete, 1 revised"])
 
 
 async def test_a_check_fails_when_a_candle_is_missing():
     """What was lost in between is counted, and the exit code says so."""
-    async with hub(sends(candle(0), close=4008), sends(candle(2))) as one:
-        code, out, _ = await ran(Options(one.url, check=True, count=2))
-    assert (code, out) == (1, ["BTCUSDT: 2 candles, 1 missing, 0 twice, 0 incomplete, 0 revised"])
+    rest = sends(candle_fields(2), recovered=False, reason="evicted")
+    async with scripted(sends(candle_fields(0), close=4008), rest) as hub:
+        code, out, _ = await ran(Options(hub.url, check=True, count=2))
+    assert code == 1
+    assert out == [
+        "BTCUSDT: 2 candles, 1 missing, 0 twice, 0 incomplete, 0 revised",
+        "resumed 1 times: 0 recovered, 1 not (evicted)",
+    ]
+
+
+async def test_a_check_fails_when_a_candle_comes_twice():
+    """What the hub sends twice is not hidden by the client."""
+    async with scripted(sends(candle_fields(0), candle_fields(0))) as hub:
+        code, out, _ = await ran(Options(hub.url, check=True, count=2))
+    assert (code, out) == (1, ["BTCUSDT: 1 candles, 0 missing, 1 twice, 0 incomplete, 0 revised"])
 
 
 async def test_trades_in_words_for_so_many_seconds():
     """Another channel is asked for by name, and time ends it too."""
-    async with hub(sends(trade(1))) as one:
-        options = Options(f"{one.url}/?interval=1s", channel="trades", seconds=0.3)
-        code, out, _ = await ran(options)
-    assert one.said == [{"op": "subscribe", "id": 1, "channel": "trades"}]
-    assert one.paths == ["/?interval=1s&symbols="]
-    assert out == [plain_line(read(text_of(trade(1)))), "BTCUSDT: 1 trades, 0 missing, 0 twice"]
+    async with scripted(sends(trade_fields(1))) as hub:
+        code, out, _ = await ran(Options(hub.url, channel="trades", seconds=0.3))
+    assert hub.said == [{"op": "subscribe", "id": 1, "channel": "trades"}]
+    assert out == [plain_line(trade(1)), "BTCUSDT: 1 trades, 0 missing, 0 twice"]
     assert code == 0
 
 
 async def test_a_close_for_good_ends_the_client():
     """After 4009 the client does not come back."""
-    async with hub(sends(candle(0), close=4009)) as one:
-        code, _, news = await ran(Options(one.url))
+    async with scripted(sends(candle_fields(0), close=4009)) as hub:
+        code, _, news = await ran(Options(hub.url))
     assert code == 1
     assert "more requests than allowed" in news[-1]
 
@@ -598,14 +547,12 @@ async def test_a_close_for_good_ends_the_client():
 async def test_an_error_reply_ends_the_client_with_its_words():
     """A symbol that cannot be followed is told, not retried."""
 
-    async def refuses(hub, connection):
-        hub.said.append(await connection.recv())
-        error = {"code": "UnknownSymbol", "message": "NOSUCH is not listed"}
-        await connection.send(json.dumps({"id": 1, "error": error}))
-        await connection.wait_closed()
+    async def refuses(session):
+        await session.refuse("UnknownSymbol", "NOSUCH is not listed")
+        await session.stay()
 
-    async with hub(refuses) as one:
-        code, out, news = await ran(Options(one.url, symbols=("NOSUCH",)))
+    async with scripted(refuses) as hub:
+        code, out, news = await ran(Options(hub.url, symbols=("NOSUCH",)))
     assert code == 1
     assert news[-1] == "UnknownSymbol: NOSUCH is not listed"
     assert out == []
@@ -614,52 +561,32 @@ async def test_an_error_reply_ends_the_client_with_its_words():
 async def test_a_hub_that_is_not_ready_is_asked_again():
     """While the hub's list of symbols is unknown the client tries again."""
 
-    async def not_yet(hub, connection):
-        await connection.recv()
-        error = {"code": "SymbolsNotLoaded", "message": "not known yet"}
-        await connection.send(json.dumps({"id": 1, "error": error}))
-        await connection.wait_closed()
+    async def not_yet(session):
+        await session.refuse("SymbolsNotLoaded", "not known yet")
+        await session.stay()
 
-    async with hub(not_yet, sends(candle(0))) as one:
-        code, _, news = await ran(Options(one.url, symbols=("BTCUSDT",), raw=True, count=1))
+    async with scripted(not_yet, sends(candle_fields(0))) as hub:
+        code, _, news = await ran(Options(hub.url, symbols=("BTCUSDT",), raw=True, count=1))
     assert code == 0
     assert news[1] == "reconnecting: SymbolsNotLoaded: not known yet"
 
 
 async def test_nobody_there_is_waited_for():
     """A hub that is not up yet is tried again and again until the time is over."""
-    async with hub() as one:
-        url = one.url
+    async with scripted() as hub:
+        url = hub.url
     code, out, news = await ran(Options(url, check=True, seconds=0.2))
     assert (code, out) == (1, ["no candles came"])
     assert news[0].startswith("reconnecting: cannot reach the hub: ")
 
 
-async def test_a_wrong_address_ends_the_client():
-    """What is no WebSocket address is told at once."""
-    code, _, news = await ran(Options("http://127.0.0.1:1"))
-    assert code == 1
-    assert "http://127.0.0.1:1" in news[-1]
-
-
 async def test_the_table_follows_a_hub():
     """On a terminal the table is drawn while data comes, and the summary stands below it."""
     screen = Terminal()
-    async with hub(sends(candle(0))) as one:
-        assert await run(Options(one.url, seconds=0.4), screen, io.StringIO()) == 0
+    async with scripted(sends(candle_fields(0))) as hub:
+        assert await run(Options(hub.url, seconds=0.4), screen, io.StringIO()) == 0
     assert "BTCUSDT" in screen.getvalue()
     assert screen.getvalue().rstrip().endswith("0 missing, 0 twice, 0 incomplete, 0 revised")
-
-
-async def test_data_ends_the_row_of_failures():
-    """Pauses begin small again once data has come."""
-    async with hub(sends(candle(0))) as one:
-        follower = Follower(
-            Options(one.url, count=1), Watch("candles"), Output(io.StringIO(), io.StringIO())
-        )
-        follower.failures = 9
-        await follower.follow()
-    assert follower.failures == 0
 
 
 def started(*arguments):
@@ -685,8 +612,8 @@ def ended(program):
 @pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGTERM])
 async def test_ctrl_c_is_quiet(way):
     """Ctrl-C ends the program with the summary, code 0 and no traceback."""
-    async with hub(sends(candle(0))) as one:
-        program = started("--url", one.url)
+    async with scripted(sends(candle_fields(0))) as hub:
+        program = started("--url", hub.url)
         first = await asyncio.to_thread(program.stdout.readline)
         program.send_signal(way)
         out, news = await asyncio.to_thread(ended, program)
@@ -696,18 +623,32 @@ async def test_ctrl_c_is_quiet(way):
     assert program.returncode == 0
 
 
+async def test_ctrl_c_is_quiet_while_nobody_is_there():
+    """Ctrl-C between two attempts ends the program as well."""
+    async with scripted() as hub:
+        url = hub.url
+    program = started("--url", url)
+    first = await asyncio.to_thread(program.stderr.readline)
+    program.send_signal(signal.SIGINT)
+    out, news = await asyncio.to_thread(ended, program)
+    assert first.startswith("reconnecting: cannot reach the hub")
+    assert (out, news) == ("no candles came\n", "")
+    assert program.returncode == 0
+
+
 async def test_a_reader_that_has_seen_enough():
     """A closed pipe, as `head` leaves it, ends the program quietly."""
 
-    async def endless(hub, connection):
+    async def endless(session):
+        await session.answer()
         second = 0
         while True:
-            await connection.send(text_of(candle(second)))
+            await session.send(candle_fields(second))
             second += 1
             await asyncio.sleep(0.001)
 
-    async with hub(endless) as one:
-        program = started("--url", one.url, "--raw")
+    async with scripted(endless) as hub:
+        program = started("--url", hub.url, "--raw")
         await asyncio.to_thread(program.stdout.readline)
         program.stdout.close()
         assert await asyncio.to_thread(program.wait, 10) == 0

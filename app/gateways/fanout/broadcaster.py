@@ -229,11 +229,15 @@ class Broadcaster:
             self._say(follower, payload)
             self._enqueue(follower)
 
-    def missed(self, follower: Follower, wishes: Iterable[Wish], after: int) -> Missed:
-        """Return, as history, what these wishes were sent after a sequence until now."""
+    def missed(self, follower: Follower, wishes: Iterable[Wish], after: int | None) -> Missed:
+        """Return, as history, what these wishes were sent after a sequence until now.
+
+        `None` means from the oldest that is held: more may leave before it is sent.
+        """
         group = follower.group
         asked = Group(frozenset(wishes), group.format, window_bits=group.window_bits)
-        return Missed(asked, after, self.position, deque(), asked=True)
+        oldest = after is None
+        return Missed(asked, after or 0, self.position, deque(), asked=True, from_oldest=oldest)
 
     def picked(self, follower: Follower, items: Sequence[Outgoing]) -> Picked:
         """Return, as history, publications of the ring; those that are not out yet stay away."""
@@ -314,6 +318,8 @@ class Broadcaster:
 
     def _next_flush(self) -> _Flush:
         """Share out what is new among the groups."""
+        if self._flushed < self.ring.evicted(passing=True):
+            self._put_all_behind()
         found = self.ring.after(self._flushed, _anything, until=self._newest, look=_IN_A_FLUSH)
         items = found.items
         if self._fresh:
@@ -341,10 +347,12 @@ class Broadcaster:
             return
         if follower.is_live:
             follower.served = position
-            buffer = b"" if self._flush is None else self._buffer(self._flush, follower.group)
-            if buffer:
+            flush = self._flush
+            buffer = b"" if flush is None else self._buffer(flush, follower.group)
+            if flush is not None and buffer:
                 follower.peer.write_raw(buffer)
                 self.writes += 1
+                self.sent += len(flush.parts[follower.group])
         else:
             self._push(follower, self._missed_until(follower, position))
             follower.served = position
@@ -371,6 +379,16 @@ class Broadcaster:
         follower.served = max(follower.served, self._flushed)
         follower.behind_since_s = self._clock.monotonic()
         self._behind[follower] = None
+
+    def _put_all_behind(self) -> None:
+        """Serve nobody at once: some of what is new has left the ring before anybody got it.
+
+        Each is then judged by what it wants, and told where it misses something.
+        """
+        for group in self._groups.values():
+            for follower in tuple(group.live):
+                self._put_behind(follower)
+                self._enqueue(follower)
 
     # -- those behind ------------------------------------------------------------------------
 
@@ -427,9 +445,13 @@ class Broadcaster:
         """Send a part of what a follower missed, or close it if that is not held any more."""
         wishes = step.group.wishes
         passing = any(wish.channel == TRADES for wish in wishes)
-        if step.after < self.ring.evicted(passing=passing):
-            self._give_up(follower)
-            return
+        evicted = self.ring.evicted(passing=passing)
+        if step.after < evicted:
+            if not step.from_oldest:
+                self._give_up(follower)
+                return
+            step.after = evicted
+        step.from_oldest = False
         found = self.ring.after(
             step.after, wanted_by(wishes), until=step.until, passing=passing, look=_LOOKED_AT
         )
@@ -450,12 +472,11 @@ class Broadcaster:
         self._write(follower, step.group, items)
 
     def _missed_until(self, follower: Follower, until: int) -> Missed:
-        wanted = wanted_by(follower.wishes)
-        fresh = [
-            one
-            for one in _until(self._latest.values(), until)
-            if one.sequence > follower.served and wanted(one.key)
-        ]
+        fresh: list[Outgoing] = []
+        if any(wish.channel == FORMING for wish in follower.wishes):
+            wanted = wanted_by(follower.wishes)
+            newer = (one for one in self._latest.values() if one.sequence > follower.served)
+            fresh = [one for one in _until(newer, until) if wanted(one.key)]
         return Missed(follower.group, follower.served, until, deque(fresh))
 
     def _write(self, follower: Follower, group: Group, items: Sequence[Outgoing]) -> None:

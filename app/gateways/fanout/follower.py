@@ -66,7 +66,8 @@ class Missed:
     """All that `group` wants which was published after `after`, up to `until`.
 
     `fresh` are newest-wins values among them, which no log holds. With `asked` a client asked for
-    it as history.
+    it as history; with `from_oldest` it knows that some of it is not held, so that its part begins
+    with the oldest that is held when its turn comes.
     """
 
     group: Group
@@ -74,6 +75,7 @@ class Missed:
     until: int
     fresh: deque[Outgoing]
     asked: bool = False
+    from_oldest: bool = False
 
 
 @dataclass(slots=True)

@@ -139,7 +139,10 @@ class LiveClient:
                 told = {"subscriptions": grouped(follower.wishes), "default": self._by_default}
                 broadcaster.answer(follower, result_reply(number, told))
             case Ping():
-                told = {"time": self._around.clock.now_us() // 1_000}
+                told = {
+                    "time": self._around.clock.now_us() // 1_000,
+                    "position": _position(broadcaster),
+                }
                 broadcaster.answer(follower, result_reply(number, told))
             case BadRequest():
                 raise request
@@ -169,7 +172,7 @@ class LiveClient:
         broadcaster = self._around.broadcaster
         steps: Sequence[Step] = ()
         told = dict(reply.told)
-        told["position"] = {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
+        told["position"] = _position(broadcaster)
         if since is not None:
             there = history(broadcaster, follower, wishes, since, self._around.registry.active())
             told |= there.told
@@ -189,6 +192,11 @@ class LiveClient:
         self._by_default = self._by_default and leaving != held
         reply = result_reply(number, {"unsubscribed": grouped(leaving)})
         self._around.broadcaster.change(follower, held - leaving, answer=reply)
+
+
+def _position(broadcaster: Broadcaster) -> dict[str, int]:
+    """Return the newest position of which a client has got everything before this answer."""
+    return {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
 
 
 class _Reply(NamedTuple):

@@ -107,11 +107,12 @@ def _since_position(
 ) -> History:
     wanted = [wish for wish in wishes if wish.channel != FORMING]
     evicted = broadcaster.ring.evicted()
-    after, reason = since.sequence, None
+    reason = None
     if since.epoch != broadcaster.epoch:
-        after, reason = evicted, "epoch"
-    elif after < evicted:
-        after, reason = evicted, "evicted"
+        reason = "epoch"
+    elif since.sequence < evicted:
+        reason = "evicted"
+    after = since.sequence if reason is None else None
     return History((broadcaster.missed(follower, wanted, after),), reason)
 
 

@@ -111,7 +111,8 @@ class OtherProcesses:
             for other in self._others:
                 if other.link is not None:
                     other.link.say(Stop())
-            await asyncio.wait(keepers, timeout=_TO_END_S)
+            if keepers:
+                await asyncio.wait(keepers, timeout=_TO_END_S)
             for keeper in keepers:
                 keeper.cancel()  # which kills what is left
 
