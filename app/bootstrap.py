@@ -409,6 +409,7 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
     return RestConfig(
         host=settings.server_ip,
         port=settings.server_port,
+        websocket_port=settings.websocket_port,
         default_limit=_limit(settings.rate_limit),
         limits={route: _limit(limit) for route, limit in settings.rate_limits.items()},
         allowed_origins=settings.allowed_origins,

@@ -141,7 +141,7 @@ class LiveClient:
             case Ping():
                 told = {
                     "time": self._around.clock.now_us() // 1_000,
-                    "position": _position(broadcaster),
+                    "position": position_of(broadcaster),
                 }
                 broadcaster.answer(follower, result_reply(number, told))
             case BadRequest():
@@ -172,7 +172,7 @@ class LiveClient:
         broadcaster = self._around.broadcaster
         steps: Sequence[Step] = ()
         told = dict(reply.told)
-        told["position"] = _position(broadcaster)
+        told["position"] = position_of(broadcaster)
         if since is not None:
             there = history(broadcaster, follower, wishes, since, self._around.registry.active())
             told |= there.told
@@ -194,7 +194,7 @@ class LiveClient:
         self._around.broadcaster.change(follower, held - leaving, answer=reply)
 
 
-def _position(broadcaster: Broadcaster) -> dict[str, int]:
+def position_of(broadcaster: Broadcaster) -> dict[str, int]:
     """Return the newest position of which a client has got everything before this answer."""
     return {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
 

@@ -22,7 +22,10 @@ ReplyId = Annotated[
 
 
 class Position(Struct, kw_only=True):
-    """The newest publication at that moment: data that follow, but for history, are newer."""
+    """How far the client has got everything it follows; data that follow are newer.
+
+    History that was asked for is older, and comes after this.
+    """
 
     epoch: Epoch
     sequence: Sequence
@@ -88,6 +91,7 @@ class Pong(Struct, kw_only=True):
     """The hub is there."""
 
     time: Annotated[int, Meta(description="The hub's clock, in ms since 1970 UTC.")]
+    position: Position
 
 
 class Error(Struct, kw_only=True):

@@ -90,7 +90,7 @@ def create_app(
         clock=clock,
     )
     _add_operations(app, endpoints, limits)
-    _add_documentation(app, Documentation(app, config.title), limits)
+    _add_documentation(app, Documentation(app, config), limits)
     _add_error_handlers(app, config, limits)
     app.add_middleware(Doorway, rules=rules, limits=limits, calls=calls)
     return app

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 class RestConfig:
     """Everything the REST service can be told; each field is a setting.
 
+    `websocket_port` is only told, in the documentation.
+
     `limits` maps the name of a route (`index`, `tick`, …: see `app.gateways.rest.operations`) to
     its limit per address, such as `10/second` or `10/second;100/minute`; `0` means none. A route
     that is not in it has `default_limit`.
@@ -24,6 +26,7 @@ class RestConfig:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    websocket_port: int = 8765
     default_limit: str = "10/second"
     limits: Mapping[str, str] = field(default_factory=dict)
     allowed_origins: tuple[str, ...] = ()

@@ -22,7 +22,7 @@ from typing_extensions import override
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Step
 from app.gateways.fanout.formats import EVENTS
-from app.gateways.live.client import grouped
+from app.gateways.live.client import grouped, position_of
 from app.gateways.live.close_codes import CUT, RESTARTING, TOO_SLOW
 from app.gateways.live.upgrade import Asked, Doorkeeper
 from app.gateways.live.wanted import history
@@ -168,8 +168,10 @@ class EventStreams:
         follower = broadcaster.join(stream, (), EVENTS)
         # Nothing can fill it before it knows whom to tell: it follows nothing yet.
         stream.follow(follower, broadcaster)
-        position = {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
-        told: dict[str, object] = {"subscriptions": grouped(asked.wishes), "position": position}
+        told: dict[str, object] = {
+            "subscriptions": grouped(asked.wishes),
+            "position": position_of(broadcaster),
+        }
         steps: tuple[Step, ...] = ()
         if asked.since is not None:
             there = history(

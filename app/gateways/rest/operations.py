@@ -266,7 +266,13 @@ OPERATIONS = (
 )
 """What the documentation shows."""
 
-DOCUMENTATION = {"docs": "/docs", "openapi": "/openapi.json", "static": "/static/{file:path}"}
+DOCUMENTATION = {
+    "docs": "/docs",
+    "docs_ws": "/docs/ws",
+    "openapi": "/openapi.json",
+    "asyncapi": "/asyncapi.json",
+    "static": "/static/{file:path}",
+}
 """The routes of the documentation itself: name to path. They have limits like the others."""
 
 NAMES = (*(operation.name for operation in OPERATIONS), *DOCUMENTATION)
