@@ -3,7 +3,7 @@
 
 function element(name, text, ...inner) {
   const made = document.createElement(name);
-  if (text) made.textContent = text;
+  if (text) made.textContent = text.replaceAll("`", "");
   made.append(...inner);
   return made;
 }
