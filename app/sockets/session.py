@@ -57,6 +57,8 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 TOO_SLOW_A_READER = 4008
 
+_AT_ONCE = 4_096  # bytes of frames
+_MOST_AFTER_CLOSE = 1_000  # frames that may have been under way when we closed
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _HARD_RESET = struct.pack("ii", 1, 0)
 
@@ -137,6 +139,7 @@ class Session(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_after_close",
         "_close_code",
         "_close_reason",
         "_core",
@@ -190,6 +193,7 @@ class Session(asyncio.Protocol):
         self._pending_pong: bytes | None = None
         self._ping_expected: bytes | None = None
         self._pinged_at = 0.0
+        self._after_close = 0
         self._close_code = ABNORMAL
         self._close_reason = ""
 
@@ -454,14 +458,22 @@ class Session(asyncio.Protocol):
                     self._pong_received(pong)
                 return
             core = self._core = self._make_core()
+        # Little by little, so that a flood of tiny frames ends with the one that is too many.
+        for start in range(0, len(data), _AT_ONCE):
+            self._read_some(core, data[start : start + _AT_ONCE])
+            if self._state not in (_OPEN, _CLOSING):
+                return
+
+    def _read_some(self, core: ServerProtocol, data: bytes) -> None:
         core.receive_data(data)
         core.data_to_send()  # dropped: every answer is a frame of our own
-        for frame in core.events_received():
+        frames = core.events_received()
+        for frame in frames:
             if self._state != _OPEN:
                 break
             if isinstance(frame, Frame):
                 self._frame_received(frame)
-        if self._core is None or self._state == _FROZEN:
+        if self._state not in (_OPEN, _CLOSING):
             return
         if core.close_rcvd is not None:
             # Also when the Close came in the middle of a fragmented message. The core calls that a
@@ -473,6 +485,10 @@ class Session(asyncio.Protocol):
                 self._fail(INTERNAL_ERROR, "")
             else:
                 self._fail(failure.code, failure.reason)
+        elif self._state == _CLOSING:
+            self._after_close += len(frames)
+            if self._after_close > _MOST_AFTER_CLOSE:
+                self._drain()
 
     def _frame_received(self, frame: Frame) -> None:
         if frame.opcode < CLOSE:

@@ -12,9 +12,12 @@ from pathlib import Path
 
 from app.bus.memory import MemoryBus
 from app.clock import SystemClock
-from app.gateways.broadcaster import Broadcaster, OutboxLimits
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.encoder import Encoder
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
+from app.market.ring import Ring
 from app.market.symbols import SymbolInfo
 from app.ports import CANDLES
 from benchmarks.fanout_parts.pace import announce, obey
@@ -47,36 +50,44 @@ class Listed:
 def build_hub(bus: MemoryBus, symbols: Sequence[str], clients: int) -> Hub:
     """Return the parts of a hub that fan-out is made of, with the settings that it comes with."""
     clock = SystemClock()
-    broadcaster = Broadcaster(bus=bus, codec=codec(), clock=clock, limits=OutboxLimits())
+    broadcaster = Broadcaster(clock=clock, ring=Ring(passing=is_passing), epoch=EPOCH)
+    encoder = Encoder(bus=bus, codec=codec(), broadcaster=broadcaster)
     gateway = LiveGateway(
-        config=LiveConfig(max_connections=clients + 2_000, max_connections_per_ip=0),
+        config=LiveConfig(
+            max_connections=clients + 2_000,
+            max_connections_per_ip=0,
+            max_handshakes_per_ip=0,
+            messages_per_second_per_ip=0,
+        ),
         broadcaster=broadcaster,
         registry=Listed(symbols),
         clock=clock,
     )
-    return Hub(broadcaster, gateway)
+    return Hub(broadcaster, encoder, gateway)
 
 
 class Hub:
-    """Broadcaster and gateway, run together."""
+    """Encoder, broadcaster and gateway, run together."""
 
-    def __init__(self, broadcaster: Broadcaster, gateway: LiveGateway) -> None:
+    def __init__(self, broadcaster: Broadcaster, encoder: Encoder, gateway: LiveGateway) -> None:
         self.gateway = gateway
         self._broadcaster = broadcaster
+        self._encoder = encoder
 
     async def start(self) -> int:
         """Listen; return the port."""
-        self._broadcaster.start()
+        self._encoder.start()
         return await self.gateway.start("127.0.0.1", 0)
 
     def run(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to work."""
+        tasks.create_task(self._broadcaster.run())
         tasks.create_task(self.gateway.run())
 
     def counters(self) -> Mapping[str, int]:
         """Return how many have been closed as too slow, and how many are behind."""
-        counters = self._broadcaster.counters()
-        return {"closed_slow": counters["closed_slow"], "behind": counters["behind"]}
+        broadcaster = self._broadcaster
+        return {"closed_slow": broadcaster.closed_slow, "behind": broadcaster.behind}
 
 
 async def main(folder: Path, clients: int) -> None:

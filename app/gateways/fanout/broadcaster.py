@@ -169,6 +169,11 @@ class Broadcaster:
         )
 
     @property
+    def behind(self) -> int:
+        """The number of clients that have something still to get first."""
+        return len(self._behind)
+
+    @property
     def position(self) -> int:
         """The sequence after which a client that comes now gets everything."""
         return self._flushed if self._flush is None else self._flush.until
@@ -273,7 +278,7 @@ class Broadcaster:
             "followers": len(self._followers),
             "formats": formats,
             "groups": len(self._groups),
-            "behind": len(self._behind),
+            "behind": self.behind,
             "waiting": self._newest - self._flushed,
             "flushes": self.flushes,
             "writes": self.writes,

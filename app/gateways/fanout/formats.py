@@ -7,7 +7,7 @@ sent in one go is joined once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from app.gateways.protobuf import encode_batch, encode_publication
 from app.market.ring import Outgoing
@@ -45,19 +45,19 @@ class Messages:
     def join(self, items: Sequence[Outgoing], *, window_bits: int) -> bytes:
         """Return one frame each."""
         if window_bits:
-            return b"".join([self._deflated(item, window_bits) for item in items])
+            key = (self, window_bits)
+            forms = [item.forms.get(key) if item.forms else None for item in items]
+            if None in forms:
+                forms = [_kept(item, key, self._deflate) for item in items]
+            return b"".join(cast("list[bytes]", forms))
         pieces: list[bytes] = []
         for item in items:
             payload = self._payload(item)
             pieces += (frame_head(len(payload), binary=self._binary), payload)
         return b"".join(pieces)
 
-    def _deflated(self, item: Outgoing, window_bits: int) -> bytes:
-        return _kept(
-            item,
-            (self, window_bits),
-            lambda: deflated_frame(self._payload(item), window_bits, binary=self._binary),
-        )
+    def _deflate(self, item: Outgoing, key: tuple[object, int]) -> bytes:
+        return deflated_frame(self._payload(item), key[1], binary=self._binary)
 
 
 class Batches:
@@ -97,14 +97,16 @@ class ServerSentEvents:
         )
 
 
-def _kept(item: Outgoing, key: object, make: Callable[[], bytes]) -> bytes:
+def _kept(
+    item: Outgoing, key: tuple[object, int], make: Callable[[Outgoing, tuple[object, int]], bytes]
+) -> bytes:
     """Return what was made of a publication, made when first asked for."""
     forms = item.forms
     if forms is None:
         forms = item.forms = {}
     form = forms.get(key)
     if form is None:
-        form = forms[key] = make()
+        form = forms[key] = make(item, key)
     return form
 
 
@@ -117,7 +119,7 @@ def _texts(items: Iterable[Outgoing]) -> bytes:
 
 
 def _protobuf(item: Outgoing) -> bytes:
-    return _kept(item, _protobuf, lambda: encode_publication(item.text))
+    return _kept(item, (_protobuf, 0), lambda item, _key: encode_publication(item.text))
 
 
 def _protobufs(items: Iterable[Outgoing]) -> bytes:
