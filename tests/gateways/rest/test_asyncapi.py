@@ -95,7 +95,7 @@ def test_the_document_is_valid() -> None:
     assert [error.message for error in official.iter_errors(DOCUMENT)] == []
     for place, mistake in (
         (("operations", "ping"), {"action": "reply"}),
-        (("channels", "live"), {"adress": "/"}),
+        (("channels", "live"), {"where": "/"}),
         (("components", "messages", "candle"), {"payload": 5}),
     ):
         broken = json.loads(json.dumps(DOCUMENT))
