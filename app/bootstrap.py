@@ -9,12 +9,14 @@ import platform
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from random import Random
 from zoneinfo import ZoneInfo
 
 from app import __version__
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
+from app.feed.bars import BarFeed
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
@@ -31,10 +33,11 @@ from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.events import EventStreams, StreamLimits
 from app.gateways.rest.server import RestServer
+from app.market.bars import seconds_held
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
-from app.ports import CANDLES, TRADES, Clock, SymbolStatus
+from app.ports import CANDLES, FORMING, TRADES, Clock, SymbolStatus
 from app.settings import Settings
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
@@ -129,6 +132,22 @@ class Hub:
         view = self.view = MarketView()
         for topic in (CANDLES, TRADES):
             self.bus.subscribe(topic, view.apply)
+        self.bars = BarFeed(
+            bus=self.bus,
+            clock=clock,
+            random=Random(),  # noqa: S311 - spreads calls in time, guards nothing
+            history=None if self._plan.replay else self.inbound.history,
+            source=self.source.name,
+            wanted=partial(self._is_wanted, CANDLES),
+            forming_wanted=partial(self._is_wanted, FORMING),
+            seconds=partial(seconds_held, self.ring),
+            may_ask=lambda: self.inbound.has_time,
+            carry_empty=settings.empty_seconds == "carry",
+            keep_seconds=settings.backfill_max,
+            forming_per_second=settings.forming_per_second,
+        )
+        self.bars.start()
+        self.manager.add_part("bars", self.bars.run)
         others = self._other_processes()
         self.live = LiveGateway(
             config=_live_config(settings, 1 + others),
@@ -269,6 +288,7 @@ class Hub:
         """Hold nothing of a symbol that is wanted no longer."""
         self.view.forget(symbol)
         self.ring.forget(symbol)
+        self.bars.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
         """Return which streams each symbol has: a recording may lack single trades."""
@@ -322,6 +342,7 @@ class Hub:
             "symbols": statuses,
             **self.inbound.report(),
             "ring": self.ring.counters(),
+            "bars": self.bars.report(),
             "clients": self.processes.summed(self.live.counters()),
             "events": self.events.counters(),
             "bus": {"failures": self.bus.failures},

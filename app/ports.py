@@ -152,9 +152,9 @@ class TradeHistory(Protocol):
         """
 
     async def klines(
-        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000, interval: str = "1s"
     ) -> Sequence[Kline]:
-        """Return the 1-second candles that open between two times, both included, ascending."""
+        """Return the candles that open between two times, both included, ascending."""
 
 
 class SymbolStatus(msgspec.Struct, frozen=True):

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     stale_after_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 5_000
     symbols_per_connection: Annotated[int, Field(ge=1, le=512)] = 1
     empty_seconds: Literal["carry", "skip"] = "carry"
+    forming_per_second: Annotated[int, Field(ge=1, le=50)] = 4
     display_timezone: str = "Asia/Kolkata"
 
     # What is kept

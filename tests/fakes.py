@@ -16,7 +16,7 @@ import msgspec
 from app.errors import SymbolAlreadyActive, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
 from app.market.events import AggTrade, Candle, MarketEvent, Publication, Trade
 from app.market.symbols import SymbolInfo
-from app.sockets.frames import BINARY, PLAIN, WINDOW_BITS, data_frame, deflated_frame
+from app.sockets.frames import BINARY, PLAIN, WINDOW_BITS, message_frame
 
 START_US = 1_731_232_845_000_000
 """Sunday 2024-11-10, 15:30:45 in Kolkata."""
@@ -250,7 +250,6 @@ class FakePeer:
 
     def __init__(self, room: int | None = None, *, deflated: bool = False) -> None:
         self.room = room
-        self.deflated = deflated
         self.window_bits = WINDOW_BITS if deflated else PLAIN
         self.written: list[bytes] = []
         self.closed_with: tuple[int, str] | None = None
@@ -282,7 +281,7 @@ class FakePeer:
 
     def send(self, payload: bytes) -> None:
         """Keep one text message."""
-        self.write_raw((deflated_frame if self.deflated else data_frame)(payload))
+        self.write_raw(message_frame(payload, self.window_bits))
 
     def close(self, code: int, reason: str = "") -> None:
         """Close it, once."""
@@ -292,7 +291,7 @@ class FakePeer:
     @property
     def frames(self) -> list[Frame]:
         """Every message that was written."""
-        return read_frames(b"".join(self.written))
+        return read_frames(b"".join(self.written), self.window_bits)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -308,7 +307,7 @@ class Frame(NamedTuple):
     deflated: bool
 
 
-def read_frames(data: bytes) -> list[Frame]:
+def read_frames(data: bytes, window_bits: int = WINDOW_BITS) -> list[Frame]:
     """Read whole unmasked frames by RFC 6455 and RFC 7692, each inflated by itself."""
     frames = []
     while data:
@@ -320,7 +319,8 @@ def read_frames(data: bytes) -> list[Frame]:
         payload, deflated = data[start : start + length], bool(data[0] & 0x40)
         assert len(payload) == length, "cut short"
         if deflated:
-            payload = zlib.decompressobj(wbits=-9).decompress(payload + b"\x00\x00\xff\xff")
+            inflater = zlib.decompressobj(wbits=-window_bits)
+            payload = inflater.decompress(payload + b"\x00\x00\xff\xff")
         frames.append(Frame(payload, data[0] & 0x0F == BINARY, deflated))
         data = data[start + length :]
     return frames

@@ -37,6 +37,8 @@ async def test_status_tells_the_source_the_symbols_and_the_clients(tmp_path: Pat
         assert isinstance(report["clients"], dict)
         assert report["clients"]["opened"] == 1
         assert candle["epoch"] == report["epoch"]
+        assert isinstance(report["bars"], dict)
+        assert report["bars"]["symbols"] >= 1  # those that a second was published of
 
 
 async def test_the_gateways_stand_on_one_registry(tmp_path: Path):

@@ -82,6 +82,7 @@ def test_the_defaults_that_scripts_rely_on() -> None:
     assert settings.rate_limit == "10/second"
     assert settings.max_connections_per_ip == 100
     assert (settings.ring_seconds, settings.ring_max_mb) == (3_600, 256)
+    assert settings.forming_per_second == 4
     assert (settings.log_level, settings.log_format) == ("info", "text")
 
 

@@ -23,7 +23,7 @@ from app.feed.symbol_manager import SymbolManager
 from app.feed.upstream_binance import DEFAULT_STREAMS, KLINES, UpstreamBinance
 from app.market.candles import CandleAggregator
 from app.market.events import ExchangeRefusal
-from app.ports import STATUS, Bus, Clock
+from app.ports import STATUS, Bus, Clock, TradeHistory
 
 log = logging.getLogger(__name__)
 
@@ -186,6 +186,17 @@ class Inbound:
     async def close(self) -> None:
         """Give back the connections to REST; the state belongs to whoever opened it."""
         await self._rest.aclose()
+
+    @property
+    def history(self) -> TradeHistory:
+        """What the exchange tells of the past, within the limits of this address."""
+        return self._exchange
+
+    @property
+    def has_time(self) -> bool:
+        """Whether less urgent calls may be made: repair asks nothing, half the weight is left."""
+        spent = self.governor.spent()
+        return not self.repair.is_busy and spent["weight_1m"] * 2 <= spent["weight_1m_limit"]
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of the exchange, of repair and of audit."""

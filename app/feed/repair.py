@@ -85,6 +85,11 @@ class Repair:
         """Look at once whether there is something to fetch."""
         self._alarm.ring()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is asking for something just now."""
+        return bool(self._busy)
+
     async def run(self) -> None:
         """Fill holes until cancelled."""
         try:

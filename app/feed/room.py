@@ -60,10 +60,12 @@ class WithRoom:
         return rows
 
     async def klines(
-        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000, interval: str = "1s"
     ) -> Sequence[Kline]:
         """Return candles."""
-        rows = await self._history.klines(symbol, start_us=start_us, end_us=end_us, limit=limit)
+        rows = await self._history.klines(
+            symbol, start_us=start_us, end_us=end_us, limit=limit, interval=interval
+        )
         await self._room()
         return rows
 

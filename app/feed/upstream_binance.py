@@ -168,14 +168,20 @@ class UpstreamBinance:
         )
 
     async def klines(
-        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+        self,
+        symbol: str,
+        *,
+        start_us: int,
+        end_us: int,
+        limit: int = 1000,
+        interval: str = KLINE_INTERVAL,
     ) -> Sequence[Kline]:
-        """Return the 1-second candles that open between two times, both included, ascending."""
+        """Return the candles that open between two times, both included, ascending."""
         return await self._call(
             "/api/v3/klines",
             lambda: self._rest.klines(
                 symbol,
-                KLINE_INTERVAL,
+                interval,
                 as_of_us=self._feed_clock.exchange_us() or 0,
                 start_us=start_us,
                 end_us=end_us,

@@ -36,6 +36,7 @@ _KEPT_SECONDS = 4_096
 _KEPT_SYMBOLS = 8_192
 # The exchange writes every price and quantity with eight decimals: the usual case has a short way.
 _WIRE_DIGITS = 8
+_FORMING = ',"forming":true'
 
 
 class JsonCodec:
@@ -149,7 +150,7 @@ class JsonCodec:
             f'"taker_buy_quote_volume":{plain(candle.taker_buy_quote_volume)},'
             f'"first_trade_id":{candle.first_trade_id},"last_trade_id":{candle.last_trade_id},'
             f'"complete":{"true" if candle.complete else "false"},'
-            f'"revision":{candle.revision},"source":'
+            f'"revision":{candle.revision}{_FORMING if candle.forming else ""},"source":'
             f"{self._quoted_source if same else _quoted(candle.source)}"
         )
 
@@ -171,6 +172,59 @@ class JsonCodec:
             moment = datetime.fromtimestamp(second, self._timezone)
             text = self._texts[second] = _quoted(moment.strftime("%Y-%m-%d %H:%M:%S %Z"))
         return text
+
+
+class _CandleText(msgspec.Struct, gc=False):
+    """The fields of a candle's text, but those made for people."""
+
+    symbol: str
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    open_time: int
+    volume: Decimal
+    quote_volume: Decimal
+    trades: int
+    taker_buy_volume: Decimal
+    taker_buy_quote_volume: Decimal
+    first_trade_id: int
+    last_trade_id: int
+    complete: bool
+    revision: int
+    source: str
+    interval: str
+    forming: bool = False
+
+
+_candle_text = msgspec.json.Decoder(_CandleText)
+
+
+def read_candle(text: bytes) -> Candle:
+    """Return the candle that was written as `text`; its `event_us` and `received_us` are 0."""
+    said = _candle_text.decode(text)
+    return Candle(
+        said.source,
+        said.symbol,
+        said.interval,
+        said.open_time * 1_000,
+        said.open,
+        said.high,
+        said.low,
+        said.close,
+        said.volume,
+        said.quote_volume,
+        said.trades,
+        said.taker_buy_volume,
+        said.taker_buy_quote_volume,
+        said.first_trade_id,
+        said.last_trade_id,
+        said.complete,
+        said.revision,
+        0,
+        0,
+        forming=said.forming,
+    )
 
 
 class _Style:

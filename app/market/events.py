@@ -101,10 +101,11 @@ class ServerShutdown(Event, tag="server_shutdown", frozen=True, gc=False):
 class Candle(Event, tag="candle", frozen=True, gc=False):
     """One publication (issue) of one candle; the key is (source, symbol, interval, open_time_us).
 
-    `complete` is true only when proved: see `app.market.candles`. `revision` counts the issues of
-    this candle from 0; the newest replaces all before it. `first_trade_id` and `last_trade_id` are
-    -1 for an empty second. `event_us` is the exchange's time of what closed it, `received_us` when
-    that reached us.
+    `complete` is true only when proved: see `app.market.candles` for seconds, `app.market.bars` for
+    what is longer. `revision` counts the issues of this candle from 0; the newest replaces all
+    before it. `first_trade_id` and `last_trade_id` are -1 where nothing traded. `event_us` is the
+    exchange's time of what closed it, `received_us` when that reached us. A `forming` one is not
+    closed: it is what is known so far, never complete, its revision 0.
     """
 
     source: str
@@ -126,6 +127,7 @@ class Candle(Event, tag="candle", frozen=True, gc=False):
     revision: int
     event_us: int
     received_us: int
+    forming: bool = False
 
 
 class StreamLost(Event, tag="stream_lost", frozen=True, gc=False):

@@ -22,7 +22,7 @@ from app.gateways.live.gateway import LiveGateway
 from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS
 from app.gateways.rest.server import RestServer
 from app.market.intervals import INTERVALS_US
-from app.ports import CANDLES
+from app.ports import CANDLES, FORMING
 from app.settings import Settings
 from tests.fakes import START_US, FakeBus, a_candle
 from tests.gateways.rest.fakes import START_EPOCH, UNLIMITED, Hub
@@ -62,6 +62,17 @@ class Running:
         """Publish the candle of a second, counted from that of the examples."""
         self.bus.publish(CANDLES, a_candle(symbol, open_time_us=START_US + second * 1_000_000))
 
+    def publish_like(self, shown: dict[str, Any]) -> None:
+        """Publish a candle of the kind that is shown."""
+        issue = a_candle(
+            shown["symbol"],
+            open_time_us=shown["open_time"] * 1_000,
+            interval=shown["interval"],
+            complete=shown["complete"],
+            forming=shown.get("forming", False),
+        )
+        self.bus.publish(FORMING if issue.forming else CANDLES, issue)
+
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Running]:
@@ -94,9 +105,9 @@ def comparable(text: str) -> Any:
     return message
 
 
-def sequences(message: dict[str, Any]) -> list[int]:
-    """Return the numbers of the data in a message; none of a reply."""
-    return [one["sequence"] for one in message.get("batch", [message]) if "sequence" in one]
+def data_in(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the data messages in a message; none in a reply."""
+    return [one for one in message.get("batch", [message]) if "sequence" in one]
 
 
 @pytest.mark.parametrize("example", CONVERSATIONS)
@@ -116,8 +127,9 @@ async def test_a_conversation_goes_as_shown(example: str) -> None:
                     continue
                 assert way == "←"
                 expected = comparable(text)
-                for _ in [one for one in sequences(expected) if one > SHOWN]:
-                    hub.publish("BTCUSDT", 0)
+                for one in data_in(expected):
+                    if one["sequence"] > SHOWN:
+                        hub.publish_like(one)
                 assert comparable(str(await client.recv())) == expected
 
 

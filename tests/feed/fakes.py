@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from app.errors import ExchangeUnavailable
 from app.market.events import AggTrade, ExchangeEvent, Kline, ServerShutdown, Trade
+from app.market.intervals import INTERVALS_US
 from app.market.symbols import SymbolInfo
 from app.ports import EventReceiver
 from tests.fakes import START_US, symbol_info
@@ -239,15 +240,15 @@ class FakeHistory:
         return [row for row in rows if end_us is None or row.time_us <= end_us][-limit:]
 
     async def klines(
-        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000
+        self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000, interval: str = "1s"
     ) -> Sequence[Kline]:
-        """Return candles of every second between two times."""
+        """Return candles of an interval between two times."""
         await self._called("klines", symbol)
         end_us = min(end_us, self.klines_until_us)
-        seconds = range(start_us, end_us + 1, 1_000_000)
+        times = range(start_us, end_us + 1, INTERVALS_US[interval])
         return [
-            self.wrong_klines.get(at) or rest_kline(self.told, at)
-            for at in seconds
+            self.wrong_klines.get(at) or rest_kline(self.told, at, interval)
+            for at in times
             if at not in self.no_klines
         ][:limit]
 
@@ -297,19 +298,21 @@ def aggregate(group: Sequence[Trade]) -> AggTrade:
     )
 
 
-def rest_kline(trades: Sequence[Trade], second_us: int) -> Kline:
-    """Return the candle of a second as REST has it: without ids; empty at the price before it.
+def rest_kline(trades: Sequence[Trade], open_us: int, interval: str = "1s") -> Kline:
+    """Return a candle as REST has it: without ids; empty at the price before it.
 
     The trades are in the order of their ids, and so of their times.
     """
-    begin = bisect_left(trades, second_us, key=attrgetter("time_us"))
-    end = bisect_left(trades, second_us + 1_000_000, key=attrgetter("time_us"))
+    span_us = INTERVALS_US[interval]
+    begin = bisect_left(trades, open_us, key=attrgetter("time_us"))
+    end = bisect_left(trades, open_us + span_us, key=attrgetter("time_us"))
     inside = trades[begin:end]
     prices = [trade.price for trade in inside] or [trades[begin - 1].price if begin else Decimal(1)]
     bought = [trade for trade in inside if not trade.buyer_is_maker]
     return a_kline(
-        open_time_us=second_us,
-        close_time_us=second_us + 999_999,
+        interval=interval,
+        open_time_us=open_us,
+        close_time_us=open_us + span_us - 1,
         open=prices[0],
         high=max(prices),
         low=min(prices),

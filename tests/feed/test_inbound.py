@@ -89,3 +89,15 @@ async def test_a_refused_address_is_reported_with_what_to_do(tmp_path: Path):
         report = str(home.inbound.report())
         assert "binance-us" in report
         assert len(home.asked) < 6
+
+
+async def test_less_urgent_calls_wait_while_half_of_the_weight_is_used(tmp_path: Path):
+    """What is left is for repair; a minute later there is time again."""
+    async with house(tmp_path, httpx.Response(404, json={"code": 0, "msg": "no"})) as (home, _):
+        await home.clock.advance(1)
+        had_time = [home.inbound.has_time]
+        await home.inbound.governor.spend(2_400)
+        had_time.append(home.inbound.has_time)
+        await home.clock.advance(61)
+        had_time.append(home.inbound.has_time)
+    assert had_time == [True, False, True]

@@ -23,6 +23,12 @@ CALLS = [
         lambda history: history.klines(SYMBOL, start_us=START_US, end_us=START_US, limit=5),
         id="candles",
     ),
+    pytest.param(
+        lambda history: history.klines(
+            SYMBOL, start_us=START_US, end_us=START_US, limit=5, interval="5m"
+        ),
+        id="bars",
+    ),
 ]
 
 

@@ -314,3 +314,14 @@ async def test_a_connection_is_old_before_the_exchange_ends_it() -> None:
             connection.close()
         assert hours[20] == 0
         assert 0 < hours[21] < hours[22] < hours[23] == 8
+
+
+async def test_candles_of_any_interval_are_asked_for() -> None:
+    """Seconds unless said otherwise; each call costs its weight."""
+    async with upstream() as up:
+        up.server.answers["/api/v3/klines"] = (200, {}, b"[]")
+        assert not await up.exchange.klines("BTCUSDT", start_us=0, end_us=1)
+        assert not await up.exchange.klines("BTCUSDT", start_us=0, end_us=1, interval="1h")
+        for path, interval in zip(up.server.asked, ("1s", "1h"), strict=True):
+            assert f"interval={interval}&" in path
+        assert up.governor.spent()["weight_1m"] == 4

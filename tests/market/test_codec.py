@@ -9,11 +9,12 @@ from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.market.codec import JsonCodec, plain, with_digits
+from app.market.codec import JsonCodec, plain, read_candle, with_digits
 from app.market.events import (
     ExchangeRefusal,
     HoleAbandoned,
@@ -24,6 +25,7 @@ from app.market.events import (
     StreamRestored,
 )
 from app.market.ring import CandleSpan
+from app.ports import CANDLES, FORMING
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
@@ -292,3 +294,19 @@ def test_no_digit_is_ever_lost(number, digits):
 def test_plain_and_padded_agree(number):
     """Padding changes how a number looks, never what it is."""
     assert Decimal(plain(number)) == Decimal(with_digits(number, 5)) == number
+
+
+def test_a_candle_that_grows_says_so():
+    """Behind its revision; a closed one has no such field."""
+    publication = Publication(7, 9, FORMING, a_candle())
+    growing = codec().candle(publication, a_candle(forming=True, complete=False, interval="1m"))
+    closed = codec().candle(publication, a_candle(complete=False, interval="1m"))
+    assert b'"complete":false,"revision":0,"forming":true,"source":' in growing
+    assert growing.replace(b',"forming":true', b"") == closed
+
+
+@pytest.mark.parametrize("candle", [a_candle(), a_candle(interval="5m", forming=True, revision=3)])
+def test_a_candle_can_be_read_back(candle):
+    """All but the times at which it happened and came."""
+    text = codec().candle(Publication(7, 9, CANDLES, candle), candle)
+    assert read_candle(text) == msgspec.structs.replace(candle, event_us=0, received_us=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 from zoneinfo import ZoneInfo
@@ -12,6 +13,7 @@ import httpx
 
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
+from app.feed.bars import BarFeed
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -21,9 +23,10 @@ from app.gateways.fanout.wishes import is_passing
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.rest.schemas import MOST_CANDLES
+from app.market.bars import seconds_held
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
-from app.ports import TRADES, Clock
+from app.ports import CANDLES, FORMING, TRADES, Clock
 
 TIMEZONE = ZoneInfo("Asia/Kolkata")
 
@@ -55,6 +58,8 @@ class HubCore:
         self._streams_of = streams_of
         self._ended = ended
         self._random = random
+        self.wanted_bars: Collection[str] = ()  # intervals, of every symbol
+        self.forming_bars: Collection[str] = ()
 
     async def start(self) -> None:
         """Build everything, and load the wanted symbols."""
@@ -87,6 +92,27 @@ class HubCore:
         self.broadcaster = Broadcaster(clock=clock, ring=self.ring, epoch=epoch)
         self.encoder = Encoder(bus=self.bus, codec=self._codec, broadcaster=self.broadcaster)
         self.encoder.start()
+        self.bars = BarFeed(
+            bus=self.bus,
+            clock=clock,
+            random=self._random,
+            history=self.inbound.history,
+            source=self._source.name,
+            wanted=lambda symbol, interval: (
+                interval in self.wanted_bars
+                or self.broadcaster.is_wanted(CANDLES, symbol, interval)
+            ),
+            forming_wanted=lambda symbol, interval: (
+                interval in self.forming_bars
+                or self.broadcaster.is_wanted(FORMING, symbol, interval)
+            ),
+            seconds=partial(seconds_held, self.ring),
+            may_ask=lambda: self.inbound.has_time,
+            carry_empty=self._config.carry_empty,
+            keep_seconds=self._config.backfill_s,
+        )
+        self.bars.start()
+        self.manager.add_part("bars", self.bars.run)
         self.live = LiveGateway(
             config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
         )
@@ -100,6 +126,7 @@ class HubCore:
 
     def _forget(self, symbol: str) -> None:
         self.ring.forget(symbol)
+        self.bars.forget(symbol)
 
     def candles(self, symbol: str, *, start: int) -> bytes:
         """Answer as `GET /candles/{symbol}` does; `start` is in ms."""

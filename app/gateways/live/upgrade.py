@@ -135,12 +135,13 @@ class Doorkeeper:
         check_symbols(symbols, self.registry)
         wishes: dict[Wish, None] = {}
         since: Since | None = None
+        position, last = _position(fields), _number(fields, "last")
         for channel in channels:
             check_forming(channel, forming=grows)
             intervals = [read_interval(channel, one) for one in fields.get("interval", [])]
             for interval in intervals or [read_interval(channel, None)]:
                 wishes |= {Wish(channel, symbol, interval): None for symbol in symbols}
-            since = read_since(channel, _position(fields), _number(fields, "last"))
+            since = read_since(channel, position, last)
         if len(wishes) > self.max_subscriptions:
             raise TooManySubscriptions(len(wishes), self.max_subscriptions)
         if grows:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from typing_extensions import override
+
 from app.errors import SymbolNotActive, SymbolsNotLoaded, TooMuchHistory, UnknownSymbol
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Step
@@ -22,6 +24,10 @@ class SincePosition(NamedTuple):
 
     epoch: int
     sequence: int
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.sequence}"
 
 
 class SinceTime(NamedTuple):

@@ -14,7 +14,7 @@ from app.gateways.live.close_codes import TOO_SLOW
 from app.market.events import ExchangeRefusal, StreamLost
 from app.market.ring import ISSUE_BYTES, Ring
 from app.ports import CANDLES, FORMING, STATUS, TRADES
-from tests.fakes import START_US, a_candle, a_trade, settle
+from tests.fakes import START_US, a_candle, a_trade, read_frames, settle
 from tests.gateways.fanout.room import (
     FORMING_SECONDS,
     STATUS_OF_ALL,
@@ -199,7 +199,7 @@ async def test_very_much_at_once_is_written_in_bounded_parts(monkeypatch):
         await settle()
         assert guest.got == list(range(1, 22))
         assert len(guest.peer.written) == 3
-        assert max(len(chunk) for chunk in sizes(guest)) <= 2 * 4 + 1
+        assert max(sizes(guest)) <= 2 * 4 + 1
 
 
 async def test_others_have_their_turn_while_a_flush_runs_and_new_ones_gather(monkeypatch):
@@ -277,17 +277,18 @@ async def test_what_a_client_leaves_in_the_middle_of_a_flush_comes_to_its_end(mo
 
 
 async def test_joining_in_the_middle_of_a_flush_begins_after_it(monkeypatch):
-    """A new client gets what comes later, in a group that is being served or in its own."""
+    """A new client gets what comes later: in a group served, to be served, or of its own."""
     small(monkeypatch, at_once=1)
     async with Room().open() as room:
-        guests = [room.join() for _ in range(3)]
+        guests = [room.join() for _ in range(3)] + [room.join([BITCOIN])]
         await in_the_middle(room, 1)
         assert room.broadcaster.position == 1
-        late = [room.join(), room.join([BITCOIN]), room.join([BITCOIN], JSON_BATCHES)]
+        late = [room.join(wishes) for wishes in ([CLOSED_SECONDS], [BITCOIN], [BITCOIN, ETHER])]
+        late.append(room.join([BITCOIN], JSON_BATCHES))
         room.candle()
         await settle()
-        assert [guest.got for guest in guests] == [[1, 2]] * 3
-        assert [guest.got for guest in late] == [[2]] * 3
+        assert [guest.got for guest in guests] == [[1, 2]] * 4
+        assert [guest.got for guest in late] == [[2]] * 4
 
 
 async def test_leaving_in_the_middle_of_a_flush(monkeypatch):
@@ -449,17 +450,12 @@ async def test_it_is_served_in_parts_while_others_have_their_turn(monkeypatch):
         assert slow.got == list(range(1, room.now + 1))
         assert rare.got == [81]
         assert live.got == list(range(82, room.now + 1))
-        assert max(len(chunk) for chunk in sizes(slow)) <= 3 + 1
+        assert max(sizes(slow)) <= 3 + 1
 
 
-def sizes(guest: Guest) -> list[list[object]]:
-    """Return what each write of JSON messages carried."""
-    chunks = []
-    for written in guest.peer.written:
-        other = Guest(guest.broadcaster, type(guest.peer)(deflated=guest.peer.deflated), None)
-        other.peer.written = [written]
-        chunks.append(other.got)
-    return chunks
+def sizes(guest: Guest) -> list[int]:
+    """Return how many messages each write carried."""
+    return [len(read_frames(one, guest.peer.window_bits)) for one in guest.peer.written]
 
 
 @pytest.mark.parametrize("deflated", [False, True], ids=["plain", "deflated"])

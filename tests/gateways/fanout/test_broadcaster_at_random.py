@@ -89,6 +89,7 @@ class Scene:
     published: list[Outgoing] = field(default_factory=list)
     sequence: int = 0
     marks: int = 0
+    in_flushes: int = 0
     seconds: dict[Key, int] = field(default_factory=dict)
 
     # -- what happens ------------------------------------------------------------------------
@@ -129,10 +130,13 @@ class Scene:
     def join(self) -> None:
         """Let somebody in."""
         wishes = self.some_wishes()
+        here = [visit for visit in self.visits if visit.here]
+        if here and self.random.random() < 0.5:  # in company
+            wishes = list(self.random.choice(here).spans[-1].wishes)
         guest = self.room.join(
             wishes,
             self.random.choice((JSON, JSON_BATCHES)),
-            room=self.random.choice((None, None, 1, 2, 7)),
+            room=self.random.choice((None, None, None, 1, 7)),
             deflated=self.random.random() < 0.5,
         )
         span = Span(frozenset(wishes), self.room.broadcaster.position)
@@ -240,17 +244,17 @@ class Scene:
         if dice < 0.5 or not here:
             for _ in range(self.random.choice((1, 1, 1, 9))):
                 self.publish()
-        if len(here) < 3 or (dice > 0.97 and len(here) < 9):
+        if len(here) < 4 or (dice > 0.94 and len(here) < 20):
             self.join()
         if not here:
             return
         visit = self.random.choice(here)
         if 0.5 < dice < 0.62:
             self.change(visit)
-        elif dice < 0.68:
+        elif dice < 0.66:
             visit.guest.stops_reading()
         elif dice < 0.86:
-            visit.guest.reads(self.random.choice((None, 1, 2, 5)))
+            visit.guest.reads(self.random.choice((None, None, None, 1, 2, 9)))
         elif dice < 0.87:
             self.room.broadcaster.leave(visit.guest.follower)
             visit.left = True
@@ -349,7 +353,7 @@ async def play(seed: int, ring: Ring, monkeypatch: pytest.MonkeyPatch, **limits:
     """Let chance act for a while, then let everybody read to the end."""
     chance = Random(seed)
     for name, value in {
-        "_AT_ONCE": chance.randint(1, 4),
+        "_AT_ONCE": chance.choice((1, 1, 1, 2)),
         "_LATE_AT_ONCE": chance.randint(1, 3),
         "_IN_A_FLUSH": chance.randint(2, 6),
         "_LOOKED_AT": chance.randint(2, 9),
@@ -363,7 +367,8 @@ async def play(seed: int, ring: Ring, monkeypatch: pytest.MonkeyPatch, **limits:
     try:
         for _ in range(OPERATIONS):
             await scene.happen()
-            await settle(chance.choice((0, 0, 1, 2, 5)))
+            scene.in_flushes += room.broadcaster.position != room.broadcaster._flushed
+            await settle(chance.choice((0, 0, 1, 1, 2, 3)))
         for visit in scene.visits:
             if visit.here:
                 visit.guest.reads()
@@ -375,6 +380,7 @@ async def play(seed: int, ring: Ring, monkeypatch: pytest.MonkeyPatch, **limits:
         await running.__aexit__(None, None, None)
     for visit in scene.visits:
         scene.judge(visit)
+    print(f"operations while a flush ran: {scene.in_flushes}")  # noqa: T201
     return scene
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from app.errors import BadRequest, InvalidSymbol
 from app.gateways.live.requests import (
+    INTERVALS,
     ListSubscriptions,
     Ping,
     Subscribe,
@@ -18,6 +19,7 @@ from app.gateways.live.requests import (
     read_request,
     result_reply,
 )
+from app.gateways.live.wanted import Last, SincePosition, SinceTime
 
 DEEP = "[" * 30_000 + "]" * 30_000
 
@@ -27,7 +29,7 @@ DEEP = "[" * 30_000 + "]" * 30_000
     [
         pytest.param(
             '{"op":"subscribe","id":1,"channel":"candles","symbols":["BTCUSDT"],"interval":"1s"}',
-            Subscribe("candles", ("BTCUSDT",)),
+            Subscribe("candles", ("BTCUSDT",), "1s"),
             id="documented",
         ),
         pytest.param(
@@ -40,23 +42,63 @@ DEEP = "[" * 30_000 + "]" * 30_000
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["*"]}',
-            Subscribe("candles", ("*",)),
+            Subscribe("candles", ("*",), "1s"),
             id="star",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["ethusdt","BtcUsdt","ETHUSDT"]}',
-            Subscribe("candles", ("ETHUSDT", "BTCUSDT")),
+            Subscribe("candles", ("ETHUSDT", "BTCUSDT"), "1s"),
             id="lower case and twice",
         ),
         pytest.param(
-            '{"op":"subscribe","channel":"candles","symbols":null,"interval":null}',
-            Subscribe("candles", ("*",)),
+            '{"op":"subscribe","channel":"candles","symbols":null,"interval":null,"since":null,"last":null}',
+            Subscribe("candles", ("*",), "1s"),
             id="null is left out",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["币安人生USDT"]}',
-            Subscribe("candles", ("币安人生USDT",)),
+            Subscribe("candles", ("币安人生USDT",), "1s"),
             id="beyond ASCII",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":"1d","forming":true}',
+            Subscribe("candles", ("*",), "1d", forming=True),
+            id="an interval that grows",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":5,"sequence":0}}',
+            Subscribe("candles", ("*",), "1s", since=SincePosition(5, 0)),
+            id="since a position",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":1731232845000}',
+            Subscribe("candles", ("*",), "1s", since=SinceTime(1731232845000)),
+            id="since a time",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":"1m","last":60}',
+            Subscribe("candles", ("*",), "1m", since=Last(60)),
+            id="the last",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"status","since":{"epoch":5,"sequence":7}}',
+            Subscribe("status", ("*",), since=SincePosition(5, 7)),
+            id="status since a position",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades","forming":false}',
+            Subscribe("trades", ("*",)),
+            id="what is not wanted anyway",
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","interval":"1m"}',
+            Unsubscribe("candles", (), "1m"),
+            id="an interval",
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","symbols":["btcusdt"],"interval":"1s"}',
+            Unsubscribe("candles", ("BTCUSDT",), "1s"),
+            id="a symbol of an interval",
         ),
         pytest.param('{"op":"unsubscribe"}', Unsubscribe(None, ()), id="everything"),
         pytest.param(
@@ -136,9 +178,24 @@ def test_sound_requests(text, request_):
             id="1 MiB",
         ),
         pytest.param(
-            '{"op":"subscribe","channel":"candles","interval":"1m"}',
+            '{"op":"subscribe","channel":"candles","interval":"7m"}',
             "UnsupportedInterval",
             id="interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":"1M"}',
+            "UnsupportedInterval",
+            id="a month is no minute",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":""}',
+            "UnsupportedInterval",
+            id="empty interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","interval":60}',
+            "InvalidRequest",
+            id="interval of a wrong type",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"trades","interval":"1s"}',
@@ -151,14 +208,116 @@ def test_sound_requests(text, request_):
             id="no interval of status",
         ),
         pytest.param(
-            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2}}',
+            '{"op":"subscribe","channel":"trades","forming":true}',
             "NotSupported",
-            id="since",
+            id="trades do not grow",
         ),
         pytest.param(
-            '{"op":"subscribe","channel":"candles","since":null}', "NotSupported", id="since null"
+            '{"op":"subscribe","channel":"status","forming":true}',
+            "NotSupported",
+            id="nor does status",
         ),
-        pytest.param('{"op":"subscribe","channel":"candles","last":60}', "NotSupported", id="last"),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","forming":1}',
+            "InvalidRequest",
+            id="forming of a wrong type",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1}}',
+            "InvalidRequest",
+            id="half a position",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2,"x":3}}',
+            "InvalidRequest",
+            id="a position and more",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":-1,"sequence":2}}',
+            "InvalidRequest",
+            id="negative epoch",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":-2}}',
+            "InvalidRequest",
+            id="negative sequence",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2.5}}',
+            "InvalidRequest",
+            id="half a sequence",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":-1}', "InvalidRequest", id="before 1970"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":"5-7"}',
+            "InvalidRequest",
+            id="a position as text",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":true}',
+            "InvalidRequest",
+            id="since of a wrong type",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","last":0}', "InvalidRequest", id="last none"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","last":-5}', "InvalidRequest", id="last negative"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","last":1.5}', "InvalidRequest", id="last half"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":1,"last":1}',
+            "InvalidRequest",
+            id="since and last",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"candles","since":{"epoch":1,"sequence":2},"last":1}',
+            "InvalidRequest",
+            id="a position and last",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades","since":{"epoch":1,"sequence":2}}',
+            "NotSupported",
+            id="trades since a position",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades","since":5}',
+            "NotSupported",
+            id="trades since a time",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"trades","last":5}', "NotSupported", id="the last trades"
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"status","since":5}',
+            "NotSupported",
+            id="status since a time",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"status","last":5}', "NotSupported", id="the last status"
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","interval":"1m"}', "InvalidRequest", id="an interval of no channel"
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","interval":"7m"}',
+            "UnsupportedInterval",
+            id="leave no interval",
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"trades","interval":"1s"}',
+            "NotSupported",
+            id="leave an interval of trades",
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"candles","forming":true}',
+            "InvalidRequest",
+            id="forming cannot be left alone",
+        ),
         pytest.param(
             '{"op":"unsubscribe","symbols":["BTCUSDT"]}', "InvalidRequest", id="no channel to leave"
         ),
@@ -180,14 +339,26 @@ def test_bad_requests(text, code):
 
 def test_the_message_names_what_was_wrong_and_what_would_be_right():
     """Errors carry the value and what was expected."""
-    asked = read_request('{"op":"subscribe","channel":"candles","interval":"1m","id":7}')
+    asked = read_request('{"op":"subscribe","channel":"candles","interval":"7m","id":7}')
     assert isinstance(asked.request, BadRequest)
     assert json.loads(error_reply(asked.id, asked.request)) == {
         "id": 7,
-        "error": {"code": "UnsupportedInterval", "message": "interval '1m': available are 1s"},
+        "error": {
+            "code": "UnsupportedInterval",
+            "message": f"interval '7m': available are {', '.join(INTERVALS)}",
+        },
     }
-    since = read_request('{"op":"subscribe","channel":"candles","since":1731232845000}').request
-    assert "since=1731232845000 is not supported" in str(since)
+    status = read_request('{"op":"subscribe","channel":"status","since":1731232845000}').request
+    assert str(status) == (
+        "since=1731232845000 is not supported: expected a position, such as "
+        '"since":{"epoch":…,"sequence":…}'
+    )
+
+
+def test_what_is_refused_is_shown_as_it_was_asked():
+    """A position is told back as clients write it."""
+    request = '{"op":"subscribe","channel":"trades","since":{"epoch":5,"sequence":7}}'
+    assert str(read_request(request).request).startswith("since=5-7 is not supported: trades")
 
 
 @pytest.mark.parametrize("number", [1, -1, 2**63, "a", "", None])
@@ -202,7 +373,10 @@ def test_the_id_comes_back(number):
     st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
-        st.sampled_from(["op", "id", "channel", "symbols", "interval", "since", "x"]), inner
+        st.sampled_from(
+            ["op", "id", "channel", "symbols", "interval", "forming", "since", "last", "x"]
+        ),
+        inner | st.sampled_from(["subscribe", "candles", "status", "1m"]),
     ),
 ).map(json.dumps))  # fmt: skip
 def test_junk_raises_nothing(text):

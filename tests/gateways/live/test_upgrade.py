@@ -6,12 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES
 from app.gateways.live.upgrade import Admitted, Doorkeeper
+from app.gateways.live.wanted import Last, SincePosition, SinceTime
 from app.sockets.listener import Refused, Upgrade
 from tests.fakes import FakeRegistry
 
 REGISTRY = FakeRegistry(["BTCUSDT", "ETHUSDT"], ["BTCUSDT", "ETHUSDT", "BNBUSDT"])
-DEFAULT = (("candles", "*"),)
+DEFAULT = (("candles", "*", "1s"),)
+
+
+BITCOIN = ("candles", "BTCUSDT", "1s")
+ETHER = ("candles", "ETHUSDT", "1s")
+GROWING = ("forming", "BTCUSDT", "1s")
 
 
 def decide(path="/", query="", registry=REGISTRY, subprotocols=(), **headers):
@@ -40,30 +47,32 @@ def test_a_client_that_says_nothing_follows_all_candles(path):
 @pytest.mark.parametrize(
     ("query", "wishes"),
     [
-        pytest.param("symbols=BTCUSDT", [("candles", "BTCUSDT")], id="one symbol"),
+        pytest.param("symbols=BTCUSDT", [BITCOIN], id="one symbol"),
+        pytest.param("symbols=btcusdt,ethusdt", [BITCOIN, ETHER], id="lower case"),
         pytest.param(
-            "symbols=btcusdt,ethusdt",
-            [("candles", "BTCUSDT"), ("candles", "ETHUSDT")],
-            id="lower case",
+            "symbols=BTCUSDT&symbols=ETHUSDT&interval=1s", [BITCOIN, ETHER], id="repeated"
         ),
-        pytest.param(
-            "symbols=BTCUSDT&symbols=ETHUSDT&interval=1s",
-            [("candles", "BTCUSDT"), ("candles", "ETHUSDT")],
-            id="repeated",
-        ),
-        pytest.param("channels=trades", [("trades", "*")], id="a channel"),
+        pytest.param("channels=trades", [("trades", "*", "")], id="a channel"),
         pytest.param(
             "channels=candles,trades&symbols=BTCUSDT",
-            [("candles", "BTCUSDT"), ("trades", "BTCUSDT")],
+            [BITCOIN, ("trades", "BTCUSDT", "")],
             id="both",
         ),
-        pytest.param("channels=status", [("status", "*")], id="status"),
-        pytest.param("symbols=*", [("candles", "*")], id="star"),
+        pytest.param("channels=status", [("status", "*", "")], id="status"),
+        pytest.param("symbols=*", DEFAULT, id="star"),
         pytest.param("symbols=", [], id="empty symbols"),
         pytest.param("channels=", [], id="empty channels"),
         pytest.param("channels=&symbols=", [], id="both empty"),
         pytest.param("channels=trades&symbols=", [], id="a channel without symbols"),
-        pytest.param("symbols=%42TCUSDT", [("candles", "BTCUSDT")], id="percent"),
+        pytest.param("symbols=%42TCUSDT", [BITCOIN], id="percent"),
+        pytest.param("symbols=BTCUSDT&forming=true", [BITCOIN, GROWING], id="growing"),
+        pytest.param("symbols=BTCUSDT&forming=false", [BITCOIN], id="not growing"),
+        pytest.param(
+            "symbols=BTCUSDT&interval=1s,4h",
+            [BITCOIN, ("candles", "BTCUSDT", "4h")],
+            id="several intervals",
+        ),
+        pytest.param("symbols=BTCUSDT&interval=", [BITCOIN], id="empty interval"),
     ],
 )
 def test_the_url_replaces_the_default(query, wishes):
@@ -71,9 +80,51 @@ def test_the_url_replaces_the_default(query, wishes):
     assert decide(query=query) == Admitted(tuple(wishes), by_default=False, subprotocol=None)
 
 
-def test_an_interval_alone_leaves_the_default():
-    """The interval says what candles, not which symbols."""
-    assert decide(query="interval=1s").by_default
+@pytest.mark.parametrize(
+    ("query", "wishes", "more"),
+    [
+        pytest.param("interval=1m", [("candles", "*", "1m")], {}, id="an interval"),
+        pytest.param(
+            "interval=1m&interval=1s&forming=true",
+            [
+                ("candles", "*", "1m"),
+                ("candles", "*", "1s"),
+                ("forming", "*", "1m"),
+                ("forming", "*", "1s"),
+            ],
+            {},
+            id="several that grow",
+        ),
+        pytest.param("batch=true", DEFAULT, {"format": JSON_BATCHES}, id="batches"),
+        pytest.param("batch=false", DEFAULT, {}, id="no batches"),
+        pytest.param("last=60", DEFAULT, {"since": Last(60)}, id="the last"),
+        pytest.param(
+            "since=1731232845000", DEFAULT, {"since": SinceTime(1731232845000)}, id="from a time"
+        ),
+        pytest.param(
+            "since=1731232800000-42",
+            DEFAULT,
+            {"since": SincePosition(1731232800000, 42)},
+            id="from a position",
+        ),
+    ],
+)
+def test_what_else_is_said_leaves_the_default(query, wishes, more):
+    """It says which candles, from when on and in what form, not of which symbols."""
+    assert decide(query=query) == Admitted(tuple(wishes), by_default=True, subprotocol=None, **more)
+
+
+def test_status_has_history_by_position():
+    """Of several channels each must have the history that is asked for."""
+    admitted = decide(query="channels=candles,status&since=5-7")
+    assert admitted.since == SincePosition(5, 7)
+    assert len(admitted.wishes) == 2
+
+
+def test_growing_candles_count_with_the_closed_ones():
+    """Three are the most here."""
+    assert len(decide(query="interval=1s,1m,5m&forming=true").wishes) == 6
+    assert isinstance(decide(query="interval=1s,1m,5m,1h"), Refused)
 
 
 @pytest.mark.parametrize(
@@ -84,9 +135,32 @@ def test_an_interval_alone_leaves_the_default():
         ("symbols=BTC/USDT", b"InvalidSymbol"),
         ("symbols=*,BTCUSDT", b"InvalidRequest"),
         ("channels=quotes", b"UnknownChannel"),
-        ("interval=1m", b"UnsupportedInterval"),
-        ("since=1731232845000", b"NotSupported"),
-        ("last=60", b"NotSupported"),
+        ("interval=7m", b"UnsupportedInterval"),
+        ("interval=1s,7m", b"UnsupportedInterval"),
+        ("channels=trades&interval=1s", b"NotSupported"),
+        ("channels=trades&forming=true", b"NotSupported"),
+        ("forming=yes", b"forming=yes: expected true or false"),
+        ("forming=true,false", b"expected true or false"),
+        ("batch=", b"batch=: expected true or false"),
+        ("batch=1", b"InvalidRequest"),
+        ("since=", b"InvalidRequest"),
+        ("since=yesterday", b"expected EPOCH-SEQUENCE, or ms since 1970"),
+        ("since=-5", b"InvalidRequest"),
+        ("since=5-", b"InvalidRequest"),
+        ("since=5-7-9", b"InvalidRequest"),
+        ("since=1,2", b"InvalidRequest"),
+        ("since=" + "9" * 400, b"InvalidRequest"),
+        ("last=0", b"last=0: expected a whole number of at least 1"),
+        ("last=-1", b"InvalidRequest"),
+        ("last=1.5", b"InvalidRequest"),
+        ("channels=&last=few", b"InvalidRequest"),
+        ("last=%D9%A3", b"InvalidRequest"),
+        ("since=5&last=5", b"since and last: expected one of them"),
+        ("since=5-7&last=5", b"since and last: expected one of them"),
+        ("channels=candles,trades&last=5", b"NotSupported"),
+        ("channels=trades&since=5-7", b"NotSupported"),
+        ("channels=status&since=5", b"NotSupported"),
+        ("channels=status&last=5", b"NotSupported"),
         ("symbol=BTCUSDT", b"unknown parameter 'symbol'"),
         ("symbols=" + "A" * 10_000, b"InvalidSymbol"),
         ("symbols=BTCUSDT,ETHUSDT&channels=candles,trades", b"TooManySubscriptions"),
@@ -144,23 +218,31 @@ def test_a_star_lets_every_page_in():
 
 
 @pytest.mark.parametrize(
-    ("offered", "chosen"),
+    ("offered", "chosen", "forms"),
     [
-        ((), None),
-        (("candlewire.json",), "candlewire.json"),
-        (("other", "candlewire.json"), "candlewire.json"),
+        ((), None, (JSON, JSON_BATCHES)),
+        (("candlewire.json",), "candlewire.json", (JSON, JSON_BATCHES)),
+        (("other", "candlewire.json"), "candlewire.json", (JSON, JSON_BATCHES)),
+        (
+            ("candlewire.protobuf", "candlewire.json"),
+            "candlewire.protobuf",
+            (PROTOBUF, PROTOBUF_BATCHES),
+        ),
+        (("candlewire.json", "candlewire.protobuf"), "candlewire.json", (JSON, JSON_BATCHES)),
     ],
 )
-def test_subprotocols(offered, chosen):
-    """Our format is chosen when it is offered; none need be."""
-    assert decide(subprotocols=offered).subprotocol == chosen
+def test_subprotocols(offered, chosen, forms):
+    """The client's first that we have is chosen; none need be offered."""
+    single, batches = decide(subprotocols=offered), decide(query="batch=true", subprotocols=offered)
+    assert single.subprotocol == batches.subprotocol == chosen
+    assert (single.format, batches.format) == forms
 
 
 def test_unknown_subprotocols_only():
     """A client that speaks only other formats is told so."""
-    refused = decide(subprotocols=("candlewire.protobuf",))
+    refused = decide(subprotocols=("candlewire.xml",))
     assert refused.status == 400
-    assert b"candlewire.json" in refused.body
+    assert b"candlewire.json or candlewire.protobuf" in refused.body
 
 
 @given(st.text(), st.text())

@@ -206,6 +206,7 @@ def sent(event: MarketEvent) -> bytes:
 WRITTEN: list[tuple[str, MarketEvent]] = [
     ("candle", a_candle()),
     ("candle", a_candle(interval="1d", complete=False, revision=3)),
+    ("candle", a_candle(interval="1m", complete=False, forming=True)),
     ("trade", a_trade()),
     ("aggTrade", an_aggregate()),
     *zip(
