@@ -42,6 +42,8 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
 """What the address of a WebSocket may name."""
 
+_POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
+
 
 class Asked(NamedTuple):
     """What an address asks for. `by_default` is true when it names nothing to follow."""
@@ -111,12 +113,12 @@ class Doorkeeper:
         )
 
     def read_query(
-        self, query: str, *, known: Sequence[str] = PARAMETERS, position: str | None = None
+        self, query: str, *, known: Sequence[str] = PARAMETERS, last_id: str | None = None
     ) -> Asked:
         """Return what an address asks for; raise `CandlewireError` for what cannot be.
 
         `symbols` or `channels` that is there but empty names nothing, so nothing is followed.
-        `known` are the parameters that there are. `position`, EPOCH-SEQUENCE, takes the place of
+        `known` are the parameters that there are. `last_id`, EPOCH-SEQUENCE, takes the place of
         `since` and `last`: who comes back has it from the last event, its address is still the old.
         """
         fields: dict[str, list[str]] = {}
@@ -125,9 +127,12 @@ class Doorkeeper:
                 msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
                 raise BadRequest(msg)
             fields.setdefault(name, []).extend(one for one in value.split(",") if one)
-        if position is not None:
+        if last_id is not None:
+            if not _POSITION.fullmatch(last_id):
+                msg = f"Last-Event-ID: {last_id[:60]}: expected EPOCH-SEQUENCE"
+                raise InvalidRequest(msg)
             fields.pop("last", None)
-            fields["since"] = [position]
+            fields["since"] = [last_id]
         channels = [read_channel(one) for one in fields.get("channels", [CANDLES])]
         grows = _flag(fields, "forming")
         named = fields.get("symbols", [ANY_SYMBOL])
@@ -179,7 +184,7 @@ def _number(fields: Mapping[str, list[str]], name: str) -> int | None:
 def _position(fields: Mapping[str, list[str]]) -> SincePosition | int | None:
     """Return `since`: a position as it stands in an event's id, or ms."""
     match fields.get("since"):
-        case [text] if found := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text):
+        case [text] if found := _POSITION.fullmatch(text):
             return SincePosition(int(found[1]), int(found[2]))
         case [text] if not re.fullmatch(r"[0-9]{1,18}", text):
             msg = f"since={text[:60]}: expected EPOCH-SEQUENCE, or ms since 1970"

@@ -102,7 +102,7 @@ class EventStreams:
         asked = self._doorkeeper.read_query(
             request.url.query,
             known=PARAMETERS,
-            position=request.headers.get(POSITION_HEADER) or None,
+            last_id=request.headers.get(POSITION_HEADER) or None,
         )
         if getattr(request.state, "head", False):
             return Response(headers=_HEADERS)

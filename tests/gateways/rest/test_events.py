@@ -452,8 +452,10 @@ async def test_what_cannot_be_is_refused_as_everywhere(query: str, status: int, 
 async def test_a_strange_last_event_id_is_refused() -> None:
     """What is no position of ours is an error; an empty one counts as none."""
     async with served() as hub:
-        answer = await refused(hub, **{"Last-Event-ID": "abc"})
-        assert (answer.status_code, answer.json()["error"]) == (400, "InvalidRequest")
+        for text in ("abc", "1731232845000", "1-2-3", "-1-2"):
+            answer = await refused(hub, **{"Last-Event-ID": text})
+            assert (answer.status_code, answer.json()["error"]) == (400, "InvalidRequest")
+            assert "Last-Event-ID" in answer.json()["detail"]
         async with reading(hub, **{"Last-Event-ID": ""}) as stream:
             assert "recovered" not in (await stream.event()).data
 
