@@ -31,6 +31,7 @@ from app.gateways.processes.first import OtherProcesses, why_ports_are_not_share
 from app.gateways.processes.wire import Start
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
+from app.gateways.rest.events import EventStreams, StreamLimits
 from app.gateways.rest.server import RestServer
 from app.market.bars import seconds_held
 from app.market.codec import JsonCodec
@@ -155,8 +156,28 @@ class Hub:
             clock=clock,
         )
         rest_config = _rest_config(settings, self.source.name)
+        self.events = EventStreams(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            limits=StreamLimits(
+                total=rest_config.max_streams,
+                per_address=rest_config.max_streams_per_ip,
+                trusted_proxies=rest_config.trusted_proxies,
+                max_subscriptions=rest_config.max_subscriptions,
+            ),
+        )
         self.rest = RestServer(
-            create_app(rest_config, self.manager, self, view, codec, ring=self.ring, clock=clock),
+            create_app(
+                rest_config,
+                self.manager,
+                self,
+                view,
+                codec,
+                events=self.events,
+                ring=self.ring,
+                clock=clock,
+            ),
             rest_config,
             self.live.new_session,
         )
@@ -200,6 +221,7 @@ class Hub:
             await self._stopping.wait()
             # Clients first: they are told to come back while everything still stands.
             self.processes.stop()
+            self.events.stop()
             async with asyncio.TaskGroup() as stopping:
                 stopping.create_task(self.live.stop())
                 stopping.create_task(self.rest.stop(within=1.0))
@@ -322,6 +344,7 @@ class Hub:
             "ring": self.ring.counters(),
             "bars": self.bars.report(),
             "clients": self.processes.summed(self.live.counters()),
+            "events": self.events.counters(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -407,6 +430,7 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
     return RestConfig(
         host=settings.server_ip,
         port=settings.server_port,
+        websocket_port=settings.websocket_port,
         default_limit=_limit(settings.rate_limit),
         limits={route: _limit(limit) for route, limit in settings.rate_limits.items()},
         allowed_origins=settings.allowed_origins,
@@ -414,6 +438,9 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         trusted_proxies=settings.trusted_proxies,
         max_connections=settings.rest_max_connections,
         max_connections_per_ip=settings.max_connections_per_ip,
+        max_streams=settings.rest_max_streams,
+        max_streams_per_ip=settings.rest_max_streams_per_ip,
+        max_subscriptions=settings.websocket_max_subscriptions,
         version=__version__,
         source=source,
     )

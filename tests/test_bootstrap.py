@@ -61,6 +61,31 @@ async def test_the_gateways_stand_on_one_registry(tmp_path: Path):
         assert (await rest.get("/symbols")).json() == {"symbols": ["BTCUSDT"]}
 
 
+async def test_a_stream_of_events_has_what_the_websocket_has_and_its_end_is_told(tmp_path: Path):
+    """Server-Sent Events carry the very texts of the WebSocket; a stop ends them with 1012."""
+    async with running_hub(tmp_path, symbols="BTCUSDT") as hub:
+        async with (
+            httpx.AsyncClient(base_url=rest_url(hub, ""), trust_env=False, timeout=20) as rest,
+            rest.stream("GET", "/events/candles?last=100") as stream,
+            websockets.connect(stream_url(hub, "?last=100")) as client,
+        ):
+            await client.recv()  # the reply
+            sent = {f"data: {await client.recv(decode=True)}" for _ in range(2)}
+            lines: list[str] = []
+            async for line in stream.aiter_lines():
+                lines.append(line)
+                sent.discard(line)
+                if not sent:
+                    hub.stop()
+        assert lines[0] == "retry: 2000"
+        assert lines[-3:-1] == [
+            "event: closed",
+            'data: {"code":1012,"reason":"the hub restarts"}',
+        ]
+        report = hub.snapshot()["events"]
+        assert report == {"streams": 0, "opened": 1, "refused": 0, "closed": {"1012": 1}}
+
+
 async def test_each_start_has_a_larger_epoch(tmp_path: Path):
     """Positions of one run never look newer than those of the next."""
     epochs = []

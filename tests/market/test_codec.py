@@ -30,7 +30,7 @@ from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
 BTC = symbol_info("BTCUSDT")
-CLIENTS_PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "websocket.md"
 
 
 def codec(info=BTC, timezone=INDIA, source="binance"):
@@ -119,7 +119,7 @@ def test_each_status_has_the_promised_bytes(event, fields):
 
 def test_the_page_for_clients_names_every_status():
     """Each event, and each field of it, stands on the page that clients read."""
-    page = CLIENTS_PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for _, fields in STATUSES:
         message = json.loads(f"{{{fields}}}")
         assert f"`{message['event']}`" in page
@@ -128,7 +128,7 @@ def test_the_page_for_clients_names_every_status():
 
 def test_the_page_for_clients_shows_these_bytes():
     """The examples that clients are given are what they get, but for the line ends."""
-    page = CLIENTS_PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     shown = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
     examples = [text.replace("\n ", "").strip() for text in shown]
     trade = a_trade()

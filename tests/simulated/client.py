@@ -1,6 +1,6 @@
 """A WebSocket client of a hub in simulated time: all that it is told, over all lives of the hub.
 
-Its WebSocket is that of a library, none of ours. It does what docs/clients.md says: it comes back
+Its WebSocket is that of a library, none of ours. It does what docs/websocket.md says: it comes back
 when its connection has ended, and asks for what it missed once it is back.
 """
 

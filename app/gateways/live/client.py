@@ -136,12 +136,12 @@ class LiveClient:
             case Unsubscribe():
                 self._unsubscribe(follower, number, request)
             case ListSubscriptions():
-                told = {"subscriptions": _grouped(follower.wishes), "default": self._by_default}
+                told = {"subscriptions": grouped(follower.wishes), "default": self._by_default}
                 broadcaster.answer(follower, result_reply(number, told))
             case Ping():
                 told = {
                     "time": self._around.clock.now_us() // 1_000,
-                    "position": _position(broadcaster),
+                    "position": position_of(broadcaster),
                 }
                 broadcaster.answer(follower, result_reply(number, told))
             case BadRequest():
@@ -172,7 +172,7 @@ class LiveClient:
         broadcaster = self._around.broadcaster
         steps: Sequence[Step] = ()
         told = dict(reply.told)
-        told["position"] = _position(broadcaster)
+        told["position"] = position_of(broadcaster)
         if since is not None:
             there = history(broadcaster, follower, wishes, since, self._around.registry.active())
             told |= there.told
@@ -190,11 +190,11 @@ class LiveClient:
                 )
                 raise NotSubscribed(str(request.channel), symbol, all_symbols=everything)
         self._by_default = self._by_default and leaving != held
-        reply = result_reply(number, {"unsubscribed": _grouped(leaving)})
+        reply = result_reply(number, {"unsubscribed": grouped(leaving)})
         self._around.broadcaster.change(follower, held - leaving, answer=reply)
 
 
-def _position(broadcaster: Broadcaster) -> dict[str, int]:
+def position_of(broadcaster: Broadcaster) -> dict[str, int]:
     """Return the newest position of which a client has got everything before this answer."""
     return {"epoch": broadcaster.epoch, "sequence": broadcaster.position}
 
@@ -221,7 +221,7 @@ def _counted(wishes: Iterable[Wish]) -> int:
     return len({wish for wish in wishes if wish.channel != FORMING})
 
 
-def _grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
+def grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
     """Return subscriptions as clients read them: one entry per channel and interval, in order."""
     held = set(wishes)
     groups: dict[tuple[str, str, bool], list[str]] = {}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from app.errors import (
     BadRequest,
@@ -67,37 +68,81 @@ class Ping(NamedTuple):
 Request = Subscribe | Unsubscribe | ListSubscriptions | Ping
 
 
-class _Fields(msgspec.Struct, forbid_unknown_fields=True):
-    op: str
-    id: RequestId = None
+class RequestFields(msgspec.Struct, forbid_unknown_fields=True):
+    """What every request has."""
+
+    op: Annotated[str, Meta(description="What is asked for.")]
+    id: Annotated[
+        RequestId,
+        Meta(
+            description="A whole number or a text of your own, at most 64 characters; the reply "
+            "has it."
+        ),
+    ] = None
 
 
-class _Position(msgspec.Struct, forbid_unknown_fields=True):
-    epoch: int
-    sequence: int
+class PositionFields(msgspec.Struct, forbid_unknown_fields=True):
+    """How far somebody has read: `epoch` and `sequence` of a data message or of a reply."""
+
+    epoch: Annotated[int, Meta(extra_json_schema={"minimum": 0})]
+    sequence: Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 
 
-class _SubscribeFields(_Fields, forbid_unknown_fields=True, kw_only=True):
-    channel: str
-    symbols: list[str] | None = None
-    interval: str | None = None
-    forming: bool = False
-    since: _Position | int | None = None
-    last: int | None = None
+_SYMBOLS = Meta(description="Names in any case; left out, or `*` alone, means all.")
+_INTERVAL = Meta(
+    description=f"The length of candles, one of {' '.join(INTERVALS)}.",
+    extra_json_schema={"examples": ["1m"]},
+)
+_CHANNEL = Meta(description=f"One of {' '.join(CHANNELS)}.")
 
 
-class _UnsubscribeFields(_Fields, forbid_unknown_fields=True):
-    channel: str | None = None
-    symbols: list[str] | None = None
-    interval: str | None = None
+class SubscribeFields(RequestFields, forbid_unknown_fields=True, kw_only=True):
+    """Follow more. The first one replaces what the client got by default."""
+
+    channel: Annotated[str, _CHANNEL]
+    symbols: Annotated[list[str] | None, _SYMBOLS] = None
+    interval: Annotated[str | None, _INTERVAL] = None
+    forming: Annotated[bool, Meta(description="Whether candles come that are not closed, too.")] = (
+        False
+    )
+    since: Annotated[
+        PositionFields | int | None,
+        Meta(
+            description="History first: all published after a position or, for candles, the "
+            "newest issue of each that opens at a time or later, in ms since 1970 UTC."
+        ),
+    ] = None
+    last: Annotated[
+        int | None,
+        Meta(
+            description="History first: the last so many candles of each symbol; not with `since`."
+        ),
+    ] = None
 
 
-_SHAPES: dict[str, type[_Fields]] = {
-    "subscribe": _SubscribeFields,
-    "unsubscribe": _UnsubscribeFields,
-    "list": _Fields,
-    "ping": _Fields,
+class UnsubscribeFields(RequestFields, forbid_unknown_fields=True):
+    """Follow less: without a channel nothing any more, without symbols nothing of the channel."""
+
+    channel: Annotated[str | None, _CHANNEL] = None
+    symbols: Annotated[list[str] | None, Meta(description="Names as they were subscribed.")] = None
+    interval: Annotated[str | None, Meta(description="Only this one; left out means each.")] = None
+
+
+class ListFields(RequestFields, forbid_unknown_fields=True):
+    """Name what is followed."""
+
+
+class PingFields(RequestFields, forbid_unknown_fields=True):
+    """Answer."""
+
+
+SHAPES: Mapping[str, type[RequestFields]] = {
+    "subscribe": SubscribeFields,
+    "unsubscribe": UnsubscribeFields,
+    "list": ListFields,
+    "ping": PingFields,
 }
+"""The fields of a request by its `op`."""
 
 
 class Asked(NamedTuple):
@@ -223,18 +268,18 @@ def _usable_id(value: object) -> bool:
 
 def _read(fields: dict[str, object]) -> Request:
     op = fields.get("op")
-    shape = _SHAPES.get(op) if isinstance(op, str) else None
+    shape = SHAPES.get(op) if isinstance(op, str) else None
     if shape is None:
-        raise UnknownOp(op, tuple(_SHAPES))
+        raise UnknownOp(op, tuple(SHAPES))
     asked = msgspec.convert(fields, shape)
-    if isinstance(asked, _SubscribeFields):
+    if isinstance(asked, SubscribeFields):
         return _read_subscribe(asked)
-    if isinstance(asked, _UnsubscribeFields):
+    if isinstance(asked, UnsubscribeFields):
         return _read_unsubscribe(asked)
     return ListSubscriptions() if op == "list" else Ping()
 
 
-def _read_subscribe(asked: _SubscribeFields) -> Subscribe:
+def _read_subscribe(asked: SubscribeFields) -> Subscribe:
     channel = read_channel(asked.channel)
     since = asked.since
     check_forming(channel, forming=asked.forming)
@@ -245,13 +290,15 @@ def _read_subscribe(asked: _SubscribeFields) -> Subscribe:
         asked.forming,
         read_since(
             channel,
-            SincePosition(since.epoch, since.sequence) if isinstance(since, _Position) else since,
+            SincePosition(since.epoch, since.sequence)
+            if isinstance(since, PositionFields)
+            else since,
             asked.last,
         ),
     )
 
 
-def _read_unsubscribe(asked: _UnsubscribeFields) -> Unsubscribe:
+def _read_unsubscribe(asked: UnsubscribeFields) -> Unsubscribe:
     if asked.channel is None:
         if asked.symbols is not None or asked.interval is not None:
             msg = "channel is missing: expected it with symbols or interval"

@@ -6,7 +6,7 @@ Refusals come before the 101, as plain text that a person can act on.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
@@ -39,7 +39,10 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 }
 """What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
-_PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+"""What the address of a WebSocket may name."""
+
+_POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
 
 
 class Asked(NamedTuple):
@@ -109,17 +112,27 @@ class Doorkeeper:
             any_port=True,
         )
 
-    def read_query(self, query: str) -> Asked:
+    def read_query(
+        self, query: str, *, known: Sequence[str] = PARAMETERS, last_id: str | None = None
+    ) -> Asked:
         """Return what an address asks for; raise `CandlewireError` for what cannot be.
 
         `symbols` or `channels` that is there but empty names nothing, so nothing is followed.
+        `known` are the parameters that there are. `last_id`, EPOCH-SEQUENCE, takes the place of
+        `since` and `last`: who comes back has it from the last event, its address is still the old.
         """
         fields: dict[str, list[str]] = {}
         for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in _PARAMETERS:
-                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(_PARAMETERS)}"
+            if name not in known:
+                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
                 raise BadRequest(msg)
             fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+        if last_id is not None:
+            if not _POSITION.fullmatch(last_id):
+                msg = f"Last-Event-ID: {last_id[:60]}: expected EPOCH-SEQUENCE"
+                raise InvalidRequest(msg)
+            fields.pop("last", None)
+            fields["since"] = [last_id]
         channels = [read_channel(one) for one in fields.get("channels", [CANDLES])]
         grows = _flag(fields, "forming")
         named = fields.get("symbols", [ANY_SYMBOL])
@@ -171,7 +184,7 @@ def _number(fields: Mapping[str, list[str]], name: str) -> int | None:
 def _position(fields: Mapping[str, list[str]]) -> SincePosition | int | None:
     """Return `since`: a position as it stands in an event's id, or ms."""
     match fields.get("since"):
-        case [text] if found := re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text):
+        case [text] if found := _POSITION.fullmatch(text):
             return SincePosition(int(found[1]), int(found[2]))
         case [text] if not re.fullmatch(r"[0-9]{1,18}", text):
             msg = f"since={text[:60]}: expected EPOCH-SEQUENCE, or ms since 1970"

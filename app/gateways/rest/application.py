@@ -34,6 +34,7 @@ from app.gateways.rest.documentation import (
 )
 from app.gateways.rest.doorway import Doorway
 from app.gateways.rest.endpoints import Endpoints
+from app.gateways.rest.events import EventStreams
 from app.gateways.rest.limits import RouteLimits
 from app.gateways.rest.metrics import CallCounter, MetricsPage
 from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
@@ -52,11 +53,13 @@ def create_app(
     view: MarketView,
     codec: JsonCodec,
     *,
+    events: EventStreams,
     ring: Ring | None = None,
     clock: Clock | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
 
+    `events` are the streams of `/events/candles`: who made them stops them before the server.
     `ring` is what `/candles` answers from; without one it answers that nothing is held. `clock`
     leads limits and time-outs; the machine's own unless given.
     """
@@ -81,12 +84,13 @@ def create_app(
         status=status,
         view=view,
         ring=Ring() if ring is None else ring,
+        events=events,
         codec=codec,
         metrics=MetricsPage(status, calls),
         clock=clock,
     )
     _add_operations(app, endpoints, limits)
-    _add_documentation(app, Documentation(app, config.title), limits)
+    _add_documentation(app, Documentation(app, config), limits)
     _add_error_handlers(app, config, limits)
     app.add_middleware(Doorway, rules=rules, limits=limits, calls=calls)
     return app

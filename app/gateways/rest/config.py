@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 class RestConfig:
     """Everything the REST service can be told; each field is a setting.
 
+    `websocket_port` is only told, in the documentation.
+
     `limits` maps the name of a route (`index`, `tick`, …: see `app.gateways.rest.operations`) to
     its limit per address, such as `10/second` or `10/second;100/minute`; `0` means none. A route
     that is not in it has `default_limit`.
@@ -19,11 +21,12 @@ class RestConfig:
     browser. `*` in either means any. Only the addresses and networks in `trusted_proxies` are
     believed when they say whom they forward for. `machine_name` is this machine's own name;
     `None` means: ask the machine. `max_connections` and `max_connections_per_ip` are those open at
-    once; 0 means any number.
+    once, `max_streams` and `max_streams_per_ip` those of `/events`; 0 means any number.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
+    websocket_port: int = 8765
     default_limit: str = "10/second"
     limits: Mapping[str, str] = field(default_factory=dict)
     allowed_origins: tuple[str, ...] = ()
@@ -35,6 +38,9 @@ class RestConfig:
     source: str = ""
     max_connections: int = 1_000
     max_connections_per_ip: int = 100
+    max_streams: int = 500
+    max_streams_per_ip: int = 50
+    max_subscriptions: int = 1_024
     max_body_bytes: int = 65_536
     max_head_bytes: int = 65_536
     receive_timeout_s: float = 10.0

@@ -1,4 +1,4 @@
-"""The pages of documentation: OpenAPI from the table of operations, Swagger UI from our own files.
+"""The pages of documentation: OpenAPI from the table of operations, AsyncAPI from the messages.
 
 Nothing on them comes from another host: the page's Content-Security-Policy would refuse it.
 """
@@ -17,6 +17,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.gateways.rest.answers import JSON, Refused, encode, prepared, shown
+from app.gateways.rest.asyncapi import make_document
+from app.gateways.rest.config import RestConfig
 from app.gateways.rest.limits import RouteLimits
 from app.gateways.rest.operations import Operation
 from app.gateways.rest.schemas import ErrorAnswer, NotReadyAnswer
@@ -24,6 +26,8 @@ from app.gateways.rest.schemas import ErrorAnswer, NotReadyAnswer
 _STATIC = Path(__file__).with_name("static")
 _FILES = {
     "docs.js": "text/javascript; charset=utf-8",
+    "asyncapi.js": "text/javascript; charset=utf-8",
+    "asyncapi.css": "text/css; charset=utf-8",
     "swagger-ui/swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "swagger-ui/swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui/favicon-32x32.png": "image/png",
@@ -73,21 +77,38 @@ _MEANINGS = {
 
 
 class Documentation:
-    """The three routes that explain the others."""
+    """The routes that explain the others, and the WebSocket."""
 
-    def __init__(self, app: FastAPI, title: str) -> None:
+    def __init__(self, app: FastAPI, config: RestConfig) -> None:
         self._app = app
-        self._page = _page(title).encode()
+        self._config = config
+        self._page = _page(config.title).encode()
+        self._websocket_page = _websocket_page(config.title).encode()
         self._openapi = b""
+        self._asyncapi = b""
         self._files: dict[str, tuple[bytes, str]] = {}
 
     async def docs(self, request: Request) -> Response:
         """Return the page that shows the OpenAPI document."""
-        return Response(
-            self._page,
-            media_type="text/html",
-            headers={"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
-        )
+        return _html(self._page)
+
+    async def docs_ws(self, request: Request) -> Response:
+        """Return the page that shows the AsyncAPI document."""
+        return _html(self._websocket_page)
+
+    async def asyncapi(self, request: Request) -> Response:
+        """Return the AsyncAPI document; it is made once, when first asked for."""
+        if not self._asyncapi:
+            config = self._config
+            document = make_document(
+                title=config.title,
+                version=config.version,
+                source=config.source,
+                rest_port=config.port,
+                websocket_port=config.websocket_port,
+            )
+            self._asyncapi = encode(document)
+        return prepared(self._asyncapi)
 
     async def openapi(self, request: Request) -> Response:
         """Return the OpenAPI document; it is made once, when first asked for."""
@@ -146,16 +167,17 @@ def describe_answers(operation: Operation, limits: RouteLimits) -> dict[int | st
 
 
 def describe_request(operation: Operation) -> dict[str, Any]:
-    """Return body and query of one operation as an addition to its OpenAPI description."""
+    """Return body, query and headers of one operation as an addition to its OpenAPI description."""
     described: dict[str, Any] = {}
     if operation.body is not None:
         schema = operation.body.model_json_schema()
         described["requestBody"] = {"required": True, "content": {JSON: {"schema": schema}}}
-    if operation.query is not None:
-        schema = operation.query.model_json_schema()
-        described["parameters"] = [
-            _describe_parameter(name, field) for name, field in schema["properties"].items()
-        ]
+    for place, model in (("query", operation.query), ("header", operation.headers)):
+        if model is not None:
+            fields = model.model_json_schema()["properties"]
+            described.setdefault("parameters", []).extend(
+                _describe_parameter(name, place, field) for name, field in fields.items()
+            )
     return described
 
 
@@ -170,17 +192,18 @@ def describe_service(source: str) -> str:
         "complete, trades, and their state.\n\n"
         "Numbers are JSON numbers with every digit of the exchange. Every error is "
         '`{"error":"…","detail":"…"}`. Calls are limited for each address and route: '
-        "`X-RateLimit-Remaining` says what is left, `Retry-After` when to come back."
+        "`X-RateLimit-Remaining` says what is left, `Retry-After` when to come back. The WebSocket "
+        "is described at [docs/ws](docs/ws)."
     )
 
 
-def _describe_parameter(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
-    told = {key: value for key, value in field.items() if key in {"type", "enum"}}
+def _describe_parameter(name: str, place: str, field: Mapping[str, Any]) -> dict[str, Any]:
+    told = {key: value for key, value in field.items() if key in {"type", "enum", "examples"}}
     bounds = {key: value for key, value in field.items() if key in {"minimum", "maximum"}}
     default = {"default": field["default"]} if field["default"] is not None else {}
     return {
         "name": name,
-        "in": "query",
+        "in": place,
         "required": False,
         "description": field["description"],
         "schema": {**told, **bounds, **default},
@@ -210,6 +233,33 @@ def _not_ready() -> dict[str, Any]:
         "description": "Not ready yet, and why",
         "content": {JSON: {"example": example}},
     }
+
+
+def _html(page: bytes) -> Response:
+    return Response(
+        page,
+        media_type="text/html",
+        headers={"Content-Security-Policy": _POLICY, "Referrer-Policy": "no-referrer"},
+    )
+
+
+def _websocket_page(title: str) -> str:
+    """Return the page; links are relative to where it is, one level down."""
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{escape(title)}: WebSocket</title>
+<link rel="icon" type="image/png" href="../static/swagger-ui/favicon-32x32.png">
+<link rel="stylesheet" href="../static/asyncapi.css">
+</head>
+<body>
+<main id="page">The document is at <a href="../asyncapi.json">asyncapi.json</a>.</main>
+<script src="../static/asyncapi.js"></script>
+</body>
+</html>
+"""
 
 
 def _page(title: str) -> str:

@@ -49,6 +49,7 @@ class Doorway:
             return
         if scope["method"] == "HEAD":
             scope["method"] = "GET"
+            scope["state"]["head"] = True  # for a route whose answer has no end
         try:
             await self._app(scope, receive, answer.send)
         except Exception:
@@ -82,7 +83,7 @@ class Doorway:
             return
         headers = [
             (b"access-control-allow-methods", b"GET, POST, DELETE"),
-            (b"access-control-allow-headers", b"Content-Type"),
+            (b"access-control-allow-headers", b"Content-Type, Last-Event-ID"),
             (b"access-control-max-age", b"600"),
         ]
         await answer.send({"type": "http.response.start", "status": 204, "headers": headers})

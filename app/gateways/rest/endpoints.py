@@ -13,6 +13,7 @@ from app.gateways.rest.access import AccessRules
 from app.gateways.rest.answers import Refused, error_answer, json_answer, prepared
 from app.gateways.rest.bodies import read_body
 from app.gateways.rest.config import RestConfig
+from app.gateways.rest.events import EventStreams
 from app.gateways.rest.metrics import MetricsPage
 from app.gateways.rest.queries import INVALID, read_query
 from app.gateways.rest.report import pretty, readable
@@ -40,6 +41,7 @@ class Endpoints:
         status: HubStatus,
         view: MarketView,
         ring: Ring,
+        events: EventStreams,
         codec: JsonCodec,
         metrics: MetricsPage,
         clock: Clock,
@@ -50,6 +52,7 @@ class Endpoints:
         self._status = status
         self._view = view
         self._ring = ring
+        self._events = events
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
@@ -123,6 +126,10 @@ class Endpoints:
             end_us=None if asked.end is None else asked.end * 1_000,
         )
         return prepared(self._codec.candles(name, span))
+
+    async def events_candles(self, request: Request) -> Response:
+        """Stream the candles of followed symbols."""
+        return self._events.answer(request)
 
     async def status(self, request: Request) -> Response:
         """Return the whole report, laid out for people and programs."""

@@ -16,6 +16,8 @@ from app.gateways.rest.schemas import (
     AvailableAnswer,
     CandlesAnswer,
     CandlesQuery,
+    EventsHeaders,
+    EventsQuery,
     LiveAnswer,
     MessageAnswer,
     OhlcAnswer,
@@ -43,6 +45,7 @@ class Operation(NamedTuple):
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     errors: tuple[int, ...] = ()
+    headers: type[BaseModel] | None = None
     media_type: str = JSON
 
 
@@ -172,6 +175,41 @@ OPERATIONS = (
         errors=(400, 404),
     ),
     Operation(
+        name="events_candles",
+        method="GET",
+        path="/events/candles",
+        tag=MARKET,
+        summary="Candles as they close, as Server-Sent Events",
+        text=(
+            "An endless stream for who has no WebSocket: each event is a candle, as the WebSocket "
+            "channel `candles` sends it, and its id is EPOCH-SEQUENCE. A browser's `EventSource` "
+            "comes back by itself with the id of the last event, and misses nothing that is held "
+            "in memory (`RING_SECONDS`, `RING_MAX_MB`). The first event, `subscribed`, says what "
+            "is followed and, where history was asked for, whether all of it was there "
+            "(`recovered`). Who reads too slowly, and everybody when the hub stops, gets a last "
+            "event `closed` with a code. A comment line comes every 15 s. 503 when there are too "
+            "many streams, in all or from one address."
+        ),
+        example=(
+            "retry: 2000\n"
+            "event: subscribed\n"
+            'data: {"subscriptions":[{"channel":"candles","symbols":["BTCUSDT"],"interval":"1s"}],'
+            '"position":{"epoch":1731232800000,"sequence":41}}\n\n'
+            "id: 1731232800000-42\n"
+            'data: {"symbol":"BTCUSDT","timestamp":"2024-11-10 15:30:45 IST","open":43250.50,'
+            '"high":43275.00,"low":43240.20,"close":43260.75,"open_time":1731232845000,'
+            '"volume":1.25410,"quote_volume":54248.1905825,"trades":42,'
+            '"taker_buy_volume":0.70010,"taker_buy_quote_volume":30284.3515075,'
+            '"first_trade_id":4061234526,"last_trade_id":4061234567,"complete":true,'
+            '"revision":0,"source":"binance","channel":"candles","interval":"1s",'
+            '"epoch":1731232800000,"sequence":42}\n\n'
+        ),
+        query=EventsQuery,
+        headers=EventsHeaders,
+        errors=(400, 404, 503),
+        media_type="text/event-stream",
+    ),
+    Operation(
         name="status",
         method="GET",
         path="/status",
@@ -228,7 +266,13 @@ OPERATIONS = (
 )
 """What the documentation shows."""
 
-DOCUMENTATION = {"docs": "/docs", "openapi": "/openapi.json", "static": "/static/{file:path}"}
+DOCUMENTATION = {
+    "docs": "/docs",
+    "docs_ws": "/docs/ws",
+    "openapi": "/openapi.json",
+    "asyncapi": "/asyncapi.json",
+    "static": "/static/{file:path}",
+}
 """The routes of the documentation itself: name to path. They have limits like the others."""
 
 NAMES = (*(operation.name for operation in OPERATIONS), *DOCUMENTATION)

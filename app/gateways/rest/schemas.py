@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.market.intervals import INTERVALS_US
 from app.market.view import ONE_SECOND
 
 Number = Annotated[Decimal, WithJsonSchema({"type": "number"})]
@@ -58,6 +59,45 @@ class CandlesQuery(BaseModel):
     ] = Field(default=DEFAULT_CANDLES, description="How many candles at most")
     interval: Annotated[str, WithJsonSchema({"type": "string", "enum": [ONE_SECOND]})] = Field(
         default=ONE_SECOND, description="There is no other yet"
+    )
+
+
+def _text(*examples: str) -> object:
+    return WithJsonSchema({"type": "string", "examples": list(examples)})
+
+
+class EventsQuery(BaseModel):
+    """What the documentation says of the query of `GET /events/candles`."""
+
+    symbols: Annotated[str | None, _text("BTCUSDT,ETHUSDT")] = Field(
+        default=None, description="Names, separated by commas; all symbols without it"
+    )
+    interval: Annotated[str, _text("1s,1m")] = Field(
+        default=ONE_SECOND,
+        description=f"One or more of {' '.join(INTERVALS_US)}, separated by commas",
+    )
+    forming: Annotated[str, WithJsonSchema({"type": "string", "enum": ["true", "false"]})] = Field(
+        default="false", description="Whether candles come that are not closed, too"
+    )
+    since: Annotated[str | None, _text("1731232800000-42", "1731232845000")] = Field(
+        default=None,
+        description=(
+            "History first: all that was published after a position, EPOCH-SEQUENCE, or the "
+            "newest issue of each candle from a time on, in ms since 1970 UTC"
+        ),
+    )
+    last: Annotated[int | None, WithJsonSchema({"type": "integer", "minimum": 1})] = Field(
+        default=None, description="History first: the last so many candles of each symbol"
+    )
+
+
+class EventsHeaders(BaseModel):
+    """What it says of its headers."""
+
+    last_event_id: Annotated[str | None, _text("1731232800000-42")] = Field(
+        default=None,
+        alias="Last-Event-ID",
+        description="The id of the last event that was read; takes the place of since and last",
     )
 
 

@@ -268,6 +268,8 @@ class BoundedHttp(HttpToolsProtocol):
     @override
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        # An answer without an end must be able to drop a caller who reads nothing.
+        self.scope["state"]["transport"] = self.transport
         self._expect_head()
 
     @override

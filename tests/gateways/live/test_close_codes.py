@@ -8,7 +8,7 @@ from pathlib import Path
 from app.gateways.live.close_codes import CLOSE_CODES, CUT, CloseCode
 from app.sockets.frames import close_frame
 
-PAGE = (Path(__file__).resolve().parents[3] / "docs" / "clients.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "websocket.md").read_text(encoding="utf-8")
 
 
 def test_each_code_is_there_once_in_order():

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from app.clock import SystemClock
 from app.errors import (
     SymbolAlreadyActive,
     SymbolNotActive,
@@ -20,16 +21,20 @@ from app.errors import (
     SymbolsNotLoaded,
     UnknownSymbol,
 )
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
+from app.gateways.rest.events import EventStreams, StreamLimits
 from app.market.codec import JsonCodec
 from app.market.events import Candle, MarketEvent, Publication, Trade
 from app.market.ring import Outgoing, Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
-from app.ports import CANDLES, SymbolStatus
+from app.ports import CANDLES, Clock, SymbolStatus
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
+START_EPOCH = 1_731_232_800_000
 OPEN_TIME_US = 1_731_232_845_000_000
 ADDRESS = "http://127.0.0.1:8000"
 UNLIMITED = RestConfig(default_limit="0")
@@ -170,16 +175,26 @@ class Hub:
     status: FakeStatus = field(default_factory=FakeStatus)
     view: MarketView = field(default_factory=MarketView)
     clock: LedClock = field(default_factory=LedClock)
+    stream_clock: Clock = field(default_factory=SystemClock)
+    stream_limits: StreamLimits = field(default_factory=StreamLimits)
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
-        self.ring = Ring()
+        self.ring = Ring(passing=is_passing)
+        self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
+        self.events = EventStreams(
+            broadcaster=self.broadcaster,
+            registry=self.registry,
+            clock=self.stream_clock,
+            limits=self.stream_limits,
+        )
         self.app: FastAPI = create_app(
             self.config,
             self.registry,
             self.status,
             self.view,
             codec,
+            events=self.events,
             ring=self.ring,
             clock=self.clock,
         )

@@ -16,6 +16,8 @@ CALLS = {
     **{operation.name: (operation.method, operation.path) for operation in OPERATIONS},
     **{name: ("GET", path) for name, path in DOCUMENTATION.items()},
 }
+# A stream has no end, so one is asked for that is refused once it was counted.
+CALLS["events_candles"] = ("GET", "/events/candles?last=0")
 PLACES = {"{symbol}": "btcusdt", "{file:path}": "docs.js"}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.documentation import describe_service
+from app.gateways.rest.events import PARAMETERS
 from app.gateways.rest.operations import OPERATIONS, Operation
 from tests.gateways.rest.fakes import Hub
 
@@ -32,6 +33,24 @@ def test_the_page_loads_nothing_from_elsewhere() -> None:
     assert not ELSEWHERE.search(client.get("/static/docs.js").text)
 
 
+def test_the_page_of_the_websocket_loads_nothing_from_elsewhere() -> None:
+    """It lies one level down, and so do its links; what it loads is served here."""
+    client = UNLIMITED.client()
+    page = client.get("/docs/ws")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = page.headers["content-security-policy"]
+    assert policy == client.get("/docs").headers["content-security-policy"]
+    assert not ELSEWHERE.search(page.text)
+    files = re.findall(r'(?:src|href)="\.\./([^"]+)"', page.text)
+    assert len(files) == 4
+    for file in files:
+        answer = client.get(f"/{file}")
+        assert answer.status_code == 200
+        assert answer.content
+    for file in ("asyncapi.js", "asyncapi.css"):
+        assert not ELSEWHERE.search(client.get(f"/static/{file}").text)
+
+
 def test_a_browser_is_told_to_load_nothing_from_elsewhere() -> None:
     """The page's policy lets scripts, styles and calls come from this hub alone."""
     policy = UNLIMITED.client().get("/docs").headers["content-security-policy"]
@@ -43,6 +62,8 @@ def test_a_browser_is_told_to_load_nothing_from_elsewhere() -> None:
     ("file", "content_type"),
     [
         ("docs.js", "text/javascript; charset=utf-8"),
+        ("asyncapi.js", "text/javascript; charset=utf-8"),
+        ("asyncapi.css", "text/css; charset=utf-8"),
         ("swagger-ui/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
         ("swagger-ui/swagger-ui.css", "text/css; charset=utf-8"),
         ("swagger-ui/favicon-32x32.png", "image/png"),
@@ -137,6 +158,14 @@ def test_parameters_are_documented_with_their_bounds() -> None:
     }
     assert all(one["description"] for one in parameters)
     assert not any(one["required"] for one in parameters if one["in"] == "query")
+
+
+def test_a_header_that_is_read_is_documented() -> None:
+    """The document of the stream names its query, and the header that a browser comes back with."""
+    document = UNLIMITED.client().get("/openapi.json").json()
+    parameters = document["paths"]["/events/candles"]["get"]["parameters"]
+    assert [one["name"] for one in parameters if one["in"] == "query"] == list(PARAMETERS)
+    assert [one["name"] for one in parameters if one["in"] == "header"] == ["Last-Event-ID"]
 
 
 def test_a_route_without_limit_is_documented_so() -> None:
