@@ -16,6 +16,8 @@ from app.gateways.processes.link import Link
 from app.gateways.processes.wire import (
     BLOBS,
     Failed,
+    Fed,
+    Hungry,
     Listening,
     Message,
     Report,
@@ -72,6 +74,7 @@ class _Other:
     follower: Follower | None = None
     report: Report | None = None
     told: Symbols | None = None
+    fed: bool = False
 
 
 class OtherProcesses:
@@ -191,9 +194,10 @@ class OtherProcesses:
 
     def _received(self, other: _Other, message: Message) -> None:
         match message:
+            case Hungry():
+                self._feed(other)
             case Listening():
                 log.info("a gateway process listens number=%d", other.number)
-                self._feed(other)
             case Failed():
                 log.error("a gateway process failed number=%d %s", other.number, message.reason)
             case Report():
@@ -207,7 +211,7 @@ class OtherProcesses:
             return
         self._tell_symbols(other)
         follower = other.follower = broadcaster.join(link, (), BLOBS)
-        past = broadcaster.missed(follower, _ALWAYS, broadcaster.ring.evicted())
+        past = broadcaster.missed(follower, _ALWAYS, None)
         broadcaster.change(follower, _ALWAYS, history=(past,))
 
     def _follow_more(self, other: _Other) -> None:
@@ -229,16 +233,21 @@ class OtherProcesses:
         if other.follower is not None:
             self._broadcaster.leave(other.follower)
         other.link = other.follower = other.report = other.told = None
+        other.fed = False
 
     # -- the symbols -------------------------------------------------------------------------
 
     async def _tell(self) -> None:
-        """Tell them of symbols that are added or removed, soon after."""
+        """Tell them of symbols that are added or removed, and that they have been fed, soon after."""
         while True:
             await self._clock.sleep(_LOOK_S)
             for other in self._others:
-                if other.follower is not None:
-                    self._tell_symbols(other)
+                if other.link is None or other.follower is None:
+                    continue
+                self._tell_symbols(other)
+                if not other.fed and not other.follower.reads_history:
+                    other.fed = True
+                    other.link.say(Fed(self._broadcaster.ring.evicted()))
 
     def _tell_symbols(self, other: _Other) -> None:
         symbols = self._symbols

@@ -16,6 +16,8 @@ from app.gateways.processes.link import Link
 from app.gateways.processes.wire import (
     Blob,
     Failed,
+    Fed,
+    Hungry,
     Listening,
     Message,
     Report,
@@ -59,7 +61,10 @@ class OtherProcess:
         self._clock = clock
         self._symbols = ToldSymbols()
         self._link = Link(received=self._received, lost=self._ended)
-        self._started: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        # `None` when the first process ends before it has said so.
+        self._started: asyncio.Future[Start | None] = loop.create_future()
+        self._fed: asyncio.Future[Fed | None] = loop.create_future()
         self._stopping = asyncio.Event()
         self._broadcaster: Broadcaster | None = None
 
@@ -67,10 +72,9 @@ class OtherProcess:
         """Do its whole work."""
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self._link, sock=self._connection)
-        try:
-            start = await self._started
-        except asyncio.CancelledError:
-            return  # the first process is gone already
+        start = await self._started
+        if start is None:
+            return
         set_up_logs(start.log_level, "json" if start.log_format == "json" else "text")
         broadcaster = self._broadcaster = Broadcaster(
             clock=self._clock,
@@ -80,12 +84,26 @@ class OtherProcess:
             epoch=start.epoch,
             limits=FanoutLimits(grace_s=start.grace_s),
         )
+        async with asyncio.TaskGroup() as tasks:
+            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
+            try:
+                await self._serve_clients(start, broadcaster)
+            finally:
+                fanout.cancel()
+
+    async def _serve_clients(self, start: Start, broadcaster: Broadcaster) -> None:
+        """Be fed with the past, then let clients come."""
         live = LiveGateway(
             config=start.config,
             broadcaster=broadcaster,
             registry=self._symbols,
             clock=self._clock,
         )
+        self._link.say(Hungry())
+        fed = await self._fed
+        if fed is None:
+            return
+        broadcaster.ring.begin_after(fed.evicted)
         try:
             await live.start(start.host, start.port, share_port=True)
         except PortInUse as error:
@@ -93,12 +111,10 @@ class OtherProcess:
             return
         self._link.say(Listening())
         async with asyncio.TaskGroup() as tasks:
-            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
             reports = tasks.create_task(self._report(live, broadcaster), name="reports")
             tasks.create_task(live.run(), name="live gateway")
             await self._stopping.wait()
             await live.stop()
-            fanout.cancel()
             reports.cancel()
 
     async def _report(self, live: LiveGateway, broadcaster: Broadcaster) -> None:
@@ -111,6 +127,8 @@ class OtherProcess:
         match message:
             case Start():
                 self._started.set_result(message)
+            case Fed():
+                self._fed.set_result(message)
             case Symbols():
                 self._symbols.told = message
             case Blob() if self._broadcaster is not None:
@@ -120,7 +138,9 @@ class OtherProcess:
                 self._ended()
 
     def _ended(self) -> None:
-        self._started.cancel()
+        for awaited in (self._started, self._fed):
+            if not awaited.done():
+                awaited.set_result(None)
         self._stopping.set()
 
 

@@ -27,6 +27,19 @@ class Start(msgspec.Struct, tag="start", frozen=True):
     log_format: str
 
 
+class Hungry(msgspec.Struct, tag="hungry", frozen=True):
+    """From another one, once: it can be fed."""
+
+
+class Fed(msgspec.Struct, tag="fed", frozen=True):
+    """From the first, once: all that it holds has been sent; older than `evicted` it has nothing.
+
+    Clients may come from now on, and find the same past as at the first.
+    """
+
+    evicted: int
+
+
 class Listening(msgspec.Struct, tag="listening", frozen=True):
     """From another one, once: clients can come."""
 
@@ -91,7 +104,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """From the first: tell the clients to come back, and end."""
 
 
-Message = Start | Listening | Failed | Symbols | Blob | Report | Stop
+Message = Start | Hungry | Fed | Listening | Failed | Symbols | Blob | Report | Stop
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

@@ -20,6 +20,8 @@ from app.gateways.processes.other import OtherProcess, ToldSymbols
 from app.gateways.processes.wire import (
     Blob,
     Failed,
+    Fed,
+    Hungry,
     Listening,
     Message,
     Published,
@@ -56,6 +58,13 @@ class First:
         )
         self.link.say(Symbols(("BTCUSDT",), {"BTCUSDT": symbol_info("BTCUSDT")}, None))
 
+    async def feed(self, *sequences: int, evicted: int = 0) -> None:
+        """Send it the past, once it can take it."""
+        await self.hears(Hungry)
+        for sequence in sequences:
+            self.publish(sequence)
+        self.link.say(Fed(evicted))
+
     def publish(self, sequence: int) -> None:
         """Send one candle."""
         text = json.dumps({"channel": "candles", "epoch": EPOCH, "sequence": sequence}).encode()
@@ -64,7 +73,9 @@ class First:
 
 
 @asynccontextmanager
-async def joined(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[First, asyncio.Task[None]]:
+async def joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[tuple[First, asyncio.Task[None]]]:
     """Run one, with the test as the first process."""
     monkeypatch.setattr(module, "set_up_logs", lambda *_: None)
     ours, theirs = socket.socketpair()
@@ -91,14 +102,15 @@ async def test_it_serves_what_it_is_fed_and_reports(monkeypatch, port: int) -> N
     """From its start to the goodbye of its clients."""
     async with joined(monkeypatch) as (first, running):
         first.start(port)
+        await first.feed(11, evicted=9)
         await first.hears(Listening)
-        first.publish(1)
-        async with connect(f"ws://127.0.0.1:{port}/?since={EPOCH}-0") as client:
-            assert json.loads(await client.recv())["result"]["position"]["epoch"] == EPOCH
-            if (told := json.loads(await client.recv()))["sequence"] == 1:
-                first.publish(2)
-                told = json.loads(await client.recv())
-            assert told["sequence"] == 2
+        async with connect(f"ws://127.0.0.1:{port}/?since={EPOCH}-9") as client:
+            reply = json.loads(await client.recv())["result"]
+            assert reply["recovered"] is True
+            assert reply["position"] == {"epoch": EPOCH, "sequence": 11}
+            assert json.loads(await client.recv())["sequence"] == 11
+            first.publish(12)
+            assert json.loads(await client.recv())["sequence"] == 12
             first.heard.clear()
             report = await first.hears(Report)
             assert isinstance(report, Report)
@@ -113,6 +125,29 @@ async def test_it_serves_what_it_is_fed_and_reports(monkeypatch, port: int) -> N
             await running
 
 
+async def test_it_knows_how_far_back_its_past_goes(monkeypatch, port: int) -> None:
+    """Who was away for longer than the first process holds is told so here, too."""
+    async with joined(monkeypatch) as (first, _running):
+        first.start(port)
+        await first.feed(11, evicted=9)
+        await first.hears(Listening)
+        async with connect(f"ws://127.0.0.1:{port}/?since={EPOCH}-8") as client:
+            reply = json.loads(await client.recv())["result"]
+            assert (reply["recovered"], reply["reason"]) == (False, "evicted")
+            assert json.loads(await client.recv())["sequence"] == 11
+
+
+async def test_nobody_comes_before_the_past_is_in(monkeypatch, port: int) -> None:
+    """Else the first clients would get it as if it were new."""
+    async with joined(monkeypatch) as (first, _running):
+        first.start(port)
+        await first.hears(Hungry)
+        with pytest.raises(OSError):
+            await connect(f"ws://127.0.0.1:{port}/").__aenter__()
+        await first.feed()
+        await first.hears(Listening)
+
+
 async def test_a_port_that_is_taken_is_told(monkeypatch) -> None:
     """It ends then, and the first process tries again later."""
     with socket.socket() as taken:
@@ -120,6 +155,7 @@ async def test_a_port_that_is_taken_is_told(monkeypatch) -> None:
         taken.listen()
         async with joined(monkeypatch) as (first, running):
             first.start(taken.getsockname()[1])
+            await first.feed()
             failed = await first.hears(Failed)
             assert isinstance(failed, Failed)
             assert str(taken.getsockname()[1]) in failed.reason
@@ -134,6 +170,7 @@ async def test_it_ends_with_the_first_process(monkeypatch, port: int) -> None:
             await running
     async with joined(monkeypatch) as (first, running):
         first.start(port)
+        await first.feed()
         await first.hears(Listening)
         first.link.close()
         async with asyncio.timeout(5):
