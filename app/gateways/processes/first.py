@@ -238,7 +238,7 @@ class OtherProcesses:
     # -- the symbols -------------------------------------------------------------------------
 
     async def _tell(self) -> None:
-        """Tell them of symbols that are added or removed, and that they have been fed, soon after."""
+        """Tell them of changed symbols, and that they have been fed, soon after."""
         while True:
             await self._clock.sleep(_LOOK_S)
             for other in self._others:

@@ -142,7 +142,7 @@ async def test_nobody_comes_before_the_past_is_in(monkeypatch, port: int) -> Non
     async with joined(monkeypatch) as (first, _running):
         first.start(port)
         await first.hears(Hungry)
-        with pytest.raises(OSError):
+        with pytest.raises(ConnectionRefusedError):
             await connect(f"ws://127.0.0.1:{port}/").__aenter__()
         await first.feed()
         await first.hears(Listening)
