@@ -64,7 +64,9 @@ class First:
 
 
 @asynccontextmanager
-async def joined(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[First, asyncio.Task[None]]:
+async def joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[tuple[First, asyncio.Task[None]]]:
     """Run one, with the test as the first process."""
     monkeypatch.setattr(module, "set_up_logs", lambda *_: None)
     ours, theirs = socket.socketpair()
