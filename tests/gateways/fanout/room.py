@@ -101,7 +101,8 @@ class Room:
 
     def forming(self, symbol: str = "BTCUSDT", second: int = 0, interval: str = "1s") -> None:
         """Publish a candle that grows still."""
-        candle = a_candle(symbol, interval=interval, open_time_us=START_US + second * 1_000_000)
+        at = START_US + second * 1_000_000
+        candle = a_candle(symbol, interval=interval, open_time_us=at, complete=False, forming=True)
         self.bus.publish(FORMING, candle)
 
     def trade(self, symbol: str = "BTCUSDT") -> None:
