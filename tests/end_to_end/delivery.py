@@ -118,9 +118,10 @@ def stages(visit: Visit, payloads: Payloads) -> list[Stage]:
         assert "result" in told, told
         position = told["result"].get("position")
         if position is None and not asked.leaves:
-            continue  # what does not change anything
+            continue  # it tells nothing, as of a list
         held = asked.applied(here.held, by_default=by_default and entry.number is not None)
-        by_default = by_default and (entry.number is None or (asked.leaves and bool(held)))
+        if asked.leaves or asked.wishes:
+            by_default = by_default and (entry.number is None or (asked.leaves and bool(held)))
         if isinstance(asked.since, int):
             assert told["result"]["recovered"] is True, told
         sequence = here.newest if position is None else position["sequence"]

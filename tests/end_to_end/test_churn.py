@@ -26,6 +26,8 @@ SYMBOLS = tuple(listing.symbol for listing in LISTINGS if listing.info.trading)[
 GRACE_S = 1.5
 SETTINGS = {
     "MAX_CONNECTIONS_PER_IP": "0",
+    "MAX_HANDSHAKES_PER_IP": "0",
+    "WEBSOCKET_MESSAGES_PER_SECOND_PER_IP": "0",
     "WEBSOCKET_MESSAGES_PER_SECOND": "50",
     "SLOW_CLIENT_GRACE_MS": str(int(1_000 * GRACE_S)),
     "RATE_LIMIT": "0",
