@@ -136,6 +136,10 @@ class Ring:
         """Return the newest sequence that is not held any more, though nothing replaced it."""
         return max(self._kept.evicted, self._passing.evicted if passing else 0)
 
+    def begin_after(self, sequence: int) -> None:
+        """Learn that of what was published up to a sequence some was never here."""
+        self._kept.evicted = max(self._kept.evicted, sequence)
+
     def issues(self, symbol: str, interval: str, start_us: int) -> Iterator[Outgoing]:
         """Yield the newest issue of each candle from a time on, ascending by open time."""
         series = self._held(symbol, interval)

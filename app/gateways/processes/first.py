@@ -16,8 +16,10 @@ from app.gateways.processes.link import Link
 from app.gateways.processes.wire import (
     BLOBS,
     Failed,
+    Fed,
     Listening,
     Message,
+    Ready,
     Report,
     Start,
     Stop,
@@ -176,6 +178,7 @@ class OtherProcesses:
             received=lambda message: self._received(other, message),
             lost=lambda: self._lost(other),
             writable=lambda writable: self._writable(other, writable=writable),
+            answered=lambda: self._fed(other),
         )
         await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
         other.link = link
@@ -191,9 +194,10 @@ class OtherProcesses:
 
     def _received(self, other: _Other, message: Message) -> None:
         match message:
+            case Ready():
+                self._feed(other)
             case Listening():
                 log.info("a gateway process listens number=%d", other.number)
-                self._feed(other)
             case Failed():
                 log.error("a gateway process failed number=%d %s", other.number, message.reason)
             case Report():
@@ -209,6 +213,12 @@ class OtherProcesses:
         follower = other.follower = broadcaster.join(link, (), BLOBS)
         past = broadcaster.missed(follower, _ALWAYS, broadcaster.ring.evicted())
         broadcaster.change(follower, _ALWAYS, history=(past,))
+        broadcaster.answer(follower, b"")  # comes to `_fed` once it has all that
+
+    def _fed(self, other: _Other) -> None:
+        """Let it take clients, now that it holds what is held here."""
+        if other.link is not None:
+            other.link.say(Fed(self._broadcaster.ring.evicted()))
 
     def _follow_more(self, other: _Other) -> None:
         """Follow for it what its clients follow beyond what it always has."""

@@ -16,8 +16,10 @@ from app.gateways.processes.link import Link
 from app.gateways.processes.wire import (
     Blob,
     Failed,
+    Fed,
     Listening,
     Message,
+    Ready,
     Report,
     Start,
     Stop,
@@ -60,6 +62,7 @@ class OtherProcess:
         self._symbols = ToldSymbols()
         self._link = Link(received=self._received, lost=self._ended)
         self._started: asyncio.Future[Start] = asyncio.get_running_loop().create_future()
+        self._fed: asyncio.Future[Fed] = asyncio.get_running_loop().create_future()
         self._stopping = asyncio.Event()
         self._broadcaster: Broadcaster | None = None
 
@@ -86,6 +89,23 @@ class OtherProcess:
             registry=self._symbols,
             clock=self._clock,
         )
+        async with asyncio.TaskGroup() as tasks:
+            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
+            try:
+                await self._serve(start, live, broadcaster)
+            finally:
+                fanout.cancel()
+
+    async def _serve(self, start: Start, live: LiveGateway, broadcaster: Broadcaster) -> None:
+        """Take clients, once there is for them what they may ask for."""
+        self._link.say(Ready())
+        try:
+            fed = await self._fed
+        except asyncio.CancelledError:
+            return  # the first process stops already
+        while broadcaster.position < broadcaster.ring.sequence:  # noqa: ASYNC110 - a few turns, once
+            await asyncio.sleep(0)
+        broadcaster.ring.begin_after(fed.evicted)
         try:
             await live.start(start.host, start.port, share_port=True)
         except PortInUse as error:
@@ -93,12 +113,10 @@ class OtherProcess:
             return
         self._link.say(Listening())
         async with asyncio.TaskGroup() as tasks:
-            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
             reports = tasks.create_task(self._report(live, broadcaster), name="reports")
             tasks.create_task(live.run(), name="live gateway")
             await self._stopping.wait()
             await live.stop()
-            fanout.cancel()
             reports.cancel()
 
     async def _report(self, live: LiveGateway, broadcaster: Broadcaster) -> None:
@@ -111,6 +129,8 @@ class OtherProcess:
         match message:
             case Start():
                 self._started.set_result(message)
+            case Fed():
+                self._fed.set_result(message)
             case Symbols():
                 self._symbols.told = message
             case Blob() if self._broadcaster is not None:
@@ -121,6 +141,7 @@ class OtherProcess:
 
     def _ended(self) -> None:
         self._started.cancel()
+        self._fed.cancel()
         self._stopping.set()
 
 

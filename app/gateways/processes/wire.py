@@ -27,6 +27,16 @@ class Start(msgspec.Struct, tag="start", frozen=True):
     log_format: str
 
 
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """From another one, once: it can be fed."""
+
+
+class Fed(msgspec.Struct, tag="fed", frozen=True):
+    """From the first, once: that was all it holds; clients may come. `evicted` as the ring says."""
+
+    evicted: int
+
+
 class Listening(msgspec.Struct, tag="listening", frozen=True):
     """From another one, once: clients can come."""
 
@@ -91,7 +101,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """From the first: tell the clients to come back, and end."""
 
 
-Message = Start | Listening | Failed | Symbols | Blob | Report | Stop
+Message = Start | Ready | Fed | Listening | Failed | Symbols | Blob | Report | Stop
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)
