@@ -137,7 +137,7 @@ class Ring:
         return max(self._kept.evicted, self._passing.evicted if passing else 0)
 
     def begin_after(self, sequence: int) -> None:
-        """Hold nothing of before a sequence, and say so: this ring was filled from another."""
+        """Learn that of what was published up to a sequence some was never here."""
         self._kept.evicted = max(self._kept.evicted, sequence)
 
     def issues(self, symbol: str, interval: str, start_us: int) -> Iterator[Outgoing]:

@@ -247,6 +247,15 @@ def test_a_long_life_costs_no_memory() -> None:
 # -- candles by time -----------------------------------------------------------------------------
 
 
+def test_what_never_was_here_counts_as_gone() -> None:
+    """A ring that takes over from another knows no more than that one held."""
+    ring = Ring()
+    ring.begin_after(5)
+    assert ring.evicted() == 5
+    ring.begin_after(3)
+    assert ring.evicted() == 5
+
+
 def test_candles_are_given_in_their_order() -> None:
     """Whatever order they came in, they are ascending by open time, the newest issue of each."""
     assert held(Producer().candles(3, 1, 2, 1).ring) == [4, 3, 1]

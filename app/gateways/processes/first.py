@@ -17,9 +17,9 @@ from app.gateways.processes.wire import (
     BLOBS,
     Failed,
     Fed,
-    Hungry,
     Listening,
     Message,
+    Ready,
     Report,
     Start,
     Stop,
@@ -74,7 +74,6 @@ class _Other:
     follower: Follower | None = None
     report: Report | None = None
     told: Symbols | None = None
-    fed: bool = False
 
 
 class OtherProcesses:
@@ -179,6 +178,7 @@ class OtherProcesses:
             received=lambda message: self._received(other, message),
             lost=lambda: self._lost(other),
             writable=lambda writable: self._writable(other, writable=writable),
+            answered=lambda: self._fed(other),
         )
         await asyncio.get_running_loop().create_connection(lambda: link, sock=ours)
         other.link = link
@@ -194,7 +194,7 @@ class OtherProcesses:
 
     def _received(self, other: _Other, message: Message) -> None:
         match message:
-            case Hungry():
+            case Ready():
                 self._feed(other)
             case Listening():
                 log.info("a gateway process listens number=%d", other.number)
@@ -211,8 +211,14 @@ class OtherProcesses:
             return
         self._tell_symbols(other)
         follower = other.follower = broadcaster.join(link, (), BLOBS)
-        past = broadcaster.missed(follower, _ALWAYS, None)
+        past = broadcaster.missed(follower, _ALWAYS, broadcaster.ring.evicted())
         broadcaster.change(follower, _ALWAYS, history=(past,))
+        broadcaster.answer(follower, b"")  # comes to `_fed` once it has all that
+
+    def _fed(self, other: _Other) -> None:
+        """Let it take clients, now that it holds what is held here."""
+        if other.link is not None:
+            other.link.say(Fed(self._broadcaster.ring.evicted()))
 
     def _follow_more(self, other: _Other) -> None:
         """Follow for it what its clients follow beyond what it always has."""
@@ -233,21 +239,16 @@ class OtherProcesses:
         if other.follower is not None:
             self._broadcaster.leave(other.follower)
         other.link = other.follower = other.report = other.told = None
-        other.fed = False
 
     # -- the symbols -------------------------------------------------------------------------
 
     async def _tell(self) -> None:
-        """Tell them of changed symbols, and that they have been fed, soon after."""
+        """Tell them of symbols that are added or removed, soon after."""
         while True:
             await self._clock.sleep(_LOOK_S)
             for other in self._others:
-                if other.link is None or other.follower is None:
-                    continue
-                self._tell_symbols(other)
-                if not other.fed and not other.follower.reads_history:
-                    other.fed = True
-                    other.link.say(Fed(self._broadcaster.ring.evicted()))
+                if other.follower is not None:
+                    self._tell_symbols(other)
 
     def _tell_symbols(self, other: _Other) -> None:
         symbols = self._symbols

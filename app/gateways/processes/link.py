@@ -20,7 +20,7 @@ class Link(asyncio.Protocol):
     """Messages over a Unix socket; a peer of the broadcaster at the first process's end.
 
     `received` gets each message, `writable` learns whether there is room for more, `lost` that the
-    other end is gone.
+    other end is gone, and `answered` that the broadcaster has come to an answer.
     """
 
     window_bits = 0
@@ -31,10 +31,12 @@ class Link(asyncio.Protocol):
         received: Callable[[Message], None],
         lost: Callable[[], None],
         writable: Callable[[bool], None] = lambda _writable: None,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
         self._received = received
         self._lost = lost
         self._writable = writable
+        self._answered = answered
         self._reader = Reader()
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -59,8 +61,8 @@ class Link(asyncio.Protocol):
             self._transport.write(data)
 
     def send(self, payload: bytes) -> None:
-        """Refuse: only clients get answers."""
-        raise NotImplementedError
+        """Note that everything before an answer is handed over; only clients are sent its text."""
+        self._answered()
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """Cut it: the other process ends by itself then, and its clients come back."""

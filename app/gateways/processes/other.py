@@ -17,9 +17,9 @@ from app.gateways.processes.wire import (
     Blob,
     Failed,
     Fed,
-    Hungry,
     Listening,
     Message,
+    Ready,
     Report,
     Start,
     Stop,
@@ -84,25 +84,27 @@ class OtherProcess:
             epoch=start.epoch,
             limits=FanoutLimits(grace_s=start.grace_s),
         )
-        async with asyncio.TaskGroup() as tasks:
-            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
-            try:
-                await self._serve_clients(start, broadcaster)
-            finally:
-                fanout.cancel()
-
-    async def _serve_clients(self, start: Start, broadcaster: Broadcaster) -> None:
-        """Be fed with the past, then let clients come."""
         live = LiveGateway(
             config=start.config,
             broadcaster=broadcaster,
             registry=self._symbols,
             clock=self._clock,
         )
-        self._link.say(Hungry())
+        async with asyncio.TaskGroup() as tasks:
+            fanout = tasks.create_task(broadcaster.run(), name="fan-out")
+            try:
+                await self._serve(start, live, broadcaster)
+            finally:
+                fanout.cancel()
+
+    async def _serve(self, start: Start, live: LiveGateway, broadcaster: Broadcaster) -> None:
+        """Take clients, once there is for them what they may ask for."""
+        self._link.say(Ready())
         fed = await self._fed
         if fed is None:
             return
+        while broadcaster.position < broadcaster.ring.sequence:  # noqa: ASYNC110 - a few turns, once
+            await asyncio.sleep(0)
         broadcaster.ring.begin_after(fed.evicted)
         try:
             await live.start(start.host, start.port, share_port=True)

@@ -27,15 +27,12 @@ class Start(msgspec.Struct, tag="start", frozen=True):
     log_format: str
 
 
-class Hungry(msgspec.Struct, tag="hungry", frozen=True):
+class Ready(msgspec.Struct, tag="ready", frozen=True):
     """From another one, once: it can be fed."""
 
 
 class Fed(msgspec.Struct, tag="fed", frozen=True):
-    """From the first, once: all that it holds has been sent; older than `evicted` it has nothing.
-
-    Clients may come from now on, and find the same past as at the first.
-    """
+    """From the first, once: that was all it holds; clients may come. `evicted` as the ring says."""
 
     evicted: int
 
@@ -104,7 +101,7 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
     """From the first: tell the clients to come back, and end."""
 
 
-Message = Start | Hungry | Fed | Listening | Failed | Symbols | Blob | Report | Stop
+Message = Start | Ready | Fed | Listening | Failed | Symbols | Blob | Report | Stop
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

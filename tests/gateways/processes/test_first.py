@@ -36,12 +36,14 @@ pytestmark = pytest.mark.skipif(
 class Machine:
     """The first process's part: a ring, a broadcaster, a port that only the others serve."""
 
-    def __init__(self, port: int, others: int = 1) -> None:
+    def __init__(self, port: int, others: int = 1, **ring: Any) -> None:
         clock = SystemClock()
         self.port = port
         self.sequence = 0
         self.symbols = FakeRegistry(["BTCUSDT"], ["BTCUSDT", "ETHUSDT"])
-        self.broadcaster = Broadcaster(clock=clock, ring=Ring(passing=is_passing), epoch=EPOCH)
+        self.broadcaster = Broadcaster(
+            clock=clock, ring=Ring(passing=is_passing, **ring), epoch=EPOCH
+        )
         self.processes = OtherProcesses(
             others,
             start=Start(
@@ -85,18 +87,20 @@ class Machine:
 
 
 @asynccontextmanager
-async def machine(others: int = 1) -> AsyncIterator[Machine]:
-    """Run it, with its processes ready."""
+async def machine(others: int = 1, *, published: int = 0, **ring: Any) -> AsyncIterator[Machine]:
+    """Run it, with its processes ready; or, where much is published before, on their way."""
     holder = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, reuse_port=True)
     port = holder.sockets[0].getsockname()[1]
     holder.close()
     await holder.wait_closed()
-    made = Machine(port, others)
+    made = Machine(port, others, **ring)
+    for _ in range(published):
+        made.publish()
     async with asyncio.TaskGroup() as tasks:
         fanout = tasks.create_task(made.broadcaster.run())
         running = tasks.create_task(made.processes.run())
         try:
-            await made.until(lambda: made.clients["processes"] == 1 + others)
+            await made.until(lambda: bool(published) or made.clients["processes"] == 1 + others)
             yield made
         finally:
             made.processes.stop()
@@ -127,6 +131,32 @@ async def test_a_client_of_another_process_gets_history_and_then_what_comes() ->
             assert reply["result"]["position"]["epoch"] == EPOCH
             newest = hub.publish()
             assert await sequences(client, newest) == [3, 4, 5, 6]
+
+
+async def test_whoever_comes_first_finds_everything_there() -> None:
+    """A process takes nobody before it holds what the ring held, and knows the symbols."""
+    async with machine(published=20_000) as hub:
+        reply = None
+        async with asyncio.timeout(20):
+            while reply is None:
+                with suppress(OSError):
+                    async with hub.connect("?symbols=BTCUSDT&last=3") as client:
+                        reply = json.loads(await client.recv())
+                        assert reply["result"]["recovered"] is True
+                        assert reply["result"]["position"]["sequence"] == 20_000
+                        assert await sequences(client, 20_000) == [19_998, 19_999, 20_000]
+
+
+async def test_what_the_first_process_does_not_hold_is_not_promised() -> None:
+    """A client that resumes from before that is told that it did not get everything."""
+    async with machine(published=100, max_bytes=4_000) as hub:
+        evicted = hub.broadcaster.ring.evicted()
+        assert evicted > 50
+        await hub.until(lambda: hub.clients["processes"] == 2)
+        for since, recovered in ((evicted - 1, False), (evicted, True)):
+            async with hub.connect(f"?since={EPOCH}-{since}") as client:
+                reply = json.loads(await client.recv())
+                assert reply["result"]["recovered"] is recovered
 
 
 async def test_trades_go_where_they_are_wanted() -> None:

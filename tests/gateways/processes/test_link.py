@@ -7,8 +7,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
-
 from app.gateways.processes.link import Link
 from app.gateways.processes.wire import Failed, Listening, Message, Stop
 
@@ -94,8 +92,12 @@ async def test_a_cut_with_a_code_is_logged(caplog) -> None:
     assert "cut off code=4008 reason=too slow" in caplog.text
 
 
-async def test_nobody_asks_for_an_answer_here() -> None:
-    """Answers belong to clients."""
-    async with two_ends() as (one, _other):
-        with pytest.raises(NotImplementedError):
-            one.link.send(b"{}")
+async def test_an_answer_only_tells_that_all_before_it_is_handed_over() -> None:
+    """Answers are for clients: the other end hears nothing of it."""
+    async with two_ends() as (one, other):
+        answered = []
+        one.link._answered = lambda: answered.append(True)
+        one.link.send(b"{}")
+        one.link.say(Stop())
+        assert answered == [True]
+        assert await other.hears(1) == [Stop()]

@@ -21,10 +21,10 @@ from app.gateways.processes.wire import (
     Blob,
     Failed,
     Fed,
-    Hungry,
     Listening,
     Message,
     Published,
+    Ready,
     Report,
     Start,
     Stop,
@@ -60,7 +60,7 @@ class First:
 
     async def feed(self, *sequences: int, evicted: int = 0) -> None:
         """Send it the past, once it can take it."""
-        await self.hears(Hungry)
+        await self.hears(Ready)
         for sequence in sequences:
             self.publish(sequence)
         self.link.say(Fed(evicted))
@@ -141,7 +141,7 @@ async def test_nobody_comes_before_the_past_is_in(monkeypatch, port: int) -> Non
     """Else the first clients would get it as if it were new."""
     async with joined(monkeypatch) as (first, _running):
         first.start(port)
-        await first.hears(Hungry)
+        await first.hears(Ready)
         with pytest.raises(ConnectionRefusedError):
             await connect(f"ws://127.0.0.1:{port}/").__aenter__()
         await first.feed()

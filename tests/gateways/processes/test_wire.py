@@ -13,11 +13,11 @@ from app.gateways.processes.wire import (
     Blob,
     Failed,
     Fed,
-    Hungry,
     Listening,
     Message,
     Published,
     Reader,
+    Ready,
     Report,
     Start,
     Stop,
@@ -33,8 +33,8 @@ ITEMS = [
 ]
 MESSAGES: list[Message] = [
     Start("127.0.0.1", 8765, 5, LiveConfig(max_connections=7), 10.0, 3_600, 1_000, "info", "json"),
-    Hungry(),
-    Fed(9),
+    Ready(),
+    Fed(17),
     Listening(),
     Failed("the port is taken"),
     Symbols(("BTCUSDT",), {"BTCUSDT": symbol_info("BTCUSDT")}, None),
