@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from app.gateways.fanout import broadcaster as module
+from app.gateways.fanout.follower import Step
 from app.gateways.fanout.formats import JSON, JSON_BATCHES
 from app.gateways.fanout.wishes import CLOSED_SECONDS, Wish, is_passing
 from app.gateways.live.close_codes import TOO_SLOW
@@ -796,7 +797,7 @@ async def test_reading_history_may_take_longer_than_the_grace(monkeypatch):
         guests = [room.join([]), room.join([])]
         for guest in guests:
             items = list(room.ring.issues("BTCUSDT", "1s", START_US))
-            history = [
+            history: list[Step] = [
                 room.broadcaster.picked(guest.follower, items),
                 room.broadcaster.missed(guest.follower, [BITCOIN], 0),
             ]
