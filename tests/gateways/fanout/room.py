@@ -50,7 +50,7 @@ class Guest:
     @property
     def got(self) -> list[int | str]:
         """The sequences of the data that it got, and the texts of its answers, in order."""
-        return [one.get("sequence", one.get("answer")) for one in self.messages]
+        return [one["sequence"] if "sequence" in one else one["answer"] for one in self.messages]
 
 
 class Room:

@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from app.gateways.fanout import broadcaster as module
+from app.gateways.fanout.follower import Step
 from app.gateways.fanout.formats import JSON, JSON_BATCHES
 from app.gateways.fanout.wishes import CLOSED_SECONDS, Wish, is_passing
 from app.gateways.live.close_codes import TOO_SLOW
@@ -502,6 +503,21 @@ async def test_of_what_grows_only_the_newest_of_each_flush_is_sent(monkeypatch):
         assert [guest.got for guest in guests] == [[1, 5, 6]] * 3
 
 
+@pytest.mark.parametrize("second", [0, 1], ids=["itself", "a later one"])
+async def test_who_is_behind_is_not_told_how_a_closed_candle_grew(second):
+    """Once it is closed nothing of it grows any more."""
+    async with Room().open() as room:
+        slow = room.join([BITCOIN, FORMING_SECONDS])
+        slow.stops_reading()
+        room.forming(second=0)
+        room.forming("ETHUSDT", second=0)
+        room.candle(second=second)
+        await settle()
+        slow.reads()
+        await settle()
+        assert slow.got == [2, 3]
+
+
 async def test_a_revision_of_an_earlier_candle_ends_nothing_that_grows():
     """Only the candle itself, or a later one, closes what grows."""
     async with Room().open() as room:
@@ -796,7 +812,7 @@ async def test_reading_history_may_take_longer_than_the_grace(monkeypatch):
         guests = [room.join([]), room.join([])]
         for guest in guests:
             items = list(room.ring.issues("BTCUSDT", "1s", START_US))
-            history = [
+            history: list[Step] = [
                 room.broadcaster.picked(guest.follower, items),
                 room.broadcaster.missed(guest.follower, [BITCOIN], 0),
             ]

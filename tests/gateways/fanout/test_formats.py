@@ -13,25 +13,26 @@ from app.gateways.fanout.formats import (
     MOST_IN_A_BATCH,
     PROTOBUF,
     PROTOBUF_BATCHES,
+    Format,
 )
 from app.gateways.protobuf import decode_batch, decode_publication
 from app.market.ring import Outgoing
 from app.sockets.frames import PLAIN, SMALL_WINDOW_BITS, WINDOW_BITS
 from tests.fakes import read_frames
-from tests.gateways.fanout.room import Room
+from tests.gateways.fanout.room import TRADES_OF_ALL, Room
 
 WINDOWS = [
     pytest.param(PLAIN, id="plain"),
     pytest.param(WINDOW_BITS, id="deflated"),
     pytest.param(SMALL_WINDOW_BITS, id="deflated in a small window"),
 ]
-ALL = [JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, EVENTS]
+ALL: list[Format] = [JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, EVENTS]
 
 
 def published(count: int) -> list[Outgoing]:
     """Return publications as the hub makes them, candles and a trade."""
     room = Room()
-    room.join([("trades", "*", "")])
+    room.join([TRADES_OF_ALL])
     for number in range(count - 1):
         room.candle(second=number)
     room.trade()
@@ -100,7 +101,7 @@ def test_nothing_is_no_bytes(form, window_bits):
 def test_each_form_of_a_publication_is_made_once():
     """For every group alike; windows and formats have forms of their own, all right."""
     items = published(3)
-    expected = {}
+    expected: dict[tuple[Format, int], bytes] = {}
     for _ in range(2):
         for form in (JSON, PROTOBUF):
             for window_bits in (WINDOW_BITS, SMALL_WINDOW_BITS, PLAIN):

@@ -167,7 +167,7 @@ async def test_history_and_then_live_over_a_socket(compression, subprotocol, bat
                     "recovered": True,
                 },
             }
-            sequences = []
+            sequences: list[int] = []
 
             async def until(newest):
                 while newest not in sequences:

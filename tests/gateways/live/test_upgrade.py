@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES
+from app.gateways.fanout.wishes import CLOSED_SECONDS
 from app.gateways.live.upgrade import Admitted, Doorkeeper
 from app.gateways.live.wanted import Last, SincePosition, SinceTime
 from app.sockets.listener import Refused, Upgrade
 from tests.fakes import FakeRegistry
 
 REGISTRY = FakeRegistry(["BTCUSDT", "ETHUSDT"], ["BTCUSDT", "ETHUSDT", "BNBUSDT"])
-DEFAULT = (("candles", "*", "1s"),)
+DEFAULT = (CLOSED_SECONDS,)
 
 
 BITCOIN = ("candles", "BTCUSDT", "1s")
