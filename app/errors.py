@@ -189,14 +189,6 @@ class TooManySubscriptions(BadRequest):
         self.most = most
 
 
-class TooMuchHistory(BadRequest):
-    """Raised when one request asks for more past candles than one may."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__(f"over {most} candles: ask for a later time or for fewer symbols at once")
-        self.most = most
-
-
 class SymbolError(CandlewireError):
     """A request about a symbol that cannot be met; carries the symbol."""
 

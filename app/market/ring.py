@@ -32,7 +32,7 @@ class Outgoing:
 
     `key` says who wants it, `open_time_us` which candle it is (`None` for all else); `outdated` is
     set once a newer issue of that candle is held. `forms` is for whoever sends it: what it made of
-    the text, kept so that it is made once.
+    the text, kept so that it is made once; `None` when that is not worth it any more.
     """
 
     __slots__ = ("epoch", "forms", "key", "open_time_us", "outdated", "sequence", "since_s", "text")
@@ -47,7 +47,7 @@ class Outgoing:
         self.open_time_us = open_time_us
         self.outdated = False
         self.since_s = 0.0
-        self.forms: dict[object, bytes] | None = None
+        self.forms: dict[object, bytes] | None = {}
 
 
 class CandleSpan(NamedTuple):
@@ -150,6 +150,13 @@ class Ring:
         """Return the reach and the newest open time of a symbol's candles, if any is held."""
         series = self._held(symbol, interval)
         return None if series is None else (series.reach, series.newest)
+
+    def count(self, symbol: str, interval: str, start_us: int) -> int:
+        """Return at most how many candles `issues` yields."""
+        series = self._series.get((symbol, interval))
+        if series is None:
+            return 0
+        return max(0, (series.newest - max(start_us, series.oldest)) // series.step + 1)
 
     def between(
         self,

@@ -97,6 +97,7 @@ class Broadcaster:
         self._followers: dict[Follower, None] = {}
         self._behind: dict[Follower, None] = {}
         self._catching_up: deque[Follower] = deque()
+        self._ahead: dict[Follower, None] = {}
         self._newest = 0
         self._flushed = 0
         self._flush: _Flush | None = None
@@ -193,6 +194,7 @@ class Broadcaster:
         if follower in self._followers:
             del self._followers[follower]
             self._behind.pop(follower, None)
+            self._ahead.pop(follower, None)
             follower.backlog = None
             follower.is_live = False
             self._exit(follower.group, follower)
@@ -208,20 +210,28 @@ class Broadcaster:
         """Let `follower` wish something else from now on; one who has left stays out.
 
         It gets everything of before first, then the answer, then the history, then what is new.
+        Of candles that grow, those that it follows now come as they are, with the history.
         """
         if follower not in self._followers:
             return
+        wishes = frozenset(wishes)
         self._settle(follower)
         if answer is not None:
             self._say(follower, answer)
+        growing = self._growing(wishes - follower.wishes)
+        if growing and not history:
+            history = (self.picked(follower, ()),)
         if history:
+            _add_growing(history[0], growing)
             self._put_behind(follower)
             self._push(follower, *history)
         if follower not in self._followers:
             return  # that was too much for it
         was = follower.group
+        if not was.wishes:
+            follower.served = max(follower.served, _position_before(history))
         form, window_bits = was.format, was.window_bits
-        follower.group = self._enter(frozenset(wishes), form, window_bits=window_bits)
+        follower.group = self._enter(wishes, form, window_bits=window_bits)
         self._exit(was, follower)
         if follower.is_live:
             follower.group.live[follower] = None
@@ -243,6 +253,12 @@ class Broadcaster:
         asked = Group(frozenset(wishes), group.format, window_bits=group.window_bits)
         oldest = after is None
         return Missed(asked, after or 0, self.position, deque(), asked=True, from_oldest=oldest)
+
+    def opened(self, follower: Follower, starts_us: Mapping[Key, int]) -> Missed:
+        """Return, as history, the newest issues of candles that open at or after a time each."""
+        asked = self.missed(follower, (Wish(*key) for key in starts_us), None)
+        asked.opens_from = starts_us
+        return asked
 
     def picked(self, follower: Follower, items: Sequence[Outgoing]) -> Picked:
         """Return, as history, publications of the ring; those that are not out yet stay away."""
@@ -320,6 +336,9 @@ class Broadcaster:
                     await asyncio.sleep(0)
         self._flushed = until
         self._flush = None
+        for follower in [one for one in self._ahead if one.served <= until]:
+            del self._ahead[follower]
+            self._enqueue(follower)
 
     def _next_flush(self) -> _Flush:
         """Share out what is new among the groups."""
@@ -399,10 +418,22 @@ class Broadcaster:
 
     def _enqueue(self, follower: Follower) -> None:
         """Give a follower that is behind its turn, if it can be sent anything."""
-        if not follower.is_live and not follower.queued and follower in self._followers:
+        if follower.is_live or follower.queued or follower not in self._followers:
+            return
+        if not follower.backlog and follower.served > self.position:
+            self._ahead[follower] = None  # until that is here, too
+        else:
             follower.queued = True
             self._catching_up.append(follower)
             self._work.set()
+
+    def _growing(self, wishes: Wishes) -> list[Outgoing]:
+        """Return the candles among these wishes that grow now, ascending by sequence."""
+        if not any(wish.channel == FORMING for wish in wishes):
+            return []
+        wanted = wanted_by(wishes)
+        known = _until(self._latest.values(), self.position)
+        return [one for one in known if wanted(one.key)]
 
     async def _serve_the_late(self, most: int) -> None:
         """Serve as many of those behind as of the live ones before, a part of theirs each."""
@@ -461,6 +492,8 @@ class Broadcaster:
             step.after, wanted_by(wishes), until=step.until, passing=passing, look=_LOOKED_AT
         )
         items, until = found
+        if step.opens_from is not None:
+            items = _opened(items, step.opens_from)
         if len(items) > _AT_ONCE:
             items = items[:_AT_ONCE]
             until = items[-1].sequence
@@ -477,12 +510,9 @@ class Broadcaster:
         self._write(follower, step.group, items)
 
     def _missed_until(self, follower: Follower, until: int) -> Missed:
-        fresh: list[Outgoing] = []
-        if any(wish.channel == FORMING for wish in follower.wishes):
-            wanted = wanted_by(follower.wishes)
-            newer = (one for one in self._latest.values() if one.sequence > follower.served)
-            fresh = [one for one in _until(newer, until) if wanted(one.key)]
-        return Missed(follower.group, follower.served, until, deque(fresh))
+        growing = self._growing(follower.wishes)
+        fresh = deque(one for one in growing if follower.served < one.sequence <= until)
+        return Missed(follower.group, follower.served, until, fresh)
 
     def _write(self, follower: Follower, group: Group, items: Sequence[Outgoing]) -> None:
         if items:
@@ -521,6 +551,10 @@ class Broadcaster:
         if not group.members:
             self._interests.discard(group, group.wishes)
             del self._groups[group.wishes, group.format, group.window_bits]
+            if any(wish.channel == FORMING for wish in group.wishes):
+                # What nobody follows is not renewed, so it would be told to the next one as it was.
+                for key in [one for one in self._latest if not self.has_takers(one)]:
+                    del self._latest[key]
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -541,6 +575,30 @@ _SEQUENCE = attrgetter("sequence")
 
 def _anything(_key: Key) -> bool:
     return True
+
+
+def _opened(items: Sequence[Outgoing], starts_us: Mapping[Key, int]) -> list[Outgoing]:
+    """Return the newest issues of candles that open at or after their key's time."""
+    return [
+        one
+        for one in items
+        if not one.outdated
+        and one.open_time_us is not None
+        and one.open_time_us >= starts_us.get(one.key, one.open_time_us + 1)
+    ]
+
+
+def _add_growing(step: Step, growing: Sequence[Outgoing]) -> None:
+    """Let the first part of a history bring candles that grow, in the order of the sequence."""
+    if isinstance(step, Missed):
+        step.fresh = deque(growing)
+    elif isinstance(step, Picked):
+        step.items = list(merge(step.items, growing, key=_SEQUENCE))
+
+
+def _position_before(history: Sequence[Step]) -> int:
+    """Return the position that a client says to have come to, 0 for none."""
+    return max((step.after for step in history if isinstance(step, Missed)), default=0)
 
 
 def _until(items: Iterable[Outgoing], until: int) -> list[Outgoing]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from app.gateways.fanout.formats import Format
 from app.gateways.fanout.wishes import Wishes
-from app.market.ring import Outgoing
+from app.market.ring import Key, Outgoing
 
 
 class Peer(Protocol):
@@ -67,7 +67,8 @@ class Missed:
 
     `fresh` are newest-wins values among them, which no log holds. With `asked` a client asked for
     it as history; with `from_oldest` it knows that some of it is not held, so that its part begins
-    with the oldest that is held when its turn comes.
+    with the oldest that is held when its turn comes. With `opens_from` only the newest issues of
+    candles count, and those only that open at their key's time or later, in µs.
     """
 
     group: Group
@@ -76,6 +77,7 @@ class Missed:
     fresh: deque[Outgoing]
     asked: bool = False
     from_oldest: bool = False
+    opens_from: Mapping[Key, int] | None = None
 
 
 @dataclass(slots=True)
@@ -94,7 +96,8 @@ class Follower:
     """One client. Made by `Broadcaster.join`; only the broadcaster changes it.
 
     While it is live it gets each flush at once. Else it is behind: `backlog` holds, in order, what
-    it has to get first, and after that comes everything published since `served`.
+    it has to get first, and after that comes everything published since `served`. One that comes
+    from another process of the hub, which is a moment further, may be `served` more than is here.
     """
 
     __slots__ = ("backlog", "behind_since_s", "group", "is_live", "peer", "queued", "served")

@@ -102,8 +102,8 @@ def _kept(
 ) -> bytes:
     """Return what was made of a publication, made when first asked for."""
     forms = item.forms
-    if forms is None:
-        forms = item.forms = {}
+    if forms is None:  # long ago: few will ask for it again
+        return make(item, key)
     form = forms.get(key)
     if form is None:
         form = forms[key] = make(item, key)

@@ -23,13 +23,14 @@ from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_B
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
+    check_interval,
     read_channel,
-    read_interval,
     read_since,
     read_symbols,
 )
 from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
+from app.market.view import ONE_SECOND
 from app.ports import CANDLES, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
@@ -139,18 +140,20 @@ class Doorkeeper:
         symbols = read_symbols(named) if named else ()
         check_symbols(symbols, self.registry)
         wishes: dict[Wish, None] = {}
-        since: Since | None = None
-        position, last = _position(fields), _number(fields, "last")
+        intervals = fields.get("interval", [])
+        # What only candles have is for them alone, if they are among the channels.
+        main = CANDLES if CANDLES in channels or not channels else channels[0]
+        check_forming(main, forming=grows)
+        for interval in intervals:
+            check_interval(main, interval)
+        since = read_since(main, _position(fields), _number(fields, "last"))
         for channel in channels:
-            check_forming(channel, forming=grows)
-            intervals = [read_interval(channel, one) for one in fields.get("interval", [])]
-            for interval in intervals or [read_interval(channel, None)]:
+            for interval in (intervals or [ONE_SECOND]) if channel == CANDLES else [""]:
                 wishes |= {Wish(channel, symbol, interval): None for symbol in symbols}
-            since = read_since(channel, position, last)
         if len(wishes) > self.max_subscriptions:
             raise TooManySubscriptions(len(wishes), self.max_subscriptions)
         if grows:
-            wishes |= {forming(wish): None for wish in wishes}
+            wishes |= {forming(wish): None for wish in wishes if wish.channel == CANDLES}
         return Asked(
             wishes=tuple(wishes),
             by_default="symbols" not in fields and "channels" not in fields,

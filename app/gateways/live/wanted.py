@@ -7,16 +7,15 @@ from typing import NamedTuple
 
 from typing_extensions import override
 
-from app.errors import SymbolNotActive, SymbolsNotLoaded, TooMuchHistory, UnknownSymbol
+from app.errors import SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish
 from app.market.intervals import INTERVALS_US
-from app.market.ring import Outgoing, Ring
-from app.ports import CANDLES, FORMING, SymbolList
+from app.market.ring import Key, Outgoing, Ring
+from app.ports import CANDLES, FORMING, TRADES, SymbolList
 
-MOST_HISTORY = 100_000
-"""Candles that one request may ask for by time or number."""
+_PICKED_MOST = 4_096  # candles that are looked up one by one; for more, the ring is read through
 
 
 class SincePosition(NamedTuple):
@@ -85,33 +84,34 @@ def history(
 ) -> History:
     """Return the history that these wishes ask for; `active` is what `ANY_SYMBOL` means.
 
-    Raises `TooMuchHistory`. Candles that grow still, and trades, have none.
+    Candles that grow still, and trades, have none.
     """
     if isinstance(since, SincePosition):
         return _since_position(broadcaster, follower, wishes, since)
-    candles = [wish for wish in wishes if wish.channel == CANDLES]
     ring = broadcaster.ring
-    found: list[Outgoing] = []
+    starts_us: dict[Key, int] = {}
     whole = True
-    for interval in dict.fromkeys(wish.interval for wish in candles):
-        named = [wish.symbol for wish in candles if wish.interval == interval]
-        for symbol in active if ANY_SYMBOL in named else named:
+    for channel, named, interval in wishes:
+        if channel != CANDLES:
+            continue
+        for symbol in active if named == ANY_SYMBOL else (named,):
             start_us = _start_us(ring, symbol, interval, since)
             bounds = ring.bounds(symbol, interval)
-            if bounds is None:
-                whole = False
-                continue
-            whole = whole and bounds[0] <= max(start_us, 0)
-            found.extend(ring.issues(symbol, interval, start_us))
-            if len(found) > MOST_HISTORY:
-                raise TooMuchHistory(MOST_HISTORY)
-    return History((broadcaster.picked(follower, found),), None if whole else "evicted")
+            whole = whole and bounds is not None and bounds[0] <= max(start_us, 0)
+            starts_us[channel, symbol, interval] = start_us
+    reason = None if whole else "evicted"
+    if sum(ring.count(*key[1:], start_us) for key, start_us in starts_us.items()) > _PICKED_MOST:
+        return History((broadcaster.opened(follower, starts_us),), reason)
+    found: list[Outgoing] = []
+    for key, start_us in starts_us.items():
+        found += ring.issues(*key[1:], start_us)
+    return History((broadcaster.picked(follower, found),), reason)
 
 
 def _since_position(
     broadcaster: Broadcaster, follower: Follower, wishes: Iterable[Wish], since: SincePosition
 ) -> History:
-    wanted = [wish for wish in wishes if wish.channel != FORMING]
+    wanted = [wish for wish in wishes if wish.channel not in (FORMING, TRADES)]
     evicted = broadcaster.ring.evicted()
     reason = None
     if since.epoch != broadcaster.epoch:

@@ -160,10 +160,7 @@ class EventStreams:
             self.broadcaster.leave(stream.follower)
 
     def follow(self, stream: EventStream, asked: Asked) -> None:
-        """Let a stream have what it asks for: first the reply, then history, then what is new.
-
-        Raises `TooMuchHistory`.
-        """
+        """Let a stream have what it asks for: first the reply, then history, then what is new."""
         broadcaster = self.broadcaster
         follower = broadcaster.join(stream, (), EVENTS)
         # Nothing can fill it before it knows whom to tell: it follows nothing yet.

@@ -531,17 +531,67 @@ async def test_a_revision_of_an_earlier_candle_ends_nothing_that_grows():
         assert slow.got == [1, 2]
 
 
-async def test_what_grew_before_a_client_asked_does_not_come():
-    """Growing candles have no history: it gets those that are published from then on."""
+@pytest.mark.parametrize("history", [False, True], ids=["alone", "with history"])
+async def test_what_grows_comes_as_it_is_when_a_client_asks(history):
+    """It need not wait for the next change; with history it has its place in the order."""
     async with Room().open() as room:
         room.join([FORMING_SECONDS])
-        guest = room.join([BITCOIN])
+        guest = room.join([])
+        room.candle(second=0)
+        room.forming(second=1)
+        room.forming(second=1)
+        room.candle("ETHUSDT", second=0)
+        await settle()
+        steps = [room.broadcaster.missed(guest.follower, [BITCOIN, ETHER], 0)] if history else []
+        room.broadcaster.change(
+            guest.follower, [BITCOIN, FORMING_SECONDS], answer=answer("ok"), history=steps
+        )
+        room.forming(second=1)
+        await settle()
+        assert guest.got == (["ok", 1, 3, 4, 5] if history else ["ok", 3, 5])
+        room.broadcaster.change(guest.follower, [ETHER, FORMING_SECONDS])
+        await settle()
+        assert guest.got[-1] == 5
+
+
+async def test_what_nobody_follows_grows_for_nobody():
+    """Its last state is old by the time that somebody asks again, so it is not kept."""
+    async with Room().open() as room:
+        guest = room.join([FORMING_SECONDS])
         room.forming()
         await settle()
-        missed = room.broadcaster.missed(guest.follower, [BITCOIN], 0)
-        room.broadcaster.change(guest.follower, [BITCOIN, FORMING_SECONDS], history=[missed])
+        room.broadcaster.change(guest.follower, [])
+        room.broadcaster.change(guest.follower, [FORMING_SECONDS])
         await settle()
-        assert guest.got == []
+        assert guest.got == [1]
+
+
+async def test_who_was_served_further_by_another_process_waits_for_that():
+    """Nothing comes twice, and nothing is left out."""
+    async with Room().open() as room:
+        guest = room.join([])
+        room.candle(second=0)
+        await settle()
+        missed = room.broadcaster.missed(guest.follower, [BITCOIN], 3)
+        room.broadcaster.change(guest.follower, [BITCOIN], answer=answer("ok"), history=[missed])
+        await settle()
+        for second in range(1, 5):
+            room.candle(second=second)
+            await settle()
+        assert guest.got == ["ok", 4, 5]
+        assert room.counter("behind") == 0
+
+
+async def test_who_waits_for_what_never_comes_is_closed():
+    """A position that the hub never had, or a process that is cut off."""
+    async with Room(grace_s=10.0).open() as room:
+        guest = room.join([])
+        missed = room.broadcaster.missed(guest.follower, [BITCOIN], 1_000)
+        room.broadcaster.change(guest.follower, [BITCOIN], history=[missed])
+        await settle()
+        room.clock.step(10.0)
+        room.broadcaster.close_stalled()
+        assert guest.peer.closed_with == (TOO_SLOW.code, TOO_SLOW.meaning)
 
 
 async def test_requests_while_behind_are_met_in_their_order():

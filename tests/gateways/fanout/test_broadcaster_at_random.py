@@ -53,7 +53,8 @@ class Span:
     """What one client has to get, of its wishes between two positions, after `history`.
 
     Answers separate spans: `mark` names the one that begins it. With `told` the client knows that
-    its history is not whole, so that it may begin later still.
+    its history is not whole, so that it may begin later still. `growing` are candles that grew when
+    it began, and may come with the history.
     """
 
     wishes: Wishes
@@ -61,6 +62,7 @@ class Span:
     mark: str | None = None
     history: Sequence[int] = ()
     told: bool = False
+    growing: frozenset[int] = frozenset()
     until: int | None = None
 
 
@@ -169,7 +171,11 @@ class Scene:
             expected = self.expected_history(asked, since, position)
             steps, reason = history(broadcaster, follower, asked, since, SYMBOLS)
             told = reason is not None
-        visit.spans.append(Span(wishes, position, mark, expected, told))
+            if isinstance(since, SincePosition) and not told and not now.wishes:
+                # It has been served by another process, which was further already.
+                position = max(position, since.sequence)
+        growing = self.growing(wishes - now.wishes, position)
+        visit.spans.append(Span(wishes, position, mark, expected, told, growing))
         with self.ending(visit):
             broadcaster.change(follower, wishes, answer=answer(mark), history=steps)
 
@@ -181,6 +187,15 @@ class Scene:
         except RuntimeError:
             visit.guest.peer.close(INTERNAL_ERROR.code, "internal error")
             self.room.broadcaster.leave(visit.guest.follower)
+
+    def growing(self, wishes: Wishes, position: int) -> frozenset[int]:
+        """Return the newest states of candles that grew at a position."""
+        wanted = wanted_by(wishes)
+        newest: dict[Key, Outgoing] = {}
+        for one in self.published:
+            if one.key[0] == FORMING and one.sequence <= position and wanted(one.key):
+                newest[one.key] = one
+        return frozenset(one.sequence for one in newest.values() if not self.ended(one))
 
     def some_since(self) -> Since:
         kind = self.random.randrange(4)
@@ -288,6 +303,9 @@ class Scene:
 
     def judge_span(self, span: Span, got: Sequence[int], *, cut: bool) -> None:
         """Look at what came between two answers; `cut`: the end may be missing."""
+        begun = [one for one in got if one <= span.after]
+        assert begun == sorted(set(begun)), "history out of order, or twice"
+        got = [one for one in got if one > span.after or one not in span.growing]
         expected = span.history
         if span.told:
             # It may begin later where older ones have left the ring before they were read.

@@ -304,12 +304,10 @@ async def test_candles_that_grow_come_to_who_asks_for_them():
         ({"symbols": ["BTCUSDT", ""]}, "InvalidSymbol"),
         ({"symbols": ["BTCUSDT"], "interval": "7m"}, "UnsupportedInterval"),
         ({"symbols": ["BTCUSDT"], "last": 0}, "InvalidRequest"),
-        ({"last": 5}, "TooMuchHistory"),
     ],
 )
-async def test_a_request_is_met_as_a_whole_or_not_at_all(monkeypatch, fields, code):
+async def test_a_request_is_met_as_a_whole_or_not_at_all(fields, code):
     """One bad part leaves everything as it was, the default too."""
-    monkeypatch.setattr(wanted, "MOST_HISTORY", 2)
     async with talk() as one:
         for symbol in HELD:
             one.room.candle(symbol)
@@ -491,19 +489,21 @@ async def test_the_url_asks_for_history_too(form, deflated):
         assert one.got[1:] == [7, 10, 13, 14]
 
 
-async def test_history_of_the_url_that_is_too_much_is_told_and_the_client_goes_on(monkeypatch):
-    """It cannot be refused any more, so it follows from now on."""
-    monkeypatch.setattr(wanted, "MOST_HISTORY", 2)
+async def test_very_much_history_is_read_from_the_ring_in_parts(monkeypatch):
+    """It comes like little history: the newest issues of what was asked, in their order."""
+    monkeypatch.setattr(wanted, "_PICKED_MOST", 2)
     async with Room().open() as room:
-        for second in range(3):
+        for second in range(5):
             room.candle(second=second)
+        room.candle(second=2)
         await settle()
         one = Talk(room)
-        one.comes(since=Last(3))
-        room.candle(second=3)
+        one.comes(since=Last(4))
         await settle()
-        assert one.peer.messages[0]["id"] is None
-        assert one.got == ["TooMuchHistory", 4]
+        room.candle(second=5)
+        await settle()
+        assert one.peer.messages[0]["result"]["position"] == one.at(6)
+        assert one.got[1:] == [2, 4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(

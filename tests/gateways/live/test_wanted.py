@@ -8,14 +8,13 @@ from app.errors import (
     AccessDenied,
     SymbolNotActive,
     SymbolsNotLoaded,
-    TooMuchHistory,
     UnknownSymbol,
 )
 from app.gateways.fanout.follower import Missed, Picked
 from app.gateways.fanout.wishes import CLOSED_SECONDS, Wish, forming
 from app.gateways.live import wanted
 from app.gateways.live.wanted import Last, SincePosition, SinceTime, check_symbols, history
-from app.ports import CANDLES, FORMING, STATUS
+from app.ports import CANDLES, FORMING, STATUS, TRADES
 from tests.fakes import START_US, FakeRegistry, settle
 from tests.gateways.fanout.room import Room
 
@@ -133,12 +132,25 @@ async def test_what_grows_alone_has_no_history():
     assert found.told == {"recovered": True}
 
 
-async def test_one_request_has_a_bound(monkeypatch):
-    """So many candles are the most, of all symbols and intervals together."""
+async def test_much_of_it_is_read_from_the_ring(monkeypatch):
+    """Looking up very many one by one would keep everybody waiting."""
     room, follower = await filled()
     active = ["BTCUSDT", "ETHUSDT"]
-    monkeypatch.setattr(wanted, "MOST_HISTORY", 4)
-    history(room.broadcaster, follower, [CLOSED_SECONDS], Last(2), active)
-    with pytest.raises(TooMuchHistory, match="over 4 candles"):
-        history(room.broadcaster, follower, [CLOSED_SECONDS], Last(3), active)
-    history(room.broadcaster, follower, [CLOSED_SECONDS], SincePosition(room.epoch, 0), active)
+    monkeypatch.setattr(wanted, "_PICKED_MOST", 4)
+    few = history(room.broadcaster, follower, [CLOSED_SECONDS], Last(2), active)
+    assert isinstance(few.steps[0], Picked)
+    many = history(room.broadcaster, follower, [CLOSED_SECONDS], Last(3), active)
+    assert isinstance(many.steps[0], Missed)
+    assert many.steps[0].opens_from == {
+        ("candles", symbol, "1s"): START_MS * 1_000 for symbol in active
+    }
+    assert many.told == few.told == {"recovered": True}
+
+
+async def test_trades_are_not_replayed():
+    """They are left out of what was published since a position."""
+    room, follower = await filled()
+    wishes = [BITCOIN, Wish(TRADES, "BTCUSDT")]
+    found = history(room.broadcaster, follower, wishes, SincePosition(room.epoch, 0), ["BTCUSDT"])
+    assert isinstance(found.steps[0], Missed)
+    assert found.steps[0].group.wishes == {BITCOIN}

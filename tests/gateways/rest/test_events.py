@@ -460,19 +460,6 @@ async def test_a_strange_last_event_id_is_refused() -> None:
             assert "recovered" not in (await stream.event()).data
 
 
-async def test_too_much_history_is_refused_before_the_stream_begins(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It is an error of the usual shape, and nothing is left of the stream that it would be."""
-    monkeypatch.setattr("app.gateways.live.wanted.MOST_HISTORY", 3)
-    async with served() as hub:
-        for second in range(5):
-            hub.publish(second)
-        answer = await refused(hub, "?last=5")
-        assert (answer.status_code, answer.json()["error"]) == (400, "TooMuchHistory")
-        await hub.gone()
-
-
 async def test_a_symbol_list_that_is_not_known_yet_is_503() -> None:
     """As for the other routes: try again."""
     async with served() as hub:
