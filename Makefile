@@ -27,6 +27,11 @@ test: dev-environment ## run the tests
 test-clients: dev-environment ## run third-party clients against the hub, each in its own environment
 	@$(PYTHON) scripts/bootstrap.py --venv .venvs/ccxt tests/clients/requirements-ccxt.txt
 	@$(PYTHON) scripts/bootstrap.py --venv .venvs/python-binance tests/clients/requirements-python-binance.txt
+	@$(PYTHON) scripts/bootstrap.py --venv .venvs/aiohttp tests/clients/requirements-aiohttp.txt
+	@$(PYTHON) scripts/bootstrap.py --venv .venvs/ws tests/clients/requirements-ws.txt
+	@cmp -s tests/clients/ws/package-lock.json .venvs/ws/package-lock.json && test -d .venvs/ws/node_modules/ws || \
+	{ cp tests/clients/ws/package.json tests/clients/ws/package-lock.json .venvs/ws/ && \
+	  cd .venvs/ws && PATH="$$PWD/bin:$$PATH" npm ci --no-audit --no-fund --loglevel=error; }
 	@if ls tests/clients/test_*.py >/dev/null 2>&1; \
 	then $(VENV_PYTHON) -m pytest -m clients tests/clients $(ARGS); \
 	else echo "There are no tests of third-party clients yet."; fi

@@ -55,6 +55,8 @@ LOCKS = (
         "tests/clients/requirements-python-binance.txt",
         "tests/clients/requirements-python-binance.in",
     ),
+    Lock("tests/clients/requirements-aiohttp.txt", "tests/clients/requirements-aiohttp.in"),
+    Lock("tests/clients/requirements-ws.txt", "tests/clients/requirements-ws.in"),
     Lock("benchmarks/requirements-cryptofeed.txt", "benchmarks/requirements-cryptofeed.in"),
     Lock("benchmarks/requirements-fanout.txt", "benchmarks/requirements-fanout.in"),
 )

@@ -1,7 +1,8 @@
 """Runs a third-party client in an environment of its own, and returns what it saw.
 
-A client is a script of this folder that is called with two addresses, REST and streams. It prints
-one JSON array a line: a name, and a value that the library gave under that name.
+A client is a script of this folder that is called with addresses, those of the exchange with two,
+REST and streams. It prints one JSON array a line: a name, and a value that the library gave under
+that name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import pytest
 from app.simulator.exchange import Truth
 from tests.simulator.running import running
 
-ROOT = Path(__file__).resolve().parents[2]
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
 PATIENCE_S = 45.0
 LOOPBACK = "127.0.0.1,localhost"  # never through a proxy that the machine may have
 
@@ -48,13 +50,22 @@ async def what_is_seen(environment: str, script: str, *arguments: str) -> Seen:
     The test fails when the script fails, and when it says anything on stderr: it is there that
     libraries complain of lost connections and of messages that they cannot read.
     """
-    python = ROOT / ".venvs" / environment / ("Scripts" if os.name == "nt" else "bin") / "python"
-    if not python.exists():
-        pytest.fail(f"no environment in .venvs/{environment}: `make test-clients` makes it")
+    python = environment_program(environment, "python")
+    return await what_it_prints(python, str(FOLDER / script), *arguments)
+
+
+def environment_program(environment: str, name: str) -> str:
+    """Return the path of a program in an environment of `.venvs`."""
+    path = ROOT / ".venvs" / environment / ("Scripts" if os.name == "nt" else "bin") / name
+    if not path.exists():
+        pytest.fail(f"no {name} in .venvs/{environment}: `make test-clients` makes it")
+    return str(path)
+
+
+async def what_it_prints(*command: str) -> Seen:
+    """Run a command, and return its values as `what_is_seen` does."""
     process = await asyncio.create_subprocess_exec(
-        str(python),
-        str(Path(__file__).with_name(script)),
-        *arguments,
+        *command,
         env={**os.environ, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -76,6 +76,12 @@ def read(form: Form, payload: bytes) -> list[Message]:
     return found if form.batch else [found]
 
 
+def read_reply(text: str | bytes) -> Reply:
+    """Read a reply."""
+    body = json.loads(text)
+    return Reply(body.pop("id"), body)
+
+
 class Connection(asyncio.Protocol):
     """One connection. `received` is what came, in its order: replies read, data as they are."""
 
@@ -203,8 +209,7 @@ class Connection(asyncio.Protocol):
         assert frame.fin, "the hub sends no fragments"
         payload = bytes(frame.data)
         if frame.opcode is Opcode.TEXT and payload.startswith(b'{"id":'):
-            body = json.loads(payload)
-            reply = Reply(body.pop("id"), body)
+            reply = read_reply(payload)
             self.received.append(reply)
             self.replies[reply.number] = reply
             self._changed.set()

@@ -41,13 +41,18 @@ def written_down(bus, topic, event):
 
 MemoryBus.publish = written_down
 """
-# What waits for a client that does not read fills these in a second or two, not in minutes.
-_SMALL_BUFFERS = """
+# What waits for a client that does not read fills these in a second or two, not in minutes; and
+# hundreds of clients meet what else only thousands would, or an hour of history.
+_SMALL_STEPS = """
+from app.gateways.fanout import broadcaster
 from app.gateways.live.config import LiveConfig
 from app.sockets.limits import SessionLimits
 
 LiveConfig.__init__.__kwdefaults__["send_buffer_bytes"] = 2304
 SessionLimits.__init__.__kwdefaults__["write_high_water"] = 2048
+for name, few in {"_AT_ONCE": 8, "_LATE_AT_ONCE": 2, "_IN_A_FLUSH": 5, "_LOOKED_AT": 20}.items():
+    assert hasattr(broadcaster, name), name
+    setattr(broadcaster, name, few)
 """
 _RENAMED = {
     "first_id": "first_trade_id",
@@ -58,9 +63,9 @@ _RENAMED = {
 }
 
 
-def writing_down(folder: Path, *, small_buffers: bool = False) -> dict[str, str]:
+def writing_down(folder: Path, *, small_steps: bool = False) -> dict[str, str]:
     """Return the environment in which a program of `folder` writes down what it publishes."""
-    text = _WRITES_DOWN + (_SMALL_BUFFERS if small_buffers else "")
+    text = _WRITES_DOWN + (_SMALL_STEPS if small_steps else "")
     (folder / "sitecustomize.py").write_text(text)
     return {
         "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
