@@ -238,9 +238,7 @@ class Client:
         starts = dict(self.starts) if resumed else {}
         before: Wishes = frozenset()
         for stage in passed:
-            begins = stage.after
-            if begins is None and stage.messages:
-                begins = stage.messages[0]["sequence"] - 1
+            begins = stage.begins
             for wish in stage.held - before:
                 if begins is not None and not (isinstance(stage.since, int) and wish in starts):
                     starts[wish] = begins

@@ -91,6 +91,16 @@ class Stage:
     until: int | None = None
 
     @property
+    def begins(self) -> int | None:
+        """Where it begins, as far as is told; candles that grew when it began tell nothing."""
+        if self.after is not None or not self.messages:
+            return self.after
+        grown = list(_leading_grown(self.messages))
+        if len(grown) < len(self.messages):
+            return int(self.messages[len(grown)]["sequence"]) - 1
+        return grown[-1]
+
+    @property
     def newest(self) -> int | None:
         """The newest sequence that came."""
         return max((message["sequence"] for message in self.messages), default=None)
@@ -164,7 +174,7 @@ class Judge:
         for stage in stages(visit, self._payloads):
             new, held = stage.held - held, stage.held
             begun -= {key for key in begun if self._test(new)(key)}
-            self._check(stage, begun, f"{whose} {visit.form}")
+            self._check(stage, new, begun, f"{whose} {visit.form}")
             for message in stage.messages:
                 grows = " growing" if "forming" in message else ""
                 self.received[message["channel"] + grows] += 1
@@ -199,13 +209,12 @@ class Judge:
             if not is_closed and grown.get(series, 0) < item.sequence:
                 self._note("stale", f"{whose}: {item[:2]}")
 
-    def _check(self, stage: Stage, begun: set[Key], whose: str) -> None:
+    def _check(self, stage: Stage, new: Wishes, begun: set[Key], whose: str) -> None:
         got = [message["sequence"] for message in stage.messages]
-        after = stage.after
+        after = stage.begins
         if after is None:
-            if not got:
-                return  # nothing tells where it began
-            after = got[0] - 1
+            return  # nothing tells where it began
+        got = self._without_grown(stage, got, new, after, whose)
         until = max(got, default=after) if stage.until is None else stage.until
         past = list(self._history(stage, after))
         wanted = [*past, *self._live(stage, after, until, begun)]
@@ -213,6 +222,28 @@ class Judge:
             # It was cut within its history: what came must be the beginning of that.
             wanted = [one for one in past if got and one[0].sequence <= got[-1]]
         self._compare(got, wanted, whose)
+
+    def _without_grown(
+        self, stage: Stage, got: list[int], new: Wishes, after: int, whose: str
+    ) -> list[int]:
+        """Return what came but for candles that grew when somebody began to follow them.
+
+        Of each the newest state comes with the history, once and in its order.
+        """
+        wanted = self._test(frozenset(wish for wish in new if wish[0] == "forming"))
+        grown: dict[tuple[str, str], int] = {}
+        for message in stage.messages:
+            series = (message["symbol"], message.get("interval", ""))
+            key = ("forming", *series)
+            if message.get("forming") and message["sequence"] <= after and wanted(key):
+                if series in grown:
+                    self._note("doubled", f"{whose}: {message}")
+                grown[series] = message["sequence"]
+        begun = [sequence for sequence in got if sequence <= after]
+        if begun != sorted(begun):
+            self._note("disordered", f"{whose}: {begun}")
+        apart = set(grown.values())
+        return [sequence for sequence in got if sequence not in apart]
 
     def _live(
         self, stage: Stage, after: int, until: int, begun: set[Key]
@@ -290,6 +321,17 @@ class Judge:
         self.verdict[what] += 1
         if len(self.examples) < 20:
             self.examples.append(f"{what}: {example}")
+
+
+def _leading_grown(messages: Iterable[Message]) -> Iterator[int]:
+    """Yield the growing candles that come before all else, the first of each."""
+    series: set[tuple[str, str]] = set()
+    for message in messages:
+        mine = (message["symbol"], message.get("interval", ""))
+        if not message.get("forming") or mine in series:
+            return
+        series.add(mine)
+        yield message["sequence"]
 
 
 def _wanted_by(wishes: Wishes) -> Callable[[Key], bool]:

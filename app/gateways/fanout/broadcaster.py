@@ -30,6 +30,7 @@ _AT_ONCE = 256  # writes before everything else has its turn
 _LATE_AT_ONCE = 16
 _IN_A_FLUSH = 512  # publications: what one write may add to a client's buffer is bounded
 _LOOKED_AT = 4_096  # publications, for one client that catches up, before others have their turn
+_FORGET_S = 3.0  # who makes what grows has noticed by then that nobody follows it
 _CROWDED = 4_096  # publications that somebody has still to get: who can wait should
 
 log = logging.getLogger(__name__)
@@ -104,6 +105,7 @@ class Broadcaster:
         # Values of which only the newest matters, by key: those of the next flush, and all.
         self._fresh: dict[Key, Outgoing] = {}
         self._latest: dict[Key, Outgoing] = {}
+        self._unfollowed_since_s: dict[Key, float] = {}
         self._work = asyncio.Event()
 
     # -- its life ----------------------------------------------------------------------------
@@ -125,10 +127,12 @@ class Broadcaster:
 
     def add(self, item: Outgoing) -> None:
         """Take one publication that has its text; in the order of the sequence."""
-        self._newest = item.sequence
+        self._newest = max(self._newest, item.sequence)
         channel, symbol, interval = item.key
         if channel == FORMING:
-            self._fresh[item.key] = self._latest[item.key] = item
+            self._latest[item.key] = item
+            if item.sequence > self._flushed:  # else it is part of the past that this is fed with
+                self._fresh[item.key] = item
         else:
             self.ring.add(item, self._clock.monotonic())
             if channel == CANDLES:
@@ -278,12 +282,22 @@ class Broadcaster:
         """Learn that it has room again."""
         self._enqueue(follower)
 
-    def close_stalled(self) -> None:
-        """Close those who have been behind for longer than the grace; call it once a second."""
+    def sweep(self) -> None:
+        """Close those who have been behind for longer than the grace; call it once a second.
+
+        What grows and is not followed for a while is forgotten: it is not renewed, so that it would
+        be told to the next one as it was.
+        """
         now_s = self._clock.monotonic()
         for follower in tuple(self._behind):
             if now_s - follower.behind_since_s >= self._limits.grace_s:
                 self._give_up(follower)
+        unfollowed = [key for key in self._latest if not self.has_takers(key)]
+        since_s = self._unfollowed_since_s
+        self._unfollowed_since_s = {key: since_s.get(key, now_s) for key in unfollowed}
+        for key, at_s in self._unfollowed_since_s.items():
+            if now_s - at_s >= _FORGET_S:
+                del self._latest[key]
 
     def counters(self) -> Mapping[str, object]:
         """Return the counters by name."""
@@ -551,10 +565,6 @@ class Broadcaster:
         if not group.members:
             self._interests.discard(group, group.wishes)
             del self._groups[group.wishes, group.format, group.window_bits]
-            if any(wish.channel == FORMING for wish in group.wishes):
-                # What nobody follows is not renewed, so it would be told to the next one as it was.
-                for key in [one for one in self._latest if not self.has_takers(one)]:
-                    del self._latest[key]
 
     # -- ends --------------------------------------------------------------------------------
 

@@ -14,8 +14,8 @@ _TOPICS = (CANDLES, TRADES, STATUS, FORMING)
 class Encoder:
     """Stands between the bus and the broadcaster, from `start` to `stop`.
 
-    Closed candles and status events are always written, since the ring holds them for who comes
-    later; all else only while somebody follows it. `published` counts what came, `encoded` what
+    Candles and status events are always written, since they are held for who comes later; trades
+    only while somebody follows them. `published` counts what came, `encoded` what
     was written, `skipped` what has no text.
     """
 
@@ -45,9 +45,8 @@ class Encoder:
         event = publication.event
         if isinstance(event, Candle):
             key = (publication.topic, event.symbol, event.interval)
-            if publication.topic == CANDLES or self._broadcaster.has_takers(key):
-                text = self._codec.candle(publication, event)
-                self._add(publication, key, text, event.open_time_us)
+            text = self._codec.candle(publication, event)
+            self._add(publication, key, text, event.open_time_us)
         elif isinstance(event, Trade | AggTrade):
             key = (TRADES, event.symbol, "")
             if self._broadcaster.has_takers(key):

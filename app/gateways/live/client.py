@@ -79,7 +79,8 @@ class LiveClient:
         if admitted is None:
             return
         if admitted.since is None:
-            self._follower = broadcaster.join(session, admitted.wishes, admitted.format)
+            self._follower = broadcaster.join(session, (), admitted.format)
+            broadcaster.change(self._follower, admitted.wishes)
             return
         self._follower = broadcaster.join(session, (), admitted.format)
         try:

@@ -142,7 +142,7 @@ class LiveGateway:
     async def _sweep(self) -> None:
         while True:
             await self._clock.sleep(_SWEEP_S)
-            self._broadcaster.close_stalled()
+            self._broadcaster.sweep()
 
 
 def _by_code(counts: Counter[int]) -> dict[str, int]:

@@ -26,7 +26,7 @@ from app.gateways.processes.wire import (
     Symbols,
 )
 from app.market.intervals import INTERVALS_US
-from app.ports import CANDLES, STATUS, Clock, SymbolList
+from app.ports import CANDLES, FORMING, STATUS, Clock, SymbolList
 
 _LOOK_S = 0.2
 _FIRST_PAUSE_S = 0.5
@@ -40,6 +40,7 @@ _ALWAYS = frozenset(
     (
         Wish(STATUS, ANY_SYMBOL),
         *(Wish(CANDLES, ANY_SYMBOL, interval) for interval in INTERVALS_US),
+        *(Wish(FORMING, ANY_SYMBOL, interval) for interval in INTERVALS_US),
     )
 )
 

@@ -334,7 +334,7 @@ async def test_who_reads_nothing_is_cut_off() -> None:
                 hub.publish(hub.sequence)
                 await asyncio.sleep(0)
             hub.clock.ahead_s = 11.0  # type: ignore[attr-defined]
-            hub.hub.broadcaster.close_stalled()
+            hub.hub.broadcaster.sweep()
             await hub.gone()
         assert hub.counters()["closed"] == {"4008": 1}
 
