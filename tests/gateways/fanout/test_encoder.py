@@ -29,7 +29,7 @@ async def test_closed_candles_and_status_are_always_written():
 
 
 async def test_trades_are_written_while_somebody_follows_them():
-    """Those of that symbol; an aggregate is a trade as well. What grows is written for who comes."""
+    """Those of that symbol; an aggregate is a trade too. What grows is written for who comes."""
     async with Room().open() as room:
         guest = room.join([Wish(TRADES, "BTCUSDT"), Wish(FORMING, "BTCUSDT", "1s")])
         room.trade("ETHUSDT")
