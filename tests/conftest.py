@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +20,17 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings in {folder}: set CANDLEWIRE_RECORDINGS to their folder")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _earlier_objects_are_left_alone() -> None:
+    """Keep what earlier tests left out of the collections of the later ones.
+
+    Thousands of tests leave a heap that takes half a second to look through, and some collect and
+    count objects many times.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class SoakTime:

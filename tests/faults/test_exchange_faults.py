@@ -189,7 +189,7 @@ async def check_refused_at_boot(data_dir: Path, status: int) -> None:
     The streams run all the same. Adding is answered with "not known yet" until the list is there,
     and works from then on.
     """
-    refusing = Fault(kind=Kind.REST_STATUS, status=status, duration=5, retry_after=1)
+    refusing = Fault(kind=Kind.REST_STATUS, status=status, duration=4, retry_after=1)
     async with judged_hub(data_dir, ["BTCUSDT"], faults_first=[refusing]) as judged:
         await judged.wait_for("BTCUSDT", "live", within_s=20)
         async with httpx.AsyncClient(base_url=rest_url(judged.hub, "")) as rest:
