@@ -22,6 +22,8 @@ from tests.end_to_end.published import what_was_published, writing_down
 from tests.end_to_end.running_program import Program, program, started
 from tests.faults.scenario import SEED, report, seeded
 
+pytestmark = pytest.mark.alone
+
 SYMBOLS = tuple(listing.symbol for listing in LISTINGS if listing.info.trading)[:24]
 GRACE_S = 1.5
 SETTINGS = {

@@ -11,10 +11,13 @@ import contextlib
 from pathlib import Path
 
 import httpx
+import pytest
 
 from app.simulator.faults import Fault, Form, Kind
 from tests.end_to_end.running_hub import rest_url
 from tests.faults.judged_hub import Judged, judged_hub
+
+pytestmark = pytest.mark.alone
 
 PAYLOADS = {
     "BTCUSDT": Fault(kind=Kind.GARBAGE, symbol="BTCUSDT", form=Form.TRUNCATED, count=3),

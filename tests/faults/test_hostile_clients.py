@@ -43,9 +43,12 @@ from app.gateways.live.config import LiveConfig
 LiveConfig.__init__.__kwdefaults__["handshake_timeout_s"] = 2.0
 """
 
-pytestmark = pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="needs all of 127.0.0.0/8, and /proc"
-)
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(
+        not sys.platform.startswith("linux"), reason="needs all of 127.0.0.0/8, and /proc"
+    ),
+]
 
 
 class Hub:
