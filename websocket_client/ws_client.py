@@ -117,7 +117,7 @@ COME_BACK = {
     1006: "the connection was lost",
     1011: "the hub failed, or heard no pong from here",
     1012: "the hub restarts",
-    1013: "the hub has too many connections",
+    1013: "all clients together ask more than the hub allows",
     1014: "a proxy cannot reach the hub",
     4008: "this client read too slowly; what it missed is asked for again",
 }

@@ -23,6 +23,7 @@ class SharedAllowance:
     """
 
     def __init__(self, clock: Clock, *, per_ip: int = 0, total: int = 0) -> None:
+        self.spent = False  # whether the bound of all clients refused the last message
         self._windows = MovingWindowRateLimiter(WindowStorage(clock=clock))
         self._per_ip = _per_second(per_ip)
         self._total = _per_second(total)
@@ -33,11 +34,13 @@ class SharedAllowance:
         The client's own bound is asked first, that of all last; a message that one of them refuses
         is not counted by the later ones.
         """
-        return (
-            (per_client is None or self._windows.hit(per_client, "client", client))
-            and (self._per_ip is None or self._windows.hit(self._per_ip, "ip", ip))
-            and (self._total is None or self._windows.hit(self._total, "all"))
-        )
+        self.spent = False
+        if per_client is not None and not self._windows.hit(per_client, "client", client):
+            return False
+        if self._per_ip is not None and not self._windows.hit(self._per_ip, "ip", ip):
+            return False
+        self.spent = self._total is not None and not self._windows.hit(self._total, "all")
+        return not self.spent
 
 
 class MessageAllowance:

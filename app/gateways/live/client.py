@@ -12,7 +12,12 @@ from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Peer, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
 from app.gateways.live.allowance import MessageAllowance, SharedAllowance
-from app.gateways.live.close_codes import TOO_MANY_REQUESTS, UNSUPPORTED_DATA, CloseCode
+from app.gateways.live.close_codes import (
+    TOO_MANY_REQUESTS,
+    TRY_LATER,
+    UNSUPPORTED_DATA,
+    CloseCode,
+)
 from app.gateways.live.requests import (
     ListSubscriptions,
     Ping,
@@ -98,7 +103,8 @@ class LiveClient:
             _close(session, UNSUPPORTED_DATA)
             return
         if not self._requests.spend():
-            _close(session, TOO_MANY_REQUESTS)
+            # Whoever comes last finds the bound of all clients reached: no fault of its own.
+            _close(session, TRY_LATER if self._around.shared.spent else TOO_MANY_REQUESTS)
             return
         self._around.counts.requests += 1
         asked = read_request(message)

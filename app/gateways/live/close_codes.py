@@ -25,7 +25,9 @@ INTERNAL_ERROR = CloseCode(
     1011, "internal", "the hub failed, or the client left a ping unanswered", come_back=True
 )
 RESTARTING = CloseCode(1012, "restart", "the hub restarts", come_back=True)
-TRY_LATER = CloseCode(1013, "too many", "the hub has too many connections", come_back=True)
+TRY_LATER = CloseCode(
+    1013, "too many", "all clients together ask more than the hub allows; try later", come_back=True
+)
 TOO_SLOW = CloseCode(
     4008,
     "too slow",

@@ -66,8 +66,11 @@ def test_all_clients_have_a_bound_together():
     shared = SharedAllowance(clock, total=20)
     clients = [MessageAllowance(10, clock, shared, f"10.0.0.{number}") for number in range(30)]
     assert spent(clients) == 20
+    assert shared.spent
     clock.step(1.0)
-    assert spent(clients) == 20
+    assert clients[0].spend()
+    assert not shared.spent
+    assert spent(clients) == 19
 
 
 def test_who_is_refused_takes_nothing_from_the_others():
@@ -77,6 +80,7 @@ def test_who_is_refused_takes_nothing_from_the_others():
     loud, calm = (MessageAllowance(5, clock, shared, "10.0.0.1") for _ in range(2))
     elsewhere = MessageAllowance(5, clock, shared, "10.0.0.2")
     assert spent([loud], 100) == 5
+    assert not shared.spent
     assert spent([calm], 100) == 1
     assert spent([elsewhere], 100) == 2
 

@@ -12,7 +12,12 @@ from app.gateways.fanout.wishes import CLOSED_SECONDS, Wish
 from app.gateways.live import wanted
 from app.gateways.live.allowance import SharedAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
-from app.gateways.live.close_codes import TOO_MANY_REQUESTS, TOO_SLOW, UNSUPPORTED_DATA
+from app.gateways.live.close_codes import (
+    TOO_MANY_REQUESTS,
+    TOO_SLOW,
+    TRY_LATER,
+    UNSUPPORTED_DATA,
+)
 from app.gateways.live.upgrade import Admitted
 from app.gateways.live.wanted import Last, SincePosition
 from app.market.events import StreamRestored
@@ -30,7 +35,7 @@ ALL_TRADES = [(TRADES, symbol) for symbol in HELD]
 class Talk:
     """One client that talks with the hub, and market data that goes on meanwhile."""
 
-    def __init__(self, room, *, subscriptions=10, per_second=0):
+    def __init__(self, room, *, total=0, subscriptions=10, per_second=0):
         self.room = room
         self.counts = LiveCounts()
         self.registry = FakeRegistry(HELD, [*HELD, "BNBUSDT"])
@@ -41,7 +46,7 @@ class Talk:
             messages_per_second=per_second,
             max_subscriptions=subscriptions,
             counts=self.counts,
-            shared=SharedAllowance(room.clock),
+            shared=SharedAllowance(room.clock, total=total),
         )
         self.peer = FakePeer()
 
@@ -358,6 +363,15 @@ async def test_the_message_over_the_limit_ends_the_connection():
         assert len(one.peer.messages) == 10
         assert one.peer.closed_with == (4009, TOO_MANY_REQUESTS.meaning)
         assert one.counts.requests == 10
+
+
+async def test_who_finds_the_limit_of_all_reached_may_come_back():
+    """It closes with 1013: others have asked too much."""
+    async with talk(total=3) as one:
+        for _ in range(4):
+            one.send("ping")
+        assert len(one.peer.messages) == 3
+        assert one.peer.closed_with == (1013, TRY_LATER.meaning)
 
 
 async def test_pings_are_limited_too():
