@@ -65,11 +65,9 @@ def test_all_clients_have_a_bound_together():
     clock = ManualClock()
     shared = SharedAllowance(clock, total=20)
     clients = [MessageAllowance(10, clock, shared, f"10.0.0.{number}") for number in range(30)]
-    assert spent(clients) == 20
-    assert shared.spent
+    assert [spent(clients), shared.spent] == [20, True]
     clock.step(1.0)
-    assert clients[0].spend()
-    assert not shared.spent
+    assert [clients[0].spend(), shared.spent] == [True, False]
     assert spent(clients) == 19
 
 
