@@ -168,13 +168,18 @@ class OtherProcesses:
         """Start one, serve it until it ends, and return its exit status."""
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "app.gateways.processes",
-                str(theirs.fileno()),
-                pass_fds=(theirs.fileno(),),
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "app.gateways.processes",
+                    str(theirs.fileno()),
+                    pass_fds=(theirs.fileno(),),
+                )
+            except OSError as error:  # no memory, too many processes: perhaps later
+                log.error("a gateway process cannot start number=%d %s", other.number, error)
+                ours.close()
+                return None
         link = Link(
             received=lambda message: self._received(other, message),
             lost=lambda: self._lost(other),

@@ -220,6 +220,22 @@ async def test_one_that_dies_is_started_again_and_holds_all(caplog) -> None:
             assert await sequences(again, 3) == [1, 2, 3]
 
 
+async def test_one_that_cannot_start_is_tried_again(monkeypatch, caplog) -> None:
+    """The hub goes on without it until then."""
+    really = asyncio.create_subprocess_exec
+    refusals = [OSError(12, "Cannot allocate memory")]
+
+    async def start(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        if refusals:
+            raise refusals.pop()
+        return await really(*arguments, **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", start)
+    async with machine() as hub:
+        assert hub.processes.deaths == 1
+    assert "cannot start number=2 [Errno 12] Cannot allocate memory" in caplog.text
+
+
 async def test_clients_are_told_to_come_back_when_it_stops() -> None:
     """With 1012, and no process is left."""
     async with machine(2) as hub:
