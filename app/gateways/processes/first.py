@@ -177,7 +177,7 @@ class OtherProcesses:
                     pass_fds=(theirs.fileno(),),
                 )
             except OSError as error:  # no memory, too many processes: perhaps later
-                log.error("a gateway process cannot start number=%d %s", other.number, error)
+                log.warning("a gateway process cannot start number=%d %s", other.number, error)
                 ours.close()
                 return None
         link = Link(
