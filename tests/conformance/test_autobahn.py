@@ -127,6 +127,8 @@ async def test_deflate_as_it_may_be_offered(port: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("group", [12, 13])
 async def test_every_case_of_deflate(port: str, group: int, tmp_path: Path) -> None:
     """Five kinds of data, and seven ways to offer deflate, each in all sizes and fragments."""
+    if (port, group) == ("rest", 12):
+        pytest.skip("the kinds of data pass through the same session on either port")
     # One at a time: whatever a case says, the runner gives up on it after 20 s.
     verdicts = await run_cases(port, tmp_path, [f"{group}.*"], at_once=1)
     assert len(verdicts) == (90 if group == 12 else 126)
