@@ -126,6 +126,7 @@ class Hub:
             ring=self.ring,
             epoch=epoch,
             limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
+            wanted_elsewhere=self._is_wanted_elsewhere,
         )
         self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
         self.encoder.start()
@@ -267,9 +268,13 @@ class Hub:
 
     def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
         """Whether a client of any process follows a symbol of a channel."""
-        return self.broadcaster.is_wanted(channel, symbol, interval) or self.processes.is_wanted(
+        return self.broadcaster.is_wanted(channel, symbol, interval) or self._is_wanted_elsewhere(
             channel, symbol, interval
         )
+
+    def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
+        """Whether a client of another process does."""
+        return self.processes.is_wanted(channel, symbol, interval)
 
     def _other_processes(self) -> int:
         """Return how many processes serve the WebSocket port beside this one."""
@@ -288,6 +293,7 @@ class Hub:
         """Hold nothing of a symbol that is wanted no longer."""
         self.view.forget(symbol)
         self.ring.forget(symbol)
+        self.broadcaster.forget(symbol)
         self.bars.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:

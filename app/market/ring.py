@@ -118,19 +118,25 @@ class Ring:
         until: int,
         passing: bool = True,
         look: int = 4_096,
+        most: int | None = None,
     ) -> Stretch:
         """Return what was published later than `sequence`, up to `until`, and is wanted.
 
-        At most `look` publications are looked at: ask again from the `until` that is returned.
+        At most `look` publications are looked at, and `most` returned: ask again from the `until`
+        that is returned.
         """
         found = self._kept.after(sequence, until, look)
+        items: Iterable[Outgoing] = found.items
+        end = found.until
         if passing and self._passing.items:
             moving = self._passing.after(sequence, until, look)
-            # As far as both were looked at.
-            end = min(found.until, moving.until)
-            both = merge(found.items, moving.items, key=_SEQUENCE)
-            return Stretch([one for one in both if one.sequence <= end and wanted(one.key)], end)
-        return Stretch([one for one in found.items if wanted(one.key)], found.until)
+            end = min(end, moving.until)  # as far as both were looked at
+            both = merge(items, moving.items, key=_SEQUENCE)
+            items = (one for one in both if one.sequence <= end)
+        chosen = list(islice((one for one in items if wanted(one.key)), most))
+        if most is not None and len(chosen) == most:
+            end = chosen[-1].sequence
+        return Stretch(chosen, end)
 
     def evicted(self, *, passing: bool = False) -> int:
         """Return the newest sequence that is not held any more, though nothing replaced it."""

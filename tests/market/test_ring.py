@@ -135,8 +135,9 @@ def test_numbers_may_be_missing() -> None:
     assert one.ring.after(0, anything, until=25).until == 25
 
 
+@pytest.mark.parametrize("most", [None, 1, 3, 100])
 @pytest.mark.parametrize("look", [1, 2, 3, 7, 100])
-def test_a_long_log_is_read_in_parts(look: int) -> None:
+def test_a_long_log_is_read_in_parts(look: int, most: int | None) -> None:
     """Asking again from where a part ended gives everything once, in order, kept or passing."""
     one = Producer()
     for number in range(40):
@@ -144,12 +145,12 @@ def test_a_long_log_is_read_in_parts(look: int) -> None:
     parts: list[list[int]] = []
     position = 0
     while position < one.sequence:
-        found = one.ring.after(position, anything, until=one.sequence, look=look)
+        found = one.ring.after(position, anything, until=one.sequence, look=look, most=most)
         assert found.until > position
         parts.append([item.sequence for item in found.items])
         position = found.until
     assert [sequence for part in parts for sequence in part] == list(range(1, 41))
-    assert all(len(part) <= 2 * look for part in parts)
+    assert all(len(part) <= min(2 * look, most or 1_000) for part in parts)
 
 
 def test_what_is_not_wanted_is_passed_over() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import attrgetter
@@ -81,7 +81,9 @@ class Broadcaster:
         ring: Ring,
         epoch: int,
         limits: FanoutLimits | None = None,
+        wanted_elsewhere: Callable[[str, str, str], bool] = lambda *_key: False,
     ) -> None:
+        """`wanted_elsewhere` says whether somebody follows a key whom this only relays to."""
         self.flushes = 0
         self.writes = 0
         self.sent = 0
@@ -93,6 +95,7 @@ class Broadcaster:
         self.ring = ring
         self._clock = clock
         self._limits = limits or FanoutLimits()
+        self._wanted_elsewhere = wanted_elsewhere
         self._interests: Interests[Group] = Interests()
         self._groups: dict[tuple[Wishes, Format, int], Group] = {}
         self._followers: dict[Follower, None] = {}
@@ -232,7 +235,7 @@ class Broadcaster:
         if follower not in self._followers:
             return  # that was too much for it
         was = follower.group
-        if not was.wishes:
+        if was.wishes.isdisjoint(wishes):
             follower.served = max(follower.served, _position_before(history))
         form, window_bits = was.format, was.window_bits
         follower.group = self._enter(wishes, form, window_bits=window_bits)
@@ -292,12 +295,22 @@ class Broadcaster:
         for follower in tuple(self._behind):
             if now_s - follower.behind_since_s >= self._limits.grace_s:
                 self._give_up(follower)
-        unfollowed = [key for key in self._latest if not self.has_takers(key)]
+        unfollowed = [
+            key
+            for key in self._latest
+            if not self.is_wanted(*key) and not self._wanted_elsewhere(*key)
+        ]
         since_s = self._unfollowed_since_s
         self._unfollowed_since_s = {key: since_s.get(key, now_s) for key in unfollowed}
         for key, at_s in self._unfollowed_since_s.items():
             if now_s - at_s >= _FORGET_S:
                 del self._latest[key]
+
+    def forget(self, symbol: str) -> None:
+        """Tell nobody any more how candles of `symbol` grow: it is not wanted any longer."""
+        for held in (self._latest, self._fresh):
+            for key in [one for one in held if one[1] == symbol]:
+                del held[key]
 
     def counters(self) -> Mapping[str, object]:
         """Return the counters by name."""
@@ -502,15 +515,16 @@ class Broadcaster:
                 return
             step.after = evicted
         step.from_oldest = False
-        found = self.ring.after(
-            step.after, wanted_by(wishes), until=step.until, passing=passing, look=_LOOKED_AT
+        items, until = self.ring.after(
+            step.after,
+            wanted_by(wishes),
+            until=step.until,
+            passing=passing,
+            look=_LOOKED_AT,
+            most=_AT_ONCE,
         )
-        items, until = found
         if step.opens_from is not None:
             items = _opened(items, step.opens_from)
-        if len(items) > _AT_ONCE:
-            items = items[:_AT_ONCE]
-            until = items[-1].sequence
         if step.fresh:
             fresh: list[Outgoing] = []
             while step.fresh and step.fresh[0].sequence <= until:

@@ -62,7 +62,7 @@ class MessageAllowance:
         self._client = ""
 
     def spend(self) -> bool:
-        """Count one message, and say whether it was allowed; one that was not costs nothing."""
+        """Count one message, and say whether it was allowed; see `SharedAllowance.spend`."""
         if self._shared is None:
             if self._per_second is None:
                 return True

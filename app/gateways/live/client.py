@@ -54,6 +54,7 @@ class Surroundings:
     max_subscriptions: int
     counts: LiveCounts
     shared: SharedAllowance
+    controls: SharedAllowance
 
 
 class LiveClient:
@@ -74,7 +75,7 @@ class LiveClient:
             around.messages_per_second, around.clock, around.shared, remote_ip
         )
         # Those of an address together do not count: each answers our own pings.
-        self._controls = MessageAllowance(around.messages_per_second, around.clock)
+        self._controls = MessageAllowance(around.messages_per_second, around.clock, around.controls)
         self._follower: Follower | None = None
 
     def session_opened(self, session: Peer) -> None:
@@ -83,11 +84,10 @@ class LiveClient:
         broadcaster = self._around.broadcaster
         if admitted is None:
             return
+        self._follower = broadcaster.join(session, (), admitted.format)
         if admitted.since is None:
-            self._follower = broadcaster.join(session, (), admitted.format)
             broadcaster.change(self._follower, admitted.wishes)
             return
-        self._follower = broadcaster.join(session, (), admitted.format)
         try:
             self._follow(self._follower, frozenset(admitted.wishes), _Reply(None), admitted.since)
         except CandlewireError as error:

@@ -35,7 +35,10 @@ TOO_SLOW = CloseCode(
     come_back=True,
 )
 TOO_MANY_REQUESTS = CloseCode(
-    4009, "limits", "more requests than allowed; slow down before coming back", come_back=False
+    4009,
+    "limits",
+    "this client, or all of its address, ask more than allowed; slow down before coming back",
+    come_back=False,
 )
 
 CUT = CloseCode(1006, "cut", "no code came: the network, or either side, broke off", come_back=True)

@@ -52,6 +52,7 @@ class LiveGateway:
                 per_ip=config.messages_per_second_per_ip,
                 total=config.messages_per_second_total,
             ),
+            controls=SharedAllowance(clock),
         )
         # Until the address is known, the stricter of the two.
         self._doorkeeper = self._make_doorkeeper(on_loopback=False)

@@ -50,7 +50,7 @@ Reason = Annotated[
     Literal["epoch", "evicted"] | UnsetType,
     Meta(
         description="Why not all: the hub has begun to number anew since that position (all that "
-        "is in memory follows), or what was asked for is not in memory any more (what is left "
+        "is in memory follows), or what was asked for is not in memory, any more or yet (what is "
         "follows)."
     ),
 ]

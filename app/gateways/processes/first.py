@@ -26,6 +26,7 @@ from app.gateways.processes.wire import (
     Symbols,
 )
 from app.market.intervals import INTERVALS_US
+from app.market.ring import Key
 from app.ports import CANDLES, FORMING, STATUS, Clock, SymbolList
 
 _LOOK_S = 0.2
@@ -74,6 +75,7 @@ class _Other:
     link: Link | None = None
     follower: Follower | None = None
     report: Report | None = None
+    wanted: frozenset[Key] = frozenset()
     told: Symbols | None = None
 
 
@@ -126,10 +128,7 @@ class OtherProcesses:
     def is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
         """Whether a client of theirs follows a symbol of a channel."""
         keys = {(channel, symbol, interval), (channel, ANY_SYMBOL, interval)}
-        return any(
-            other.report is not None and not keys.isdisjoint(other.report.wanted)
-            for other in self._others
-        )
+        return any(not keys.isdisjoint(other.wanted) for other in self._others)
 
     @property
     def crowded(self) -> bool:
@@ -208,6 +207,7 @@ class OtherProcesses:
                 log.error("a gateway process failed number=%d %s", other.number, message.reason)
             case Report():
                 other.report = message
+                other.wanted = frozenset(message.wanted)
                 self._follow_more(other)
 
     def _feed(self, other: _Other) -> None:
@@ -217,7 +217,7 @@ class OtherProcesses:
             return
         self._tell_symbols(other)
         follower = other.follower = broadcaster.join(link, (), BLOBS)
-        past = broadcaster.missed(follower, _ALWAYS, broadcaster.ring.evicted())
+        past = broadcaster.missed(follower, _ALWAYS, None)
         broadcaster.change(follower, _ALWAYS, history=(past,))
         broadcaster.answer(follower, b"")  # comes to `_fed` once it has all that
 
@@ -229,7 +229,7 @@ class OtherProcesses:
     def _follow_more(self, other: _Other) -> None:
         """Follow for it what its clients follow beyond what it always has."""
         if other.follower is not None and other.report is not None:
-            wishes = _ALWAYS | {Wish(*key) for key in other.report.wanted}
+            wishes = _ALWAYS | {Wish(*key) for key in other.wanted}
             if wishes != other.follower.wishes:
                 self._broadcaster.change(other.follower, wishes)
 
@@ -245,6 +245,7 @@ class OtherProcesses:
         if other.follower is not None:
             self._broadcaster.leave(other.follower)
         other.link = other.follower = other.report = other.told = None
+        other.wanted = frozenset()
 
     # -- the symbols -------------------------------------------------------------------------
 

@@ -132,7 +132,11 @@ class OtherProcess:
             case Fed():
                 self._fed.set_result(message)
             case Symbols():
+                gone = set(self._symbols.told.active) - set(message.active)
                 self._symbols.told = message
+                if self._broadcaster is not None:
+                    for symbol in gone:
+                        self._broadcaster.forget(symbol)
             case Blob() if self._broadcaster is not None:
                 for one in message.items:
                     self._broadcaster.add(one.item())

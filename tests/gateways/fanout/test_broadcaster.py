@@ -570,10 +570,47 @@ async def test_what_nobody_follows_is_forgotten_after_a_while():
             assert guest.got == told
 
 
-async def test_who_was_served_further_by_another_process_waits_for_that():
+async def test_what_is_only_passed_on_is_forgotten_too(monkeypatch):
+    """Unless somebody follows it where it is passed on to."""
+
+    class Relay:
+        name = "relay"
+        relays = True
+
+        def join(self, items, *, window_bits):
+            return b""
+
+    async with Room().open() as room:
+        room.join([FORMING_SECONDS], form=Relay())
+        room.forming()
+        await settle()
+        for wanted, kept in ((True, 1), (False, 0)):
+            monkeypatch.setattr(room.broadcaster, "_wanted_elsewhere", lambda *_: wanted)  # noqa: B023
+            room.broadcaster.sweep()
+            room.clock.step(4.0)
+            room.broadcaster.sweep()
+            assert len(room.broadcaster._latest) == kept
+
+
+async def test_a_symbol_that_is_removed_grows_no_more():
+    """Its last candle will never be closed."""
+    async with Room().open() as room:
+        room.join([FORMING_SECONDS])
+        room.forming()
+        room.forming("ETHUSDT")
+        await settle()
+        room.broadcaster.forget("BTCUSDT")
+        late = room.join([])
+        room.broadcaster.change(late.follower, [FORMING_SECONDS])
+        await settle()
+        assert late.got == [2]
+
+
+@pytest.mark.parametrize("before", [[], [TRADES_OF_ALL]], ids=["nothing", "something else"])
+async def test_who_was_served_further_by_another_process_waits_for_that(before):
     """Nothing comes twice, and nothing is left out."""
     async with Room().open() as room:
-        guest = room.join([])
+        guest = room.join(before)
         room.candle(second=0)
         await settle()
         missed = room.broadcaster.missed(guest.follower, [BITCOIN], 3)

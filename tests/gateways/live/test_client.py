@@ -47,6 +47,7 @@ class Talk:
             max_subscriptions=subscriptions,
             counts=self.counts,
             shared=SharedAllowance(room.clock, total=total),
+            controls=SharedAllowance(room.clock),
         )
         self.peer = FakePeer()
 

@@ -293,6 +293,7 @@ async def replies_to(*requests: dict[str, Any], query: str = "") -> list[dict[st
         max_subscriptions=100,
         counts=LiveCounts(),
         shared=SharedAllowance(clock),
+        controls=SharedAllowance(clock),
     )
     asked = Doorkeeper(registry, (), on_loopback=True, max_subscriptions=100).read_query(query)
     client = LiveClient(Admitted(asked.wishes, asked.by_default, None, since=asked.since), around)
