@@ -227,7 +227,7 @@ class SymbolFeed:
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self.lines.fail(error)
 
-    def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
+    def _take_rare(self, event: ExchangeEvent) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
             log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
