@@ -99,7 +99,9 @@ def differing_levels(one: OrderBook, other: OrderBook) -> int:
     count = 0
     for side, levels in zip(Side, zip(one.levels(), other.levels(), strict=True), strict=True):
         ours, theirs = (_within(each, (one, other), side) for each in levels)
-        count += len(ours.items() ^ theirs.items() if ours != theirs else ())
+        if ours != theirs:
+            prices = ours.keys() | theirs.keys()
+            count += sum(ours.get(price) != theirs.get(price) for price in prices)
     return count
 
 

@@ -19,7 +19,6 @@ from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
-    BookTicker,
     Candle,
     ExchangeEvent,
     HoleAbandoned,

@@ -312,7 +312,10 @@ StatusEvent = (
 )
 """What the `status` channel carries."""
 
-ExchangeEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth | ServerShutdown
+SymbolEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth
+"""What an exchange's connection delivers of a symbol."""
+
+ExchangeEvent = SymbolEvent | ServerShutdown
 """What an exchange's connection delivers."""
 
 MarketEvent = ExchangeEvent | Candle | BookChange | BookView | StatusEvent

@@ -68,7 +68,6 @@ def test_any_other_name_is_no_stream_of_ours(name):
         "btcusdt@nosuchchannel",
         "btcusdt@depth@250ms",
         "btcusdt@depth7",
-        "btcusdt@depth@",
         "!miniTicker@arr@1000ms",
         "!bookTicker",
     ],
