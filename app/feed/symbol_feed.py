@@ -9,22 +9,27 @@ from decimal import Decimal
 from random import Random
 
 from app.feed.backoff import Backoff
+from app.feed.book_keeper import BookKeeper
 from app.feed.doubts import Doubts
 from app.feed.feed_clock import FeedClock
 from app.feed.feed_state import HALTED, FeedState
 from app.feed.line import Line
 from app.feed.lines import FIRST_DATA_WITHIN_S, Lines
 from app.feed.silence import Silence
+from app.feed.streams_plan import SECONDS
 from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
+    BookTicker,
     Candle,
+    DepthUpdate,
     ExchangeEvent,
     HoleAbandoned,
     HoleFound,
     HoleRepaired,
     Kline,
+    PartialDepth,
     ServerShutdown,
     StreamLost,
     StreamRestored,
@@ -34,7 +39,12 @@ from app.market.holes import HoleWatch
 from app.market.ledger import Hole
 from app.market.position import Position
 from app.ports import (
+    AGG_TRADES,
+    BOOK_TICKERS,
     CANDLES,
+    DEPTH,
+    KLINES,
+    PARTIAL_DEPTHS,
     STATUS,
     TRADES,
     Bus,
@@ -63,8 +73,10 @@ class SymbolFeed:
     to be dead) is replaced before it is closed: for a moment there are two, never more. `wake` is
     called when something is missing that could be fetched; `stalled` when no data comes, so that
     somebody looks whether the symbol trades at all. `has_klines` says whether the source sends a
-    candle each second; without them, `silence` says when to ask whether the exchange moves. `ended`
-    says whether the source has no more.
+    candle each second; without them, `silence` says when to ask whether the exchange moves. Candles
+    are made of trades, of aggregates only where these alone come: not with `aggregates_apart`, and
+    of nothing without `has_trades`. `book` keeps the order book, if the source brings its changes.
+    `ended` says whether the source has no more.
     """
 
     def __init__(
@@ -81,12 +93,16 @@ class SymbolFeed:
         deadline_s: float = 3.0,
         stale_after_us: int = 5_000_000,
         has_klines: bool = True,
+        has_trades: bool = True,
+        aggregates_apart: bool = False,
+        book: BookKeeper | None = None,
         ended: Callable[[], bool] = lambda: False,
         wake: Callable[[], None] = lambda: None,
         stalled: Callable[[], None] = lambda: None,
     ) -> None:
         self.symbol = symbol
         self.aggregator = aggregator
+        self.book = book
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()  # of the state; `since_s` by the monotonic clock
@@ -110,6 +126,8 @@ class SymbolFeed:
         self._deadline_s = deadline_s
         self._stale_after_us = stale_after_us
         self._has_klines = has_klines
+        self._has_trades = has_trades
+        self._aggregates_apart = aggregates_apart
         self._ended = ended
         self._wake = wake
         self._stalled = stalled
@@ -142,7 +160,7 @@ class SymbolFeed:
     def source_ended(self) -> None:
         """Note that the source has no more data, and let its last words be asked for."""
         if self.state is not FeedState.ENDED:
-            self.newest_is_due = True
+            self.newest_is_due = self._has_trades
         self.enter(FeedState.ENDED, ENDED_REASON)
 
     def line_taken(self) -> None:
@@ -151,6 +169,8 @@ class SymbolFeed:
 
     def stream_lost(self, reason: str) -> None:
         """Learn that no data comes, and tell it if it came before."""
+        if self.book is not None:
+            self.book.lost(reason)
         if self.has_data:
             if self._clock.monotonic() - self._live_since_s >= STEADY_S:
                 self.backoff.reset()
@@ -180,6 +200,8 @@ class SymbolFeed:
         """Show why it does not run; after `run` was cancelled."""
         self.stream_lost(reason)
         self.enter(state, reason)
+        if state is FeedState.STOPPED and self.book is not None:
+            self.book.close()
 
     # -- what comes --------------------------------------------------------------------------
 
@@ -235,31 +257,69 @@ class SymbolFeed:
         if event.symbol != self.symbol:
             self.foreign += 1
             return
+        if isinstance(event, BookTicker | DepthUpdate | PartialDepth):
+            self._take_of_book(event)
+            return
         if event.event_us is not None:
             self._feed_clock.observe(event.event_us, event.received_us)
-        if isinstance(event, Kline | AggTrade) and self._doubts.is_ahead(event):
+        if self._doubts.is_ahead(event):
             self._doubts.add(event)
             return
         if self._doubts.waiting:
             self._settle_doubts()
         if event.event_us is not None:
-            age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
-            self.ages[(age_us >> 9).bit_length()] += 1
-            self.stale_events += age_us >= self._stale_after_us
+            self._note_age(event.event_us, event.received_us)
         self._last = event
         if not self.has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
         if isinstance(event, Kline):
-            self._publish(self.aggregator.add_kline(event))
-            self._note_silence(event)
+            self._bus.publish(KLINES, event)
+            if event.interval == SECONDS and self._has_trades:
+                self._publish(self.aggregator.add_kline(event))
+                self._note_silence(event)
         elif isinstance(event, AggTrade):
-            self._last_trade = event
-            candles = self.aggregator.add_aggregate(event)
-            if candles is None:
-                self._note_repeated()
+            self._take_aggregate(event)
+
+    def _take_aggregate(self, event: AggTrade) -> None:
+        self._bus.publish(AGG_TRADES, event)
+        if self._aggregates_apart:
+            return
+        self._last_trade = event
+        candles = self.aggregator.add_aggregate(event)
+        if candles is None:
+            self._note_repeated()
+        else:
+            self._bus.publish(TRADES, event)
+            self._publish(candles)
+
+    def _take_of_book(self, event: BookTicker | DepthUpdate | PartialDepth) -> None:
+        """Take what tells of the book, which no candle depends on."""
+        if event.event_us is not None:
+            self._feed_clock.observe(event.event_us, event.received_us)
+            self._note_age(event.event_us, event.received_us)
+            self._last = event
+        if not self.has_data:
+            self._first_data(event)
+        if isinstance(event, PartialDepth):
+            self._bus.publish(PARTIAL_DEPTHS, event)
+            return
+        is_ticker = isinstance(event, BookTicker)
+        self._bus.publish(BOOK_TICKERS if is_ticker else DEPTH, event)
+        book = self.book
+        if book is None:
+            return
+        try:
+            if isinstance(event, BookTicker):
+                book.take_ticker(event)
             else:
-                self._bus.publish(TRADES, event)
-                self._publish(candles)
+                book.take(event)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            book.failed(error)
+
+    def _note_age(self, event_us: int, received_us: int) -> None:
+        age_us = received_us - event_us - self._feed_clock.wall_offset_us
+        self.ages[(age_us >> 9).bit_length()] += 1
+        self.stale_events += age_us >= self._stale_after_us
 
     def _note_repeated(self) -> None:
         """Tell, once for each connection, that trades come again, or contradict what is held."""
@@ -284,9 +344,13 @@ class SymbolFeed:
 
     def _first_data(self, event: ExchangeEvent) -> None:
         self.has_data = self.heard = True
+        if self.book is not None:
+            self.book.restored()
         self._live_since_s = self._clock.monotonic()
         self.enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        if not self._has_trades:
+            return
         # Not when the stream was lost: what came after the answer would be missing still.
         self.newest_is_due |= self.connections > 1
         if self.owed_from_us is not None or (
@@ -323,6 +387,8 @@ class SymbolFeed:
 
     def resume(self, position: Position) -> None:
         """Go on from where another run of the hub had come to; before `run`."""
+        if not self._has_trades:
+            return  # what was missed then is not to be fetched
         log.info(
             "goes on symbol=%s after_us=%d holes=%d",
             self.symbol,
@@ -334,7 +400,8 @@ class SymbolFeed:
 
     def owe_from(self, second_us: int) -> None:
         """Learn since when it was wanted, where another run has not kept how far it had come."""
-        self.owed_from_us = second_us
+        if self._has_trades:
+            self.owed_from_us = second_us
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing; `None` when that is not known."""
@@ -489,7 +556,7 @@ class SymbolFeed:
                     held_back=self._watch.young(now_s, self._deadline_s),
                 )
             )
-            if self.aggregator.unexplained:
+            if self.aggregator.unexplained and self._has_trades:
                 self.newest_is_due = True
                 self._wake()
 
@@ -513,12 +580,26 @@ class SymbolFeed:
             self._suspect(line, stalled)
             return
         line.suspected = False
+        self._look_at_book()
         if line.connection is not None and line.connection.old:
             self.lines.replace("it is old")
         elif line.connection is not None and line.connection.leaving:
             self.lines.replace("the exchange is about to close it")
         if self.has_data and self._is_alive:
             self.enter(self._activity(), "")
+
+    def _look_at_book(self) -> None:
+        """Let the book see what time has brought; replace a line whose changes of it are silent."""
+        book = self.book
+        if book is None:
+            return
+        try:
+            silent = book.look(self._last_trade)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            book.failed(error)
+            return
+        if silent:
+            self.lines.replace("the changes of its book are silent", planned=False)
 
     def _why_stalled(self, line: Line, now_s: float) -> str | None:
         """Say why a connection seems dead; `None` when it does not."""
