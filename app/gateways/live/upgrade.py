@@ -10,16 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from app.errors import (
     BadRequest,
     CandlewireError,
     InvalidRequest,
+    InvalidSymbol,
     SymbolsNotLoaded,
     TooManySubscriptions,
 )
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, Format
+from app.gateways.fanout.formats import (
+    JSON,
+    JSON_BATCHES,
+    PAGES,
+    PROTOBUF,
+    PROTOBUF_BATCHES,
+    Format,
+)
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
@@ -30,8 +38,9 @@ from app.gateways.live.requests import (
 )
 from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
+from app.market.book_views import DEFAULT_DEPTH, DEPTHS, view_name
 from app.market.view import ONE_SECOND
-from app.ports import CANDLES, SymbolList
+from app.ports import BOOK, CANDLES, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
 SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
@@ -42,6 +51,9 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 
 PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
 """What the address of a WebSocket may name."""
+
+MARKET_DATA = "/ws/market_data/"
+"""Before the name of an instrument: each change of its book, whole."""
 
 _POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
 
@@ -56,13 +68,14 @@ class Asked(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A client that may come in."""
+    """A client that may come in. With `only_reads` it may ask for nothing later."""
 
     wishes: tuple[Wish, ...]
     by_default: bool
     subprotocol: str | None
     format: Format = JSON
     since: Since | None = None
+    only_reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,8 @@ class Doorkeeper:
 
     def decide(self, upgrade: Upgrade) -> Admitted | Refused:
         """Admit the client or say why not; the path comes first, then origin, format and query."""
-        if upgrade.path not in ("/", "/live"):
+        instrument = _instrument(upgrade.path)
+        if upgrade.path not in ("/", "/live") and instrument is None:
             return _refused(HTTPStatus.NOT_FOUND, _where_to_go(upgrade.path))
         origin = upgrade.headers.get("Origin")
         if origin is not None and not self._page_allowed(origin, upgrade.headers.get("Host", "")):
@@ -89,6 +103,8 @@ class Doorkeeper:
             text = f"no known subprotocol was offered: expected {known}, or none at all"
             return _refused(HTTPStatus.BAD_REQUEST, text)
         try:
+            if instrument is not None:
+                return self._admit_page(instrument, upgrade.query)
             asked = self.read_query(upgrade.query)
         except SymbolsNotLoaded as error:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
@@ -102,6 +118,24 @@ class Doorkeeper:
             format=batches if asked.batch else single,
             since=asked.since,
         )
+
+    def _admit_page(self, instrument: str, query: str) -> Admitted:
+        """Admit who wants each change of one book whole; raise `CandlewireError`."""
+        (symbol,) = read_symbols((instrument,))
+        if symbol == ANY_SYMBOL:
+            raise InvalidSymbol(instrument)
+        check_symbols((symbol,), self.registry)
+        fields = dict(parse_qsl(query, keep_blank_values=True))
+        unknown = next((name for name in fields if name != "depth"), None)
+        if unknown is not None:
+            msg = f"unknown parameter {unknown[:60]!r}: expected depth"
+            raise BadRequest(msg)
+        depth = fields.get("depth", str(DEFAULT_DEPTH))
+        if depth not in map(str, DEPTHS):
+            msg = f"depth={depth[:60]}: expected one of {' '.join(map(str, DEPTHS))}"
+            raise InvalidRequest(msg)
+        wish = Wish(BOOK, symbol, view_name(int(depth), 0))
+        return Admitted((wish,), by_default=False, subprotocol=None, format=PAGES, only_reads=True)
 
     def _page_allowed(self, origin: str, host: str) -> bool:
         """Tell whether a browser's page may connect. The hub's own come from another port."""
@@ -160,6 +194,13 @@ class Doorkeeper:
             batch=_flag(fields, "batch"),
             since=since,
         )
+
+
+def _instrument(path: str) -> str | None:
+    """Return whose book an address names; `None` for any other address."""
+    if not path.startswith(MARKET_DATA) or path == MARKET_DATA:
+        return None
+    return unquote(path.removeprefix(MARKET_DATA))
 
 
 def _flag(fields: Mapping[str, list[str]], name: str) -> bool:
