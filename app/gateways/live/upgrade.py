@@ -23,15 +23,14 @@ from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_B
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
-    check_interval,
     read_channel,
     read_since,
     read_symbols,
 )
+from app.gateways.live.variants import Variant
 from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
-from app.market.view import ONE_SECOND
-from app.ports import CANDLES, SymbolList
+from app.ports import BOOK, BOOK_METRICS, CANDLES, STATUS, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
 SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
@@ -40,7 +39,9 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 }
 """What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
-PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+PARAMETERS = (
+    *("symbols", "channels", "interval", "forming", "depth", "every", "batch", "since", "last"),
+)
 """What the address of a WebSocket may name."""
 
 _POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
@@ -139,17 +140,15 @@ class Doorkeeper:
         named = fields.get("symbols", [ANY_SYMBOL])
         symbols = read_symbols(named) if named else ()
         check_symbols(symbols, self.registry)
-        wishes: dict[Wish, None] = {}
-        intervals = fields.get("interval", [])
         # What only candles have is for them alone, if they are among the channels.
         main = CANDLES if CANDLES in channels or not channels else channels[0]
         check_forming(main, forming=grows)
-        for interval in intervals:
-            check_interval(main, interval)
-        since = read_since(main, _position(fields), _number(fields, "last"))
-        for channel in channels:
-            for interval in (intervals or [ONE_SECOND]) if channel == CANDLES else [""]:
-                wishes |= {Wish(channel, symbol, interval): None for symbol in symbols}
+        kept = STATUS if main != CANDLES and STATUS in channels else main
+        since = read_since(kept, _position(fields), _number(fields, "last"))
+        wishes: dict[Wish, None] = {}
+        for channel, variants in _variants(fields, channels, main).items():
+            for variant in variants:
+                wishes |= {Wish(channel, symbol, variant.text()): None for symbol in symbols}
         if len(wishes) > self.max_subscriptions:
             raise TooManySubscriptions(len(wishes), self.max_subscriptions)
         if grows:
@@ -160,6 +159,28 @@ class Doorkeeper:
             batch=_flag(fields, "batch"),
             since=since,
         )
+
+
+def _variants(
+    fields: Mapping[str, list[str]], channels: Sequence[str], main: str
+) -> dict[str, list[Variant]]:
+    """Return what is meant of each channel; raise `BadRequest`.
+
+    What an address names is for the channel that has it: `interval` for candles, `depth` for books,
+    `every` for books or else for their metrics. `main` is whose fault it is if none does.
+    """
+    depth, every = _number(fields, "depth"), _number(fields, "every")
+    book = next((one for one in (BOOK, BOOK_METRICS) if one in channels), main)
+    named = {main: [Variant(interval=one) for one in fields.get("interval", [])]}
+    if depth is not None or every is not None:
+        named.setdefault(book, []).append(Variant(depth=depth, every=every))
+    for channel, variants in named.items():
+        for variant in variants:
+            variant.check(channel)
+    return {
+        channel: [one.filled(channel) for one in named.get(channel) or [Variant()]]
+        for channel in channels
+    }
 
 
 def _flag(fields: Mapping[str, list[str]], name: str) -> bool:
@@ -201,7 +222,7 @@ def _where_to_go(path: str) -> str:
         return (
             f"{path[:100]} is kept for the exchange's own protocol, which is not served yet; use /"
         )
-    return f"there is nothing at {path[:100]}: connect to / for candles, trades and status"
+    return f"there is nothing at {path[:100]}: connect to / for candles, trades, books"
 
 
 def _refused(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Refused:

@@ -16,8 +16,9 @@ import msgspec
 from app.gateways import messages
 from app.gateways.live import replies
 from app.gateways.live.close_codes import CLOSE_CODES
-from app.gateways.live.requests import INTERVALS, SHAPES
+from app.gateways.live.requests import SHAPES
 from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS
+from app.gateways.live.variants import INTERVALS
 from app.gateways.rest.events import PARAMETERS as STREAM_PARAMETERS
 
 _PROTO = Path(__file__).parents[3] / "proto" / "candlewire.proto"
