@@ -355,5 +355,136 @@ StatusMessage = (
 )
 """What comes on the channel `status`, told apart by `event`; other events may join these."""
 
-DataMessage = CandleMessage | TradeMessage | AggTradeMessage | StatusMessage
-"""Every data message: told apart by `channel`, then by `first_trade_id` or by `event`."""
+Level = tuple[
+    Annotated[Decimal, Meta(description="The price, in the quote asset.")],
+    Annotated[Decimal, Meta(description="The quantity, in the base asset.")],
+]
+"""What is offered at one price."""
+
+Depth = Annotated[
+    int, Meta(description="How many levels a side it has at most.", ge=1, examples=[20])
+]
+Every = Annotated[
+    int,
+    Meta(
+        description="How many ms lie between two messages at least; 0 is each change.",
+        ge=0,
+        examples=[100],
+    ),
+]
+BookNumber = Annotated[
+    int,
+    Meta(
+        description="Number of the book's state within the epoch, rising by 1 with each change of "
+        "the whole book; a message may take several together.",
+        ge=0,
+        examples=[1207],
+    ),
+]
+UpdateId = Annotated[
+    int,
+    Meta(
+        description="The exchange's id of the last update that is in it: that of its REST "
+        "snapshots and of its stream bookTicker.",
+        ge=0,
+        examples=[52981348801],
+    ),
+]
+State = Annotated[
+    str,
+    Meta(
+        description="`in_step`: as the exchange's, update by update. `polled`: as its REST API "
+        "answered last. `syncing`: not joined with the stream yet. `stale`: what was last known, "
+        "until it is whole again. Only the first two are to be acted on.",
+        examples=["in_step"],
+    ),
+]
+StateReason = Annotated[
+    str | UnsetType, Meta(description="Why it is in that state, in words; not there if no matter.")
+]
+ExactFrom = Annotated[
+    Decimal | None,
+    Meta(
+        description="Bids at this price or higher are known exactly, lower ones not at all; null "
+        "where all bids are known.",
+        examples=[42960.10],
+    ),
+]
+ExactTo = Annotated[
+    Decimal | None,
+    Meta(
+        description="Asks at this price or lower are known exactly, higher ones not at all; null "
+        "where all asks are known.",
+        examples=[43590.00],
+    ),
+]
+BookTimestamp = Annotated[
+    Timestamp, Meta(description="`time` for people, as with every text time.")
+]
+BookTime = Annotated[
+    int,
+    Meta(
+        description="When the exchange made its newest update, where it says so, else when it "
+        "reached the hub; in ms since 1970 UTC.",
+        examples=[1731232845123],
+    ),
+]
+
+
+class BookSnapshotMessage(Struct, kw_only=True, tag_field="type", tag="snapshot"):
+    """The best levels of one book, whole. It replaces what is held of the same symbol and depth."""
+
+    symbol: Symbol
+    depth: Depth
+    every: Every
+    number: BookNumber
+    update_id: UpdateId
+    state: State
+    reason: StateReason = UNSET
+    bids: Annotated[list[Level], Meta(description="Best (highest) first.")]
+    asks: Annotated[list[Level], Meta(description="Best (lowest) first.")]
+    exact_from: ExactFrom
+    exact_to: ExactTo
+    timestamp: BookTimestamp
+    time: BookTime
+    channel: Literal["book"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+class BookUpdateMessage(Struct, kw_only=True, tag_field="type", tag="update"):
+    """What changed of a book since the message `previous`, which is the last one that you have.
+
+    A quantity of 0 deletes the level, also where it only is not among the best `depth` any more;
+    any other is what is offered at that price from now on.
+    """
+
+    symbol: Symbol
+    depth: Depth
+    every: Every
+    number: BookNumber
+    previous: Annotated[
+        int,
+        Meta(description="`number` of the message that this one follows.", ge=0, examples=[1206]),
+    ]
+    update_id: UpdateId
+    state: State
+    reason: StateReason = UNSET
+    bids: Annotated[list[Level], Meta(description="Changed bids, best (highest) first.")]
+    asks: Annotated[list[Level], Meta(description="Changed asks, best (lowest) first.")]
+    exact_from: ExactFrom
+    exact_to: ExactTo
+    timestamp: BookTimestamp
+    time: BookTime
+    channel: Literal["book"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+BookMessage = BookSnapshotMessage | BookUpdateMessage
+"""What comes on the channel `book`, told apart by `type`."""
+
+DataMessage = CandleMessage | TradeMessage | AggTradeMessage | StatusMessage | BookMessage
+"""Every data message: told apart by `channel`, then by `first_trade_id`, `event` or `type`."""

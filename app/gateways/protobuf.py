@@ -24,8 +24,12 @@ from app.gateways.columns import (
     trade_rows,
     unscaled,
 )
+from app.gateways.levels import level_columns, levels_of
 from app.gateways.messages import (
     AggTradeMessage,
+    BookMessage,
+    BookSnapshotMessage,
+    BookUpdateMessage,
     CandleMessage,
     DataMessage,
     ExchangeRefusalMessage,
@@ -38,7 +42,17 @@ from app.gateways.messages import (
 )
 from app.proto import candlewire_pb2 as pb
 
-_CHANNELS = {"candle": "candles", "trade": "trades", "agg_trade": "trades"}
+_CHANNELS = {
+    "candle": "candles",
+    "trade": "trades",
+    "agg_trade": "trades",
+    "book_snapshot": "book",
+    "book_update": "book",
+}
+_BOOKS: Mapping[str, type[BookMessage]] = {
+    "book_snapshot": BookSnapshotMessage,
+    "book_update": BookUpdateMessage,
+}
 _STATUSES: Mapping[str, type[DataMessage]] = {
     "stream_lost": StreamLostMessage,
     "stream_restored": StreamRestoredMessage,
@@ -51,6 +65,7 @@ _KINDS: Mapping[str, type[DataMessage]] = {
     "candle": CandleMessage,
     "trade": TradeMessage,
     "agg_trade": AggTradeMessage,
+    **_BOOKS,
     **_STATUSES,
 }
 """The field of `Publication` for each message. That of a status has the name of the event."""
@@ -68,6 +83,7 @@ class _Head(msgspec.Struct):
 
     channel: str = ""
     event: str = ""
+    type: str = ""
     first_trade_id: int | None = None
 
 
@@ -109,13 +125,17 @@ _OWN = {
     kind: [(attribute, name) for attribute, name in names if name not in _SHARED]
     for kind, names in _NAMES.items()
 }
-# In the order of the JSON text, where the event of a status comes second.
+# In the order of the JSON text, where the event of a status and the type of a book come second.
 _ORDER = {
     kind: [name for _, name in names][:1]
-    + (["event"] if kind in _STATUSES else [])
+    + (["event"] if kind in _STATUSES else ["type"] if kind in _BOOKS else [])
     + [name for _, name in names][1:]
     for kind, names in _NAMES.items()
 }
+_NULLS = frozenset({"until", "exact_from", "exact_to"})
+"""Fields that may be null, and are left out then."""
+_OPTIONAL = frozenset({"forming", "reason"})
+"""Fields that are not there when they are false or empty; a status always has its reason."""
 
 
 def encode_publication(text: bytes) -> bytes:
@@ -241,6 +261,8 @@ def _read(text: bytes) -> _Reading | None:
                 kind = "trade" if head.first_trade_id is None else "agg_trade"
             case "status" if head.event in _STATUSES:
                 kind = head.event
+            case "book" if f"book_{head.type}" in _BOOKS:
+                kind = f"book_{head.type}"
             case _:
                 return None
         try:
@@ -270,8 +292,12 @@ def _typed(reading: _Reading) -> pb.Publication:
         value = getattr(message, attribute)
         if isinstance(value, Decimal):
             own[name] = _number(value)
+        elif isinstance(value, list):
+            continue  # levels: see below
         elif value is not None and value is not msgspec.UNSET:
             own[name] = value
+    if isinstance(message, BookMessage):
+        own |= level_columns(message.bids, message.asks)
     if not message.source or not message.epoch:
         raise ValueError(kind)  # in a batch they would be taken for left out
     offset, zone = _zone(message.timestamp, _time_ms(message) // 1000)
@@ -305,12 +331,16 @@ def _fields(publication: pb.Publication) -> dict[str, Any]:
         return extra
     body = getattr(publication, kind)
     own: dict[str, Any] = {}
+    if kind in _BOOKS:
+        own["bids"], own["asks"] = levels_of(body)
     for _, name in _OWN[kind]:
+        if name in own:
+            continue
         value = getattr(body, name)
-        if isinstance(value, pb.Decimal):
-            value = Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
-        elif name == "until" and not body.HasField(name):
+        if name in _NULLS and not body.HasField(name):
             value = None
+        elif isinstance(value, pb.Decimal):
+            value = Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
         own[name] = value
     return _in_order(kind, own, publication) | extra
 
@@ -353,19 +383,21 @@ def _row_fields(batch: pb.Batch, kind: str, row: Row) -> dict[str, Any]:
 
 
 def _in_order(kind: str, own: Mapping[str, Any], shared: pb.Publication) -> dict[str, Any]:
-    """Return all fields in the order of the JSON text; `forming` is only there if true."""
+    """Return all fields in the order of the JSON text, but for those that say nothing."""
     time_ms = own["open_time"] if kind == "candle" else own["time"]
     values = {
         **own,
         "symbol": shared.symbol,
         "event": kind,
+        "type": kind.removeprefix("book_"),
         "timestamp": _timestamp(time_ms // 1000, shared.zone.utc_offset, shared.zone.name),
         "channel": _CHANNELS.get(kind, "status"),
         "source": shared.source,
         "epoch": shared.epoch,
         "sequence": shared.sequence,
     }
-    return {name: values[name] for name in _ORDER[kind] if name != "forming" or values[name]}
+    optional = frozenset() if kind in _STATUSES else _OPTIONAL
+    return {name: values[name] for name in _ORDER[kind] if name not in optional or values[name]}
 
 
 def _time_ms(message: DataMessage) -> int:

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Publication(_message.Message):
-    __slots__ = ("symbol", "source", "epoch", "sequence", "zone", "candle", "trade", "agg_trade", "stream_lost", "stream_restored", "hole_found", "hole_repaired", "hole_abandoned", "exchange_refusal", "extra")
+    __slots__ = ("symbol", "source", "epoch", "sequence", "zone", "candle", "trade", "agg_trade", "book_snapshot", "book_update", "stream_lost", "stream_restored", "hole_found", "hole_repaired", "hole_abandoned", "exchange_refusal", "extra")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,8 @@ class Publication(_message.Message):
     CANDLE_FIELD_NUMBER: _ClassVar[int]
     TRADE_FIELD_NUMBER: _ClassVar[int]
     AGG_TRADE_FIELD_NUMBER: _ClassVar[int]
+    BOOK_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    BOOK_UPDATE_FIELD_NUMBER: _ClassVar[int]
     STREAM_LOST_FIELD_NUMBER: _ClassVar[int]
     STREAM_RESTORED_FIELD_NUMBER: _ClassVar[int]
     HOLE_FOUND_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +33,8 @@ class Publication(_message.Message):
     candle: Candle
     trade: Trade
     agg_trade: AggTrade
+    book_snapshot: Book
+    book_update: Book
     stream_lost: StreamLost
     stream_restored: StreamRestored
     hole_found: HoleFound
@@ -38,7 +42,7 @@ class Publication(_message.Message):
     hole_abandoned: HoleAbandoned
     exchange_refusal: ExchangeRefusal
     extra: str
-    def __init__(self, symbol: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., zone: _Optional[_Union[Zone, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., agg_trade: _Optional[_Union[AggTrade, _Mapping]] = ..., stream_lost: _Optional[_Union[StreamLost, _Mapping]] = ..., stream_restored: _Optional[_Union[StreamRestored, _Mapping]] = ..., hole_found: _Optional[_Union[HoleFound, _Mapping]] = ..., hole_repaired: _Optional[_Union[HoleRepaired, _Mapping]] = ..., hole_abandoned: _Optional[_Union[HoleAbandoned, _Mapping]] = ..., exchange_refusal: _Optional[_Union[ExchangeRefusal, _Mapping]] = ..., extra: _Optional[str] = ...) -> None: ...
+    def __init__(self, symbol: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., zone: _Optional[_Union[Zone, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., agg_trade: _Optional[_Union[AggTrade, _Mapping]] = ..., book_snapshot: _Optional[_Union[Book, _Mapping]] = ..., book_update: _Optional[_Union[Book, _Mapping]] = ..., stream_lost: _Optional[_Union[StreamLost, _Mapping]] = ..., stream_restored: _Optional[_Union[StreamRestored, _Mapping]] = ..., hole_found: _Optional[_Union[HoleFound, _Mapping]] = ..., hole_repaired: _Optional[_Union[HoleRepaired, _Mapping]] = ..., hole_abandoned: _Optional[_Union[HoleAbandoned, _Mapping]] = ..., exchange_refusal: _Optional[_Union[ExchangeRefusal, _Mapping]] = ..., extra: _Optional[str] = ...) -> None: ...
 
 class Decimal(_message.Message):
     __slots__ = ("digits", "scale", "text")
@@ -125,6 +129,44 @@ class AggTrade(_message.Message):
     first_trade_id: int
     last_trade_id: int
     def __init__(self, id: _Optional[int] = ..., price: _Optional[_Union[Decimal, _Mapping]] = ..., quantity: _Optional[_Union[Decimal, _Mapping]] = ..., time: _Optional[int] = ..., buyer_is_maker: _Optional[bool] = ..., first_trade_id: _Optional[int] = ..., last_trade_id: _Optional[int] = ...) -> None: ...
+
+class Book(_message.Message):
+    __slots__ = ("depth", "every", "number", "previous", "update_id", "state", "reason", "time", "price_scale", "quantity_scale", "flags", "bid_prices", "bid_quantities", "ask_prices", "ask_quantities", "exact_from", "exact_to")
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    PRICE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_SCALE_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    BID_PRICES_FIELD_NUMBER: _ClassVar[int]
+    BID_QUANTITIES_FIELD_NUMBER: _ClassVar[int]
+    ASK_PRICES_FIELD_NUMBER: _ClassVar[int]
+    ASK_QUANTITIES_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FROM_FIELD_NUMBER: _ClassVar[int]
+    EXACT_TO_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    every: int
+    number: int
+    previous: int
+    update_id: int
+    state: str
+    reason: str
+    time: int
+    price_scale: int
+    quantity_scale: int
+    flags: int
+    bid_prices: _containers.RepeatedScalarFieldContainer[int]
+    bid_quantities: _containers.RepeatedScalarFieldContainer[int]
+    ask_prices: _containers.RepeatedScalarFieldContainer[int]
+    ask_quantities: _containers.RepeatedScalarFieldContainer[int]
+    exact_from: Decimal
+    exact_to: Decimal
+    def __init__(self, depth: _Optional[int] = ..., every: _Optional[int] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., update_id: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[int] = ..., price_scale: _Optional[int] = ..., quantity_scale: _Optional[int] = ..., flags: _Optional[int] = ..., bid_prices: _Optional[_Iterable[int]] = ..., bid_quantities: _Optional[_Iterable[int]] = ..., ask_prices: _Optional[_Iterable[int]] = ..., ask_quantities: _Optional[_Iterable[int]] = ..., exact_from: _Optional[_Union[Decimal, _Mapping]] = ..., exact_to: _Optional[_Union[Decimal, _Mapping]] = ...) -> None: ...
 
 class StreamLost(_message.Message):
     __slots__ = ("time", "reason")

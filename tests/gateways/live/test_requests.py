@@ -455,7 +455,10 @@ def test_the_id_comes_back(number):
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            "op id channel symbols interval forming depth every since last x".split()
+            [
+                *("op", "id", "channel", "symbols", "interval", "forming", "depth", "every"),
+                *("since", "last", "x"),
+            ]
         ),
         inner | st.sampled_from(["subscribe", "candles", "status", "book", "1m", 20]),
     ),
