@@ -297,6 +297,8 @@ def _typed(reading: _Reading) -> pb.Publication:
         elif value is not None and value is not msgspec.UNSET:
             own[name] = value
     if isinstance(message, BookMessage):
+        if message.reason == "":
+            raise ValueError(kind)  # it would come back without one
         own |= level_columns(message.bids, message.asks)
     if not message.source or not message.epoch:
         raise ValueError(kind)  # in a batch they would be taken for left out
