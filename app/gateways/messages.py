@@ -486,5 +486,114 @@ class BookUpdateMessage(Struct, kw_only=True, tag_field="type", tag="update"):
 BookMessage = BookSnapshotMessage | BookUpdateMessage
 """What comes on the channel `book`, told apart by `type`."""
 
-DataMessage = CandleMessage | TradeMessage | AggTradeMessage | StatusMessage | BookMessage
+
+class DepthBandFields(Struct, kw_only=True):
+    """What stands near the mid, in the base asset; null where that side is not known so far."""
+
+    bps: Annotated[int, Meta(description="How far from the mid, in 1/10000 of it.", examples=[10])]
+    bid_quantity: Annotated[Decimal | None, Meta(description="Of the bids, together.")]
+    ask_quantity: Annotated[Decimal | None, Meta(description="Of the asks, together.")]
+
+
+PriceVolume = tuple[
+    Annotated[Decimal, Meta(description="The lowest price of the step.")],
+    Annotated[Decimal, Meta(description="What traded there, in the base asset.")],
+]
+"""What traded from a price up to the next one, `bucket_width` higher."""
+
+
+class BookMetricsMessage(Struct, kw_only=True):
+    """Figures of one book and of the trades beside it. The newest replaces those before.
+
+    Null means unknown: a side is empty, not known that far, or nothing was traded.
+    """
+
+    symbol: Symbol
+    every: Annotated[
+        int,
+        Meta(
+            description="0 for those of each change, 1000 for those of each full second.",
+            examples=[1000],
+        ),
+    ]
+    number: BookNumber
+    update_id: Annotated[
+        int | None,
+        Meta(description="The exchange's id of the last update in the book; null: no book yet."),
+    ]
+    state: State
+    reason: StateReason = UNSET
+    best_bid: Annotated[Decimal | None, Meta(description="Highest bid, in the quote asset.")]
+    best_bid_quantity: Annotated[Decimal | None, Meta(description="In the base asset.")]
+    best_ask: Annotated[Decimal | None, Meta(description="Lowest ask, in the quote asset.")]
+    best_ask_quantity: Annotated[Decimal | None, Meta(description="In the base asset.")]
+    mid: Annotated[Decimal | None, Meta(description="(bid + ask) / 2.")]
+    microprice: Annotated[
+        Decimal | None,
+        Meta(
+            description="(bid x ask quantity + ask x bid quantity) / (both quantities), with 12 "
+            "decimals at most."
+        ),
+    ]
+    spread: Annotated[Decimal | None, Meta(description="Ask - bid, in the quote asset.")]
+    spread_bps: Annotated[Decimal | None, Meta(description="That, in 1/10000 of the mid.")]
+    imbalance: Annotated[
+        Decimal | None,
+        Meta(
+            description="(B - A) / (B + A), where B and A are the quantities of the best `levels` "
+            "of each side: from -1 to 1.",
+            examples=[0.18],
+        ),
+    ]
+    levels: Annotated[int, Meta(description="Of how many levels a side.", examples=[5])]
+    bands: list[DepthBandFields]
+    window_s: Annotated[
+        int,
+        Meta(description="How many s the trades reach back that follow.", examples=[60]),
+    ]
+    trades: Annotated[int, Meta(description="Number of trades.", ge=0)]
+    volume: Annotated[Decimal, Meta(description="Traded quantity, in the base asset.")]
+    quote_volume: Annotated[
+        Decimal, Meta(description="Sum of price times quantity, in the quote asset.")
+    ]
+    vwap: Annotated[
+        Decimal | None, Meta(description="The quote volume by the volume, 12 decimals at most.")
+    ]
+    realised_volatility: Annotated[
+        Decimal | None,
+        Meta(
+            description="Root of the sum of squared logarithmic returns from second to second, for "
+            "the window, not for a year."
+        ),
+    ]
+    bucket_width: Annotated[
+        Decimal | UnsetType | None, Meta(description="The step of `volume_by_price`.")
+    ] = UNSET
+    volume_by_price: Annotated[
+        list[PriceVolume] | UnsetType,
+        Meta(description="Lowest price first; only with `every` 1000, and there not always."),
+    ] = UNSET
+    timestamp: BookTimestamp
+    time: Annotated[
+        int,
+        Meta(
+            description="The moment that they are of, on the exchange's clock, in ms since 1970 "
+            "UTC; with `every` 1000 the beginning of a second.",
+            examples=[1731232845000],
+        ),
+    ]
+    channel: Literal["book_metrics"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+DataMessage = (
+    CandleMessage
+    | TradeMessage
+    | AggTradeMessage
+    | StatusMessage
+    | BookMessage
+    | BookMetricsMessage
+)
 """Every data message: told apart by `channel`, then by `first_trade_id`, `event` or `type`."""
