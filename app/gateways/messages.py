@@ -567,7 +567,8 @@ class BookMetricsMessage(Struct, kw_only=True):
         ),
     ]
     bucket_width: Annotated[
-        Decimal | UnsetType | None, Meta(description="The step of `volume_by_price`.")
+        Decimal | UnsetType,
+        Meta(description="The step of `volume_by_price`, in the quote asset; there if that is."),
     ] = UNSET
     volume_by_price: Annotated[
         list[PriceVolume] | UnsetType,

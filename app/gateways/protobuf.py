@@ -24,10 +24,11 @@ from app.gateways.columns import (
     trade_rows,
     unscaled,
 )
-from app.gateways.levels import level_columns, levels_of
+from app.gateways.levels import packed_levels, unpacked_levels
 from app.gateways.messages import (
     AggTradeMessage,
     BookMessage,
+    BookMetricsMessage,
     BookSnapshotMessage,
     BookUpdateMessage,
     CandleMessage,
@@ -48,6 +49,7 @@ _CHANNELS = {
     "agg_trade": "trades",
     "book_snapshot": "book",
     "book_update": "book",
+    "book_metrics": "book_metrics",
 }
 _BOOKS: Mapping[str, type[BookMessage]] = {
     "book_snapshot": BookSnapshotMessage,
@@ -66,10 +68,12 @@ _KINDS: Mapping[str, type[DataMessage]] = {
     "trade": TradeMessage,
     "agg_trade": AggTradeMessage,
     **_BOOKS,
+    "book_metrics": BookMetricsMessage,
     **_STATUSES,
 }
 """The field of `Publication` for each message. That of a status has the name of the event."""
 
+_LEVELS = frozenset({"bids", "asks", "volume_by_price"})
 _SHARED = frozenset({"symbol", "timestamp", "channel", "source", "epoch", "sequence"})
 _MALFORMED = (DecodeError, msgspec.DecodeError, ValueError, LookupError, ArithmeticError)
 """What bytes that are not ours can lead to."""
@@ -132,10 +136,13 @@ _ORDER = {
     + [name for _, name in names][1:]
     for kind, names in _NAMES.items()
 }
-_NULLS = frozenset({"until", "exact_from", "exact_to"})
-"""Fields that may be null, and are left out then."""
-_OPTIONAL = frozenset({"forming", "reason"})
-"""Fields that are not there when they are false or empty; a status always has its reason."""
+_OPTIONAL = {
+    kind: frozenset(
+        one.encode_name for one in msgspec.structs.fields(message) if one.default is msgspec.UNSET
+    )
+    for kind, message in _KINDS.items()
+}
+"""Fields that are not there where they would say nothing."""
 
 
 def encode_publication(text: bytes) -> bytes:
@@ -263,6 +270,8 @@ def _read(text: bytes) -> _Reading | None:
                 kind = head.event
             case "book" if f"book_{head.type}" in _BOOKS:
                 kind = f"book_{head.type}"
+            case "book_metrics":
+                kind = head.channel
             case _:
                 return None
         try:
@@ -290,16 +299,11 @@ def _typed(reading: _Reading) -> pb.Publication:
     own: dict[str, Any] = {}
     for attribute, name in _OWN[kind]:
         value = getattr(message, attribute)
-        if isinstance(value, Decimal):
-            own[name] = _number(value)
-        elif isinstance(value, list):
-            continue  # levels: see below
-        elif value is not None and value is not msgspec.UNSET:
-            own[name] = value
-    if isinstance(message, BookMessage):
-        if message.reason == "":
-            raise ValueError(kind)  # it would come back without one
-        own |= level_columns(message.bids, message.asks)
+        if value is msgspec.UNSET:
+            continue
+        if name in _OPTIONAL[kind] and (value is None or value is False or value == ""):
+            raise ValueError(name)  # it would come back as not there
+        own[name] = packed_levels(value) if name in _LEVELS else _packed(value)
     if not message.source or not message.epoch:
         raise ValueError(kind)  # in a batch they would be taken for left out
     offset, zone = _zone(message.timestamp, _time_ms(message) // 1000)
@@ -333,17 +337,8 @@ def _fields(publication: pb.Publication) -> dict[str, Any]:
         return extra
     body = getattr(publication, kind)
     own: dict[str, Any] = {}
-    if kind in _BOOKS:
-        own["bids"], own["asks"] = levels_of(body)
     for _, name in _OWN[kind]:
-        if name in own:
-            continue
-        value = getattr(body, name)
-        if name in _NULLS and not body.HasField(name):
-            value = None
-        elif isinstance(value, pb.Decimal):
-            value = Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
-        own[name] = value
+        own[name] = _unpacked(body, name)
     return _in_order(kind, own, publication) | extra
 
 
@@ -398,8 +393,8 @@ def _in_order(kind: str, own: Mapping[str, Any], shared: pb.Publication) -> dict
         "epoch": shared.epoch,
         "sequence": shared.sequence,
     }
-    optional = frozenset() if kind in _STATUSES else _OPTIONAL
-    return {name: values[name] for name in _ORDER[kind] if name not in optional or values[name]}
+    silent = {name for name in _OPTIONAL[kind] if values[name] in (None, False, "")}
+    return {name: values[name] for name in _ORDER[kind] if name not in silent}
 
 
 def _time_ms(message: DataMessage) -> int:
@@ -424,6 +419,31 @@ def _zone(timestamp: str, second: int) -> tuple[int, str]:
 def _timestamp(second: int, offset: int, name: str) -> str:
     local = _1970 + timedelta(seconds=second + offset)
     return f"{local:%Y-%m-%d %H:%M:%S} {name}"
+
+
+def _packed(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a field's value as its place in the schema takes it; raise `ValueError`."""
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, msgspec.Struct):
+        return {name: _packed(one) for name, one in msgspec.structs.asdict(value).items()}
+    return [_packed(one) for one in value] if isinstance(value, list) else value
+
+
+def _unpacked(body: Any, name: str) -> Any:  # noqa: ANN401 - a message of any kind, JSON
+    """Return the value of a field; `None` for one that is absent and might be."""
+    field = body.DESCRIPTOR.fields_by_name[name]
+    value = getattr(body, name)
+    if field.has_presence and not body.HasField(name):
+        return None
+    if isinstance(value, pb.Decimal):
+        return Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
+    if isinstance(value, pb.Levels):
+        return unpacked_levels(value)
+    if field.message_type is not None:
+        names = [one.name for one in field.message_type.fields]
+        return [{inner: _unpacked(one, inner) for inner in names} for one in value]
+    return value
 
 
 def _number(value: Decimal) -> dict[str, Any]:

@@ -43,7 +43,7 @@ from app.simulator.recorded import RecordedMarket
 from app.simulator.seeded import SeededMarket
 from app.sockets.frames import data_frame, deflated_frame
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
-from tests.gateways.book_texts import book_text
+from tests.gateways.book_texts import book_text, metrics_text
 
 EPOCH = 1_731_232_800_000
 HOLE = (4_123_456_790, 4_123_456_801, START_US, START_US + 2_000_000)
@@ -432,10 +432,10 @@ def test_a_book_is_what_the_schema_says():
     """Levels are columns of integers; a price is told as its distance from the one before."""
     data = encode_publication(book_text(previous=1_205))
     book = pb.Publication.FromString(data).book_update
-    assert (book.price_scale, book.quantity_scale, book.flags) == (2, 5, 0)
-    assert list(book.bid_prices) == [4_325_050, -1, -249]
-    assert list(book.bid_quantities) == [125_000, 120, 1_200_000]
-    assert list(book.ask_prices) == [4_325_051, 49]
+    assert (book.bids.price_scale, book.bids.quantity_scale, book.bids.flags) == (2, 5, 0)
+    assert list(book.bids.prices) == [4_325_050, -1, -249]
+    assert list(book.bids.quantities) == [125_000, 120, 1_200_000]
+    assert list(book.asks.prices) == [4_325_051, 49]
     assert (book.number, book.previous, book.depth, book.every) == (1_207, 1_205, 20, 100)
     assert book.exact_from == pb.Decimal(digits=4_296_010, scale=2)
     assert len(data) < len(book_text(previous=1_205)) / 2
@@ -460,6 +460,35 @@ def test_unusual_books_are_kept_as_text(text):
     assert pb.Publication.FromString(encode_publication(text)).extra == text.decode()
     assert back(text) == text
     assert back_in_batch([text_of(summed(), 41), text]) == [text_of(summed(), 41), text]
+
+
+NO_BOOK: dict[str, Any] = {
+    **dict.fromkeys(("best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity"), "null"),
+    **dict.fromkeys(("mid", "microprice", "spread", "spread_bps", "imbalance"), "null"),
+    "update_id": "null",
+    "bands": '[{"bps":10,"bid_quantity":null,"ask_quantity":null}]',
+}
+METRICS = {
+    "of a second": metrics_text(),
+    "of a change": metrics_text(every=0, volume_by_price=None),
+    "nothing traded": metrics_text(vwap="null", realised_volatility="null", volume_by_price=None),
+    "no prices yet": metrics_text(volume_by_price=[]),
+    "a stale book": metrics_text(state="stale", reason="the stream was lost"),
+    "no book yet": metrics_text(state="syncing", reason="waiting for a snapshot", **NO_BOOK),
+    "no bands": metrics_text(bands="[]"),
+    "more asked than bid": metrics_text(imbalance="-0.25"),
+}
+
+
+@pytest.mark.parametrize("text", METRICS.values(), ids=METRICS)
+def test_metrics_come_back_digit_for_digit(text):
+    """What is unknown stays null, what is not there stays away."""
+    publication = pb.Publication.FromString(encode_publication(text))
+    assert publication.WhichOneof("kind") == "book_metrics"
+    assert publication.extra == ""
+    assert back(text) == text
+    trade = text_of(a_trade(), 41)
+    assert back_in_batch([trade, text]) == [trade, text]
 
 
 def levels() -> st.SearchStrategy[list[tuple[str, str]]]:
