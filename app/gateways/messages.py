@@ -483,6 +483,12 @@ class BookUpdateMessage(Struct, kw_only=True, tag_field="type", tag="update"):
     sequence: Sequence
 
 
+class MarketDataMessage(BookSnapshotMessage, kw_only=True, tag_field="type", tag="snapshot"):
+    """The best levels of one book, whole, as `/ws/market_data/{instrument_id}` sends them."""
+
+    instrument_id: Annotated[str, Meta(description="What the address named: the symbol.")]
+
+
 BookMessage = BookSnapshotMessage | BookUpdateMessage
 """What comes on the channel `book`, told apart by `type`."""
 
