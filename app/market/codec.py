@@ -17,11 +17,13 @@ from app.market.events import (
     SECOND_US,
     AggTrade,
     BookMetrics,
+    BookView,
     Candle,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
     HoleRepaired,
+    Level,
     Publication,
     StatusEvent,
     StreamLost,
@@ -117,6 +119,47 @@ class JsonCodec:
         rows = ",".join(f"{self._metrics_fields(event)}}}" for event in history)
         return f'{head},"history":[{rows}]}}'.encode()
 
+    def book(self, publication: Publication, view: BookView) -> bytes:
+        """Return a book whole, as the `book` channel sends it to who has not seen it before."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"snapshot","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_update(self, publication: Publication, view: BookView, previous: int) -> bytes:
+        """Return what changed in a book since its view numbered `previous`."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"update","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},"previous":{previous},'
+            f"{self._book_fields(view, view.bid_changes, view.ask_changes)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_answer(self, view: BookView) -> bytes:
+        """Return a book as `GET /book/{symbol}` answers it: without interval and position."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"depth":{view.depth},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)}}}"
+        ).encode()
+
+    def _book_fields(self, view: BookView, bids: Sequence[Level], asks: Sequence[Level]) -> str:
+        """Return, as part of a JSON object, what every message about a book says."""
+        style = self._style(view.symbol)
+        time_us = view.received_us if view.event_us is None else view.event_us
+        reason = f',"reason":{_quoted(view.reason)}' if view.reason else ""
+        return (
+            f'"update_id":{view.update_id},"state":"{view.state}"{reason},'
+            f'"bids":{style.levels(bids)},"asks":{style.levels(asks)},'
+            f'"exact_from":{style.bound(view.exact_from)},"exact_to":{style.bound(view.exact_to)},'
+            f'"timestamp":{self._second(time_us // SECOND_US)},"time":{time_us // 1_000},'
+            f'"channel":"book","source":{self._quoted_source}'
+        )
+
     def ohlc(self, candle: Candle) -> bytes:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
         return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
@@ -176,14 +219,12 @@ class JsonCodec:
         style = self._style(event.symbol)
         price, quantity = _or_null(style.price), _or_null(style.quantity)
         bands = ",".join(
-            f'{{"bps":{band.bps},"bid":{quantity(band.bid_quantity)},'
-            f'"ask":{quantity(band.ask_quantity)}}}'
+            f'{{"bps":{band.bps},"bid_quantity":{quantity(band.bid_quantity)},'
+            f'"ask_quantity":{quantity(band.ask_quantity)}}}'
             for band in event.bands
         )
         return (
-            f'{{"symbol":{style.symbol},"every":{event.every_ms},'
-            f'"timestamp":{self._second(event.time_us // SECOND_US)},'
-            f'"time":{event.time_us // 1_000},"number":{event.number},'
+            f'{{"symbol":{style.symbol},"every":{event.every_ms},"number":{event.number},'
             f'"update_id":{_number(event.update_id)},"state":"{event.state}"'
             f"{_reason(event.reason)},"
             f'"best_bid":{price(event.best_bid)},"best_bid_quantity":'
@@ -193,11 +234,13 @@ class JsonCodec:
             f'"mid":{price(event.mid)},"microprice":{_or_null(plain)(event.microprice)},'
             f'"spread":{price(event.spread)},"spread_bps":{_number(event.spread_bps)},'
             f'"imbalance":{_number(event.imbalance)},"levels":{event.levels},"bands":[{bands}],'
-            f'"window":{event.window_s},"trades":{event.trades},'
+            f'"window_s":{event.window_s},"trades":{event.trades},'
             f'"volume":{quantity(event.volume)},"quote_volume":{plain(event.quote_volume)},'
             f'"vwap":{_or_null(plain)(event.vwap)},'
             f'"realised_volatility":{_number(event.realised_volatility)}'
-            f"{_volume_by_price(event)}"
+            f"{_volume_by_price(event)},"
+            f'"timestamp":{self._second(event.time_us // SECOND_US)},'
+            f'"time":{event.time_us // 1_000}'
         )
 
     def _style(self, symbol: str) -> _Style:
@@ -281,6 +324,17 @@ class _Style:
         self.info = info
         self.price = _writer(info.price_digits if info else None)
         self.quantity = _writer(info.quantity_digits if info else None)
+        self._price_text = _text_writer(info.price_digits if info else None)
+        self._quantity_text = _text_writer(info.quantity_digits if info else None)
+
+    def levels(self, levels: Sequence[Level]) -> str:
+        """Return levels as a JSON array of pairs."""
+        price, quantity = self._price_text, self._quantity_text
+        return f"[{','.join([f'[{price(one)},{quantity(other)}]' for one, other in levels])}]"
+
+    def bound(self, price: str | None) -> str:
+        """Return a price that may be none."""
+        return "null" if price is None else self._price_text(price)
 
 
 def _trade_range(trade: Trade | AggTrade) -> str:
@@ -326,8 +380,8 @@ def _volume_by_price(event: BookMetrics) -> str:
     if event.volume_by_price is None:
         return ""
     rows = ",".join(f"[{plain(row.price)},{plain(row.volume)}]" for row in event.volume_by_price)
-    width = _or_null(plain)(event.bucket_width)
-    return f',"bucket_width":{width},"volume_by_price":[{rows}]'
+    width = "" if event.bucket_width is None else f',"bucket_width":{plain(event.bucket_width)}'
+    return f'{width},"volume_by_price":[{rows}]'
 
 
 def _milliseconds(time_us: int | None) -> int | None:
@@ -372,6 +426,23 @@ def _writer(digits: int | None) -> Callable[[Decimal], str]:
         if text.endswith(surplus) and text[point : point + 1] == "." and "E" not in text:
             return text[:cut]
         return with_digits(number, digits)
+
+    return write
+
+
+def _text_writer(digits: int | None) -> Callable[[str], str]:
+    """Return the quickest way to write numbers that are text already: the exchange's own."""
+    slow = _writer(digits)
+    if digits is None or digits >= _WIRE_DIGITS:
+        return lambda text: slow(Decimal(text))
+    surplus = ("0" * (_WIRE_DIGITS - digits)) if digits else "." + "0" * _WIRE_DIGITS
+    cut = -len(surplus)
+    point = -_WIRE_DIGITS - 1
+
+    def write(text: str) -> str:
+        if text.endswith(surplus) and text[point : point + 1] == ".":
+            return text[:cut]
+        return slow(Decimal(text))
 
     return write
 
