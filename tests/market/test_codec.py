@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from app.market.codec import JsonCodec, plain, read_candle, with_digits
 from app.market.events import (
+    BookState,
+    BookView,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
@@ -310,3 +312,66 @@ def test_a_candle_can_be_read_back(candle):
     """All but the times at which it happened and came."""
     text = codec().candle(Publication(7, 9, CANDLES, candle), candle)
     assert read_candle(text) == msgspec.structs.replace(candle, event_us=0, received_us=0)
+
+
+def a_view(**changes):
+    """Return a view of a book, numbers as the exchange writes them."""
+    view = BookView(
+        "BTCUSDT", 20, 100, 812, 810, 77310042, BookState.IN_STEP, "",
+        (("43250.50000000", "0.50000000"), ("43250.00000000", "2.00001000")),
+        (("43250.51000000", "1.00000000"),),
+        (("43250.50000000", "0.50000000"), ("43249.99000000", "0")),
+        (("43250.52000000", "0.00000000"),),
+        "43100.00000000", None, START_US + 123_456, START_US + 200_000,
+    )  # fmt: skip
+    return msgspec.structs.replace(view, **changes)
+
+
+def test_a_book_has_the_promised_bytes():
+    """Whole: levels best first with the digits of tick and step, and how far they are known."""
+    view = a_view()
+    assert codec().book(position(view, "book"), view).decode() == (
+        '{"symbol":"BTCUSDT","type":"snapshot","depth":20,"every":100,"number":812,'
+        '"update_id":77310042,"state":"in_step","bids":[[43250.50,0.50000],[43250.00,2.00001]],'
+        '"asks":[[43250.51,1.00000]],"exact_from":43100.00,"exact_to":null,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
+        '"source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_an_update_of_a_book_has_the_promised_bytes():
+    """What changed alone, after which view; a quantity of zero deletes."""
+    view = a_view(state=BookState.STALE, reason="the stream is lost", event_us=None)
+    assert codec().book_update(position(view, "book"), view, 810).decode() == (
+        '{"symbol":"BTCUSDT","type":"update","depth":20,"every":100,"number":812,"previous":810,'
+        '"update_id":77310042,"state":"stale","reason":"the stream is lost",'
+        '"bids":[[43250.50,0.50000],[43249.99,0.00000]],"asks":[[43250.52,0.00000]],'
+        '"exact_from":43100.00,"exact_to":null,"timestamp":"2024-11-10 15:30:45 IST",'
+        '"time":1731232845200,"channel":"book","source":"binance","epoch":1731232800000,'
+        '"sequence":42}'
+    )
+
+
+def test_rest_gets_a_book_without_a_position():
+    """It is the same book."""
+    told = json.loads(codec().book_answer(a_view()))
+    view = a_view()
+    whole = json.loads(codec().book(position(view, "book"), view))
+    left_out = {"type", "every", "epoch", "sequence"}
+    assert told == {name: value for name, value in whole.items() if name not in left_out}
+
+
+@given(st.decimals(0, 10**11, allow_nan=False, places=8), st.one_of(st.none(), st.integers(0, 8)))
+def test_text_of_the_exchange_is_written_as_its_number(number, digits):
+    """The quick way for text comes to what the decimal comes to."""
+    info = (
+        None
+        if digits is None
+        else msgspec.structs.replace(
+            BTC, tick_size=Decimal(1).scaleb(-digits), step_size=Decimal(1).scaleb(-digits)
+        )
+    )
+    view = a_view(bids=((f"{number:.8f}", "1"),))
+    text = codec(info).book(position(view, "book"), view).decode()
+    expected = plain(number) if digits is None else with_digits(number, digits)
+    assert f'"bids":[[{expected},' in text
