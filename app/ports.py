@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from app.market.events import (
     AggTrade,
+    BookState,
+    DepthSnapshot,
     ExchangeEvent,
     Kline,
     MarketEvent,
@@ -21,12 +23,26 @@ from app.market.events import (
 )
 from app.market.symbols import SymbolInfo
 
+if TYPE_CHECKING:
+    from app.market.book import OrderBook
+
 # The topics of the bus. They are the names of the channels that clients subscribe to.
 CANDLES = "candles"
 TRADES = "trades"
 STATUS = "status"
 # Candles that grow still. Clients ask for them on the channel `candles`.
 FORMING = "forming"
+# What clients see of a book (`BookView`), and what it is made of (`BookChange`).
+BOOK = "book"
+BOOK_CHANGES = "book_changes"
+BOOK_METRICS = "book_metrics"
+# Each event as its stream brought it. Nobody numbers them while nobody listens.
+AGG_TRADES = "agg_trades"
+KLINES = "klines"
+BOOK_TICKERS = "book_tickers"
+DEPTH = "depth"
+PARTIAL_DEPTHS = "partial_depths"
+RAW_TOPICS = frozenset({AGG_TRADES, KLINES, BOOK_TICKERS, DEPTH, PARTIAL_DEPTHS})
 
 
 class Clock(Protocol):
@@ -155,6 +171,60 @@ class TradeHistory(Protocol):
         self, symbol: str, *, start_us: int, end_us: int, limit: int = 1000, interval: str = "1s"
     ) -> Sequence[Kline]:
         """Return the candles that open between two times, both included, ascending."""
+
+
+class DepthHistory(Protocol):
+    """What the exchange tells of a book when it is asked."""
+
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the best `limit` levels of each side, 1 to 5000; raise `FeedError`.
+
+        It keeps to the limits of the address: 5 of weight up to 100 levels, 25 up to 500, 50 up to
+        1000, else 250.
+        """
+
+
+class KeptBook(Protocol):
+    """A book that is kept in step, or says that it is not. Times are microseconds UTC."""
+
+    @property
+    def symbol(self) -> str:
+        """Whose book it is."""
+
+    @property
+    def state(self) -> BookState:
+        """How far it can be trusted."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not in step; empty when it is."""
+
+    @property
+    def number(self) -> int:
+        """The number of its newest `BookChange`."""
+
+    @property
+    def book(self) -> OrderBook | None:
+        """Its levels, to be read at once and never changed; `None` before the first snapshot."""
+
+    @property
+    def since_us(self) -> int:
+        """Since when it is in its state."""
+
+    @property
+    def event_us(self) -> int | None:
+        """When the exchange made the newest event that changed it."""
+
+    @property
+    def received_us(self) -> int:
+        """When that came."""
+
+
+class Books(Protocol):
+    """The books that are kept."""
+
+    def book(self, symbol: str) -> KeptBook | None:
+        """Return a symbol's book; `None` where none is kept."""
 
 
 class SymbolStatus(msgspec.Struct, frozen=True):

@@ -15,11 +15,13 @@ from app.binance.numbers import exchange_text, quote_amount
 from app.binance.wire import (
     AggTradePayload,
     AggTradeRow,
+    BookPayload,
     BookTickerPayload,
     ControlError,
     ControlRefusal,
     ControlRequest,
     ControlResult,
+    DepthPayload,
     KlineBar,
     KlinePayload,
     KlineRow,
@@ -33,8 +35,11 @@ from app.binance.wire import (
 from app.market.events import (
     AggTrade,
     BookTicker,
+    DepthSnapshot,
+    DepthUpdate,
     ExchangeEvent,
     Kline,
+    PartialDepth,
     ServerShutdown,
     Trade,
 )
@@ -85,6 +90,11 @@ def encode_error(code: int, message: str) -> bytes:
 def encode_server_time(now_us: int, *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
     """Return the body of `time`."""
     return _encode(ServerTime(server_time=now_us // time_unit.us))
+
+
+def encode_depth(book: DepthSnapshot | PartialDepth) -> bytes:
+    """Return the body of `depth`, which is the payload of a partial book, too."""
+    return _encode(BookPayload(book.last_update_id, book.bids, book.asks))
 
 
 def encode_trades(trades: Iterable[Trade], *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
@@ -212,15 +222,32 @@ def _book_ticker(event: BookTicker, _unit: int) -> BookTickerPayload:
     )
 
 
+def _depth(event: DepthUpdate, unit: int) -> DepthPayload[int]:
+    return DepthPayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        first_update_id=event.first_update_id,
+        last_update_id=event.last_update_id,
+        bids=event.bids,
+        asks=event.asks,
+    )
+
+
+def _partial_depth(event: PartialDepth, _unit: int) -> BookPayload:
+    return BookPayload(event.last_update_id, event.bids, event.asks)
+
+
 def _server_shutdown(event: ServerShutdown, unit: int) -> ServerShutdownPayload[int]:
     return ServerShutdownPayload(event_time=event.event_us // unit)
 
 
-# One row for each kind of event; depth and tickers add theirs.
+# One row for each kind of event; tickers add theirs.
 _PAYLOADS: dict[type, Callable[[Any, int], msgspec.Struct]] = {
     Trade: _trade,
     AggTrade: _agg_trade,
     Kline: _kline,
     BookTicker: _book_ticker,
+    DepthUpdate: _depth,
+    PartialDepth: _partial_depth,
     ServerShutdown: _server_shutdown,
 }

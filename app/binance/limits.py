@@ -33,7 +33,7 @@ LONGEST_BAN_US = 3 * 24 * 60 * MINUTE_US
 Weight = int | Callable[[Mapping[str, str]], int]
 
 # The weight of one call, by path; where it depends on the parameters, a function of them. Calls
-# that are not served yet (depth, tickers, …) add their rows here.
+# that are not served yet (tickers, …) add their rows here.
 WEIGHTS: dict[str, Weight] = {
     "/api/v3/ping": 1,
     "/api/v3/time": 1,
@@ -41,11 +41,28 @@ WEIGHTS: dict[str, Weight] = {
     "/api/v3/trades": 25,
     "/api/v3/historicalTrades": 25,
     "/api/v3/aggTrades": 4,
+    "/api/v3/depth": lambda parameters: depth_weight(parameters.get("limit", "")),
     "/api/v3/klines": 2,
     "/api/v3/uiKlines": 2,
     "/fapi/v1/exchangeInfo": 1,
     "/dapi/v1/exchangeInfo": 1,
 }
+
+
+DEPTH_LIMIT = 100  # levels a side when none are named
+LARGEST_DEPTH = 5_000  # larger ones are answered with so many
+_DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50))
+_LARGEST_DEPTH_WEIGHT = 250
+
+
+def depth_weight(limit: int | str) -> int:
+    """Return what `depth` costs for `limit` levels a side; a text that is no number is the default.
+
+    Source: `rest-api.md`, "Order book".
+    """
+    if isinstance(limit, str):
+        limit = int(limit[:9]) if limit.isascii() and limit.isdigit() else DEPTH_LIMIT
+    return next((cost for most, cost in _DEPTH_WEIGHTS if limit <= most), _LARGEST_DEPTH_WEIGHT)
 
 
 def weight_of(path: str, parameters: Mapping[str, str]) -> int:

@@ -21,6 +21,7 @@ from app.binance.intervals import SPANS_US, UTC_PLUS_8_US
 TRADE = "trade"
 AGG_TRADE = "aggTrade"
 BOOK_TICKER = "bookTicker"
+DEPTH = "depth"
 KLINE = "kline"
 SERVER_SHUTDOWN_STREAM = "!serverShutdown"
 
@@ -36,15 +37,23 @@ _symbol = re.compile(_SYMBOL).fullmatch
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
-    """One stream that we know. `interval` and `offset_us` (east of UTC) belong to klines."""
+    """One stream that we know. `interval` and `offset_us` (east of UTC) belong to klines.
+
+    `levels` and `every_ms` belong to depth: 0 levels are differences, else the best 5, 10 or 20.
+    """
 
     symbol: str
     channel: str
     interval: str = ""
     offset_us: int = 0
+    levels: int = 0
+    every_ms: int = 0
 
     @override
     def __str__(self) -> str:
+        if self.channel == DEPTH:
+            speed = "" if self.every_ms == _SLOW_MS else f"@{self.every_ms}ms"
+            return f"{self.symbol.lower()}@{DEPTH}{self.levels or ''}{speed}"
         if self.channel != KLINE:
             return f"{self.symbol.lower()}@{self.channel}"
         zone = f"@{_UTC_PLUS_8}" if self.offset_us else ""
@@ -71,6 +80,11 @@ def kline_stream(symbol: str, interval: str, *, offset_us: int = 0) -> str:
     return str(StreamName(symbol, KLINE, interval, offset_us))
 
 
+def depth_stream(symbol: str, *, levels: int = 0, every_ms: int = 1_000) -> str:
+    """Return the name of a symbol's depth: differences, or its best 5, 10 or 20 levels."""
+    return str(StreamName(symbol, DEPTH, levels=levels, every_ms=every_ms))
+
+
 def is_well_formed(name: str) -> bool:
     """Whether a name can be subscribed at all; it may still be one that never delivers."""
     return bool(_well_formed(name) or _all_symbols(name))
@@ -86,6 +100,9 @@ def parse_stream(name: str) -> StreamName | None:
         return StreamName(symbol, channel)
     if channel.startswith(_KLINE_PREFIX):
         return _parse_kline(symbol, channel.removeprefix(_KLINE_PREFIX))
+    if found := _depth(channel):
+        levels = int(found["levels"] or 0)
+        return StreamName(symbol, DEPTH, levels=levels, every_ms=int(found["ms"] or _SLOW_MS))
     return None
 
 
@@ -96,6 +113,9 @@ def _parse_kline(symbol: str, rest: str) -> StreamName | None:
     return StreamName(symbol, KLINE, interval, _OFFSETS_US[zone])
 
 
-# Channels without a parameter; depth and tickers add theirs.
+_SLOW_MS = 1_000
+# The documents name no `@1000ms`; clients do.
+_depth = re.compile(r"depth(?P<levels>5|10|20)?(?:@(?P<ms>100|1000)ms)?").fullmatch
+# Channels without a parameter; tickers add theirs.
 _PLAIN_CHANNELS = frozenset({TRADE, AGG_TRADE, BOOK_TICKER})
 _OFFSETS_US = {"": 0, _UTC_PLUS_8: UTC_PLUS_8_US}

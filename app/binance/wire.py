@@ -224,6 +224,57 @@ class BookTickerPayload(
     ask_quantity: str
 
 
+Levels = tuple[tuple[str, str], ...]
+
+
+class DepthPayload(
+    msgspec.Struct,
+    Generic[TimeT],
+    frozen=True,
+    gc=False,
+    tag_field="e",
+    tag="depthUpdate",
+    rename={
+        "event_time": "E",
+        "symbol": "s",
+        "first_update_id": "U",
+        "last_update_id": "u",
+        "bids": "b",
+        "asks": "a",
+    },
+):
+    """`<symbol>@depth`, with or without `@100ms`: quantities are absolute, zero deletes.
+
+    `{"e":"depthUpdate","E":1784620805900,"s":"SOLUSDT","U":77310031,"u":77310042,
+    "b":[["182.38000000","61.20000000"],["182.37000000","0.00000000"]],
+    "a":[["182.39000000","14.05000000"]]}`
+    """
+
+    event_time: TimeT
+    symbol: Symbol
+    first_update_id: Id
+    last_update_id: Id
+    bids: Levels
+    asks: Levels
+
+
+class BookPayload(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={"last_update_id": "lastUpdateId"},
+):
+    """`<symbol>@depth5`, `10`, `20`, and the body of REST's `depth`: best first, no symbol or time.
+
+    `{"lastUpdateId":77310042,"bids":[["182.38000000","61.20000000"]],
+    "asks":[["182.39000000","14.05000000"]]}`
+    """
+
+    last_update_id: Id
+    bids: Levels
+    asks: Levels
+
+
 class ServerShutdownPayload(
     msgspec.Struct,
     Generic[TimeT],
@@ -245,9 +296,10 @@ TaggedPayload = (
     TradePayload[TimeT]
     | AggTradePayload[TimeT]
     | KlinePayload[TimeT]
+    | DepthPayload[TimeT]
     | ServerShutdownPayload[TimeT]
 )
-"""Every payload that names its kind in `e`; depth and tickers join it here."""
+"""Every payload that names its kind in `e`; tickers join it here."""
 
 
 class Envelope(msgspec.Struct, Generic[TimeT], frozen=True, gc=False):
@@ -274,6 +326,7 @@ class Outline(msgspec.Struct, frozen=True, gc=False):
     e: Raw | UnsetType = UNSET
     u: Raw | UnsetType = UNSET
     b: Raw | UnsetType = UNSET
+    last_update_id: Raw | UnsetType = msgspec.field(default=UNSET, name="lastUpdateId")
 
 
 # Control requests and replies

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from app.market.events import MarketEvent, Publication
+from app.ports import RAW_TOPICS
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +32,12 @@ class MemoryBus:
         What a subscriber publishes while it receives goes out after what it is receiving has
         reached everybody: nobody sees a later number first.
         """
-        self.sequence += 1
         subscriptions = self._subscriptions.get(topic)
         if not subscriptions:
+            if topic not in RAW_TOPICS:
+                self.sequence += 1
             return
+        self.sequence += 1
         publication = Publication(self.epoch, self.sequence, topic, event)
         if self._delivering:
             self._following.append(publication)

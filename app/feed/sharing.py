@@ -13,14 +13,7 @@ from typing import Protocol
 
 from app.errors import ConnectionFailed
 from app.feed.governor import Governor
-from app.market.events import (
-    AggTrade,
-    BookTicker,
-    ExchangeEvent,
-    Kline,
-    ServerShutdown,
-    Trade,
-)
+from app.market.events import ExchangeEvent, Kline, ServerShutdown, SymbolEvent
 from app.ports import Clock, EventReceiver, StreamConnection
 
 MOST_STREAMS = 1_024  # on one connection, by the exchange's rule
@@ -248,7 +241,7 @@ class Trunk:
         for branch in tuple(self._branches.values()):
             branch.receiver.connection_lost(reason)
 
-    def _foreign(self, event: Trade | AggTrade | Kline | BookTicker) -> None:
+    def _foreign(self, event: SymbolEvent) -> None:
         """Let the oldest branch judge what nobody asked for; some comes behind who has left."""
         if event.symbol in self._were_here:
             return

@@ -20,7 +20,6 @@ from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
-    BookTicker,
     Candle,
     ExchangeEvent,
     HoleAbandoned,
@@ -396,7 +395,7 @@ class SymbolFeed:
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
             self._fail(error)
 
-    def _take_rare(self, event: AggTrade | Kline | BookTicker | ServerShutdown) -> None:
+    def _take_rare(self, event: ExchangeEvent) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
             log.warning("the exchange is about to close the connection symbol=%s", self.symbol)

@@ -8,11 +8,16 @@ quantities in the base currency, both exact decimals. A symbol is in upper case.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
 SECOND_US = 1_000_000
+Level = tuple[str, str]
+"""Price and quantity in the exchange's own text; in a change a quantity of zero deletes."""
+
 NO_TRADE_ID = -1  # the exchange's own mark for "no trade" in a kline
 
 
@@ -87,6 +92,48 @@ class BookTicker(Event, tag="book_ticker", frozen=True, gc=False):
     bid_quantity: Decimal
     ask_price: Decimal
     ask_quantity: Decimal
+    event_us: int | None
+    received_us: int
+
+
+class DepthUpdate(Event, tag="depth_update", frozen=True, gc=False):
+    """What changed in a book with the updates `first_update_id..last_update_id`.
+
+    Quantities are absolute, each price is named once.
+    """
+
+    symbol: str
+    first_update_id: int
+    last_update_id: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    event_us: int
+    received_us: int
+
+
+class DepthSnapshot(Event, tag="depth_snapshot", frozen=True, gc=False):
+    """The best levels of a book at one update id, from REST, the best of each side first.
+
+    At most `limit` a side: one that has fewer is whole.
+    """
+
+    symbol: str
+    last_update_id: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    limit: int
+    event_us: int | None
+    received_us: int
+
+
+class PartialDepth(Event, tag="partial_depth", frozen=True, gc=False):
+    """The best `levels` of each side at one update id, as a stream of its own brings them."""
+
+    symbol: str
+    last_update_id: int
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    levels: int
     event_us: int | None
     received_us: int
 
@@ -201,15 +248,77 @@ class ExchangeRefusal(Event, tag="exchange_refusal", frozen=True, gc=False):
     symbol: str = ""
 
 
+class BookState(StrEnum):
+    """How far a book can be trusted."""
+
+    SYNCING = "syncing"  # not joined to a snapshot yet
+    IN_STEP = "in_step"  # equal to the exchange's within its exact range
+    STALE = "stale"  # was in step; the levels are the last that were known
+    POLLED = "polled"  # asked for now and then: right when it was asked
+
+
+class BookChange(Event, tag="book_change", frozen=True, gc=False):
+    """One step of a book that is kept. `number` rises by one with each, over resyncs too.
+
+    With `whole` the levels are the whole book, else those that changed, with absolute quantities.
+    Bids at or above `exact_from` and asks at or below `exact_to` are known exactly; `None`: that
+    side is known whole. Where `state` is `syncing` or `stale` nothing is known to be right, and a
+    change that is `whole` comes before the next other one.
+    """
+
+    symbol: str
+    number: int
+    state: BookState
+    update_id: int
+    bids: Sequence[Level]
+    asks: Sequence[Level]
+    whole: bool
+    exact_from: str | None
+    exact_to: str | None
+    reason: str
+    event_us: int | None
+    received_us: int
+
+
+class BookView(Event, tag="book_view", frozen=True, gc=False):
+    """The best `depth` levels of each side of a book, at most once in `every_ms`.
+
+    `number` is the book's own (`BookChange.number`). The changes lead here from the view numbered
+    `previous`; `None`: from none, it is to be taken whole. Levels beyond the exact range are left
+    out, so fewer than `depth` where `exact_from` (bids) or `exact_to` (asks) is not `None` means
+    that the others are not known.
+    """
+
+    symbol: str
+    depth: int
+    every_ms: int
+    number: int
+    previous: int | None
+    update_id: int
+    state: BookState
+    reason: str
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    bid_changes: tuple[Level, ...]
+    ask_changes: tuple[Level, ...]
+    exact_from: str | None
+    exact_to: str | None
+    event_us: int | None
+    received_us: int
+
+
 StatusEvent = (
     StreamLost | StreamRestored | HoleFound | HoleRepaired | HoleAbandoned | ExchangeRefusal
 )
 """What the `status` channel carries."""
 
-ExchangeEvent = Trade | AggTrade | Kline | BookTicker | ServerShutdown
+SymbolEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth
+"""What an exchange's connection delivers of a symbol."""
+
+ExchangeEvent = SymbolEvent | ServerShutdown
 """What an exchange's connection delivers."""
 
-MarketEvent = ExchangeEvent | Candle | StatusEvent
+MarketEvent = ExchangeEvent | Candle | BookChange | BookView | StatusEvent
 """Anything that the bus carries or an exchange's connection delivers."""
 
 

@@ -12,6 +12,7 @@ from app.binance.decode import (
     MAX_FRAME_BYTES,
     Decoder,
     decode_agg_trades,
+    decode_depth,
     decode_error,
     decode_exchange_info,
     decode_klines,
@@ -20,7 +21,16 @@ from app.binance.decode import (
 )
 from app.binance.wire import ControlError, ControlReply, TimeUnit
 from app.errors import BadFrame
-from app.market.events import AggTrade, BookTicker, Kline, ServerShutdown, Trade
+from app.market.events import (
+    AggTrade,
+    BookTicker,
+    DepthSnapshot,
+    DepthUpdate,
+    Kline,
+    PartialDepth,
+    ServerShutdown,
+    Trade,
+)
 
 RECEIVED = 1_784_620_805_200_000
 
@@ -183,8 +193,6 @@ def test_unusual_numbers_within_the_bounds_are_exact():
 @pytest.mark.parametrize(
     "frame",
     [
-        b'{"e":"depthUpdate","E":1,"s":"SOLUSDT","U":1,"u":2,"b":[],"a":[]}',
-        b'{"stream":"solusdt@depth","data":{"e":"depthUpdate","E":1,"s":"S","U":1,"u":2,"b":[]}}',
         b'{"lastUpdateId":77310042,"bids":[["182.38000000","61.20000000"]],"asks":[]}',
         b'{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker","q":"1.00000000"}]}',
         b'[{"e":"24hrMiniTicker","q":"1.00000000"}]',
@@ -540,3 +548,70 @@ def test_a_body_of_another_shape_is_a_bad_frame(call, body):
 def test_any_body_is_read_or_bad(call, body):
     """REST bodies raise nothing but BadFrame."""
     assert len(reason(BODIES[call], body)) <= 160
+
+
+DIFF = (
+    b'{"e":"depthUpdate","E":1784620805900,"s":"SOLUSDT","U":77310031,"u":77310042,'
+    b'"b":[["182.38000000","61.20000000"],["182.37000000","0.00000000"]],'
+    b'"a":[["182.39000000","14.05000000"]]}'
+)
+
+
+@pytest.mark.parametrize("frame", [DIFF, b'{"stream":"solusdt@depth@100ms","data":%b}' % DIFF])
+def test_a_diff_keeps_the_exchanges_own_text(frame):
+    """Levels are text until they leave the book."""
+    assert decode(frame) == DepthUpdate(
+        "SOLUSDT",
+        77310031,
+        77310042,
+        (("182.38000000", "61.20000000"), ("182.37000000", "0.00000000")),
+        (("182.39000000", "14.05000000"),),
+        1784620805900_000,
+        RECEIVED,
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b'"61.20000000"', b'"61.2e3"'),
+        (b'"61.20000000"', b'"-1"'),
+        (b'"61.20000000"', b'"nan"'),
+        (b'"182.39000000"', b'" 182.39"'),
+        (b'"182.39000000"', b"182.39"),
+        (b'"182.39000000"', b'"1_8"'),
+        (b'"U":77310031', b'"U":77310043'),
+        (b',"a":[["182.39000000","14.05000000"]]', b""),
+        (b'["182.37000000","0.00000000"]', b'["182.37000000"]'),
+    ],
+)
+def test_a_diff_that_is_not_what_the_protocol_says_is_bad(change):
+    """No number is guessed: a level of another shape makes the whole frame bad."""
+    assert change[0] in DIFF
+    with pytest.raises(BadFrame):
+        decode(DIFF.replace(*change))
+
+
+def test_a_diff_with_fields_that_are_new_is_read():
+    """Unknown fields behind the levels only take the longer way."""
+    assert decode(DIFF[:-1] + b',"x":"new"}') == decode(DIFF)
+
+
+def test_the_stream_tells_whose_a_partial_book_is():
+    """The payload names neither symbol nor depth."""
+    payload = b'{"lastUpdateId":77310042,"bids":[["182.38000000","61.2"]],"asks":[]}'
+    assert decode(b'{"stream":"solusdt@depth10@100ms","data":%b}' % payload) == PartialDepth(
+        "SOLUSDT", 77310042, (("182.38000000", "61.2"),), (), 10, None, RECEIVED
+    )
+    assert decode(b'{"stream":"solusdt@other","data":%b}' % payload) is None
+
+
+def test_an_answer_about_depth_says_what_was_asked():
+    """A side with fewer levels than asked for is whole, so the limit belongs to it."""
+    body = b'{"lastUpdateId":5,"bids":[["1.0","2"]],"asks":[["1.1","3.50"]]}'
+    snapshot = decode_depth(body, "SOLUSDT", limit=1000, received_us=7)
+    assert snapshot == DepthSnapshot(
+        "SOLUSDT", 5, (("1.0", "2"),), (("1.1", "3.50"),), 1000, None, 7
+    )
+    with pytest.raises(BadFrame):
+        decode_depth(body.replace(b'"2"', b'"1e3"'), "SOLUSDT", limit=1000, received_us=7)

@@ -16,6 +16,7 @@ import httpx
 from app.binance.client.refusals import refusal
 from app.binance.decode import (
     decode_agg_trades,
+    decode_depth,
     decode_error,
     decode_exchange_info,
     decode_klines,
@@ -23,7 +24,7 @@ from app.binance.decode import (
     decode_trades,
 )
 from app.errors import BadFrame, ExchangeRefused, ExchangeUnavailable
-from app.market.events import AggTrade, Kline, Trade
+from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import Clock
 
@@ -148,6 +149,13 @@ class RestClient:
             lambda: decode_klines(
                 body, symbol, interval, received_us=self._clock.now_us(), as_of_us=as_of_us
             )
+        )
+
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the best `limit` levels of each side of the book, 1 to 5000."""
+        body = await self._get("/api/v3/depth", symbol=symbol, limit=limit)
+        return _read(
+            lambda: decode_depth(body, symbol, limit=limit, received_us=self._clock.now_us())
         )
 
     async def aclose(self) -> None:
