@@ -19,8 +19,8 @@ class GrpcLimits:
     """Bounds of the service, of each connection and of each stream. `…_per_ip`: 0 is no bound.
 
     What waits for one stream, beside its connection's own, pauses it past `high_water` bytes, and
-    ends it past `most_waiting`: the whole books of many instruments fit. A stream that is to end has
-    `close_timeout_s` to read so.
+    ends it past `most_waiting`, which the whole books of many instruments fit. A stream that is to
+    end has `close_timeout_s` to read so.
     """
 
     max_connections: int = 1_000

@@ -16,7 +16,8 @@ from app.gateways.fanout.formats import publication_form
 from app.gateways.grpc.statuses import ending_of_error
 from app.market.ring import Outgoing
 from app.market.symbols import SymbolInfo
-from app.proto import candlewire_pb2, market_data_pb2 as pb
+from app.proto import candlewire_pb2
+from app.proto import market_data_pb2 as pb
 
 _PUBLICATION = b"\x0a"  # field 1, a length and so many bytes
 _SENT = struct.Struct("<cQ")

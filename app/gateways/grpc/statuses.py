@@ -76,5 +76,3 @@ def ending_of_error(error: CandlewireError) -> Ending:
 def ending_of_code(code: int) -> Ending:
     """Return how a stream ends that was closed with a code of `CLOSE_CODES`."""
     return _ENDING_OF_CODE.get(code, CRASHED)
-
-
