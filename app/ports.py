@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
+from app.market.book import OrderBook
 from app.market.events import (
     AggTrade,
     BookState,
@@ -22,9 +23,6 @@ from app.market.events import (
     Trade,
 )
 from app.market.symbols import SymbolInfo
-
-if TYPE_CHECKING:
-    from app.market.book import OrderBook
 
 # The topics of the bus. They are the names of the channels that clients subscribe to.
 CANDLES = "candles"

@@ -7,7 +7,7 @@ are made here, at the edge, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
@@ -16,11 +16,13 @@ import msgspec
 from app.market.events import (
     SECOND_US,
     AggTrade,
+    BookView,
     Candle,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
     HoleRepaired,
+    Level,
     Publication,
     StatusEvent,
     StreamLost,
@@ -98,6 +100,47 @@ class JsonCodec:
                 "epoch": publication.epoch,
                 "sequence": publication.sequence,
             }
+        )
+
+    def book(self, publication: Publication, view: BookView) -> bytes:
+        """Return a book whole, as the `book` channel sends it to who has not seen it before."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"snapshot","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_update(self, publication: Publication, view: BookView, previous: int) -> bytes:
+        """Return what changed in a book since its view numbered `previous`."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"update","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},"previous":{previous},'
+            f"{self._book_fields(view, view.bid_changes, view.ask_changes)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_answer(self, view: BookView) -> bytes:
+        """Return a book as `GET /book/{symbol}` answers it: without interval and position."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"depth":{view.depth},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)}}}"
+        ).encode()
+
+    def _book_fields(self, view: BookView, bids: Sequence[Level], asks: Sequence[Level]) -> str:
+        """Return, as part of a JSON object, what every message about a book says."""
+        style = self._style(view.symbol)
+        time_us = view.received_us if view.event_us is None else view.event_us
+        reason = f',"reason":{_quoted(view.reason)}' if view.reason else ""
+        return (
+            f'"update_id":{view.update_id},"state":"{view.state}"{reason},'
+            f'"bids":{style.levels(bids)},"asks":{style.levels(asks)},'
+            f'"exact_from":{style.bound(view.exact_from)},"exact_to":{style.bound(view.exact_to)},'
+            f'"timestamp":{self._second(time_us // SECOND_US)},"time":{time_us // 1_000},'
+            f'"channel":"book","source":{self._quoted_source}'
         )
 
     def ohlc(self, candle: Candle) -> bytes:
@@ -235,6 +278,17 @@ class _Style:
         self.info = info
         self.price = _writer(info.price_digits if info else None)
         self.quantity = _writer(info.quantity_digits if info else None)
+        self._price_text = _text_writer(info.price_digits if info else None)
+        self._quantity_text = _text_writer(info.quantity_digits if info else None)
+
+    def levels(self, levels: Sequence[Level]) -> str:
+        """Return levels as a JSON array of pairs."""
+        price, quantity = self._price_text, self._quantity_text
+        return f"[{','.join([f'[{price(one)},{quantity(other)}]' for one, other in levels])}]"
+
+    def bound(self, price: str | None) -> str:
+        """Return a price that may be none."""
+        return "null" if price is None else self._price_text(price)
 
 
 def _trade_range(trade: Trade | AggTrade) -> str:
@@ -303,6 +357,23 @@ def _writer(digits: int | None) -> Callable[[Decimal], str]:
         if text.endswith(surplus) and text[point : point + 1] == "." and "E" not in text:
             return text[:cut]
         return with_digits(number, digits)
+
+    return write
+
+
+def _text_writer(digits: int | None) -> Callable[[str], str]:
+    """Return the quickest way to write numbers that are text already: the exchange's own."""
+    slow = _writer(digits)
+    if digits is None or digits >= _WIRE_DIGITS:
+        return lambda text: slow(Decimal(text))
+    surplus = ("0" * (_WIRE_DIGITS - digits)) if digits else "." + "0" * _WIRE_DIGITS
+    cut = -len(surplus)
+    point = -_WIRE_DIGITS - 1
+
+    def write(text: str) -> str:
+        if text.endswith(surplus) and text[point : point + 1] == ".":
+            return text[:cut]
+        return slow(Decimal(text))
 
     return write
 
