@@ -25,6 +25,8 @@ from app.feed.upstream_binance import DEFAULT_STREAMS
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
+from app.gateways.grpc.config import GrpcLimits, Tls
+from app.gateways.grpc.server import GrpcGateway
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.processes.first import OtherProcesses, why_ports_are_not_shared
@@ -38,6 +40,7 @@ from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import CANDLES, FORMING, TRADES, Clock, SymbolStatus
+from app.proto.market_data_pb2 import Hub as GrpcHub
 from app.settings import Settings
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
@@ -71,6 +74,7 @@ class Hub:
         self.simulator: Simulator | None = None
         self.rest_port = 0
         self.websocket_port = 0
+        self.grpc_port = 0
 
     # -- its life ----------------------------------------------------------------------------
 
@@ -207,6 +211,24 @@ class Hub:
             symbols=self.manager,
             clock=clock,
         )
+        self.grpc = GrpcGateway(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            hub=GrpcHub(
+                source=self.source.name,
+                simulated=self.source.simulated,
+                version=__version__,
+                epoch=epoch,
+            ),
+            ready=lambda: not self.not_ready(),
+            limits=_grpc_limits(settings),
+        )
+        if settings.grpc_port:
+            self._closing.push_async_callback(self.grpc.stop)
+            self.grpc_port = await self.grpc.start(
+                settings.grpc_ip, settings.grpc_port, tls=_grpc_tls(settings)
+            )
 
     async def run(self) -> None:
         """Work until `stop`; raise only what is a bug of ours."""
@@ -219,6 +241,7 @@ class Hub:
             tasks.create_task(self.live.run(), name="live gateway")
             tasks.create_task(self.processes.run(), name="gateway processes")
             tasks.create_task(self.rest.run(), name="rest")
+            tasks.create_task(self.grpc.run(), name="grpc")
             await self._stopping.wait()
             # Clients first: they are told to come back while everything still stands.
             self.processes.stop()
@@ -226,6 +249,7 @@ class Hub:
             async with asyncio.TaskGroup() as stopping:
                 stopping.create_task(self.live.stop())
                 stopping.create_task(self.rest.stop(within=1.0))
+                stopping.create_task(self.grpc.stop(within=1.0))
             self.encoder.stop()
             fanout.cancel()
             feeds.cancel()
@@ -351,6 +375,7 @@ class Hub:
             "bars": self.bars.report(),
             "clients": self.processes.summed(self.live.counters()),
             "events": self.events.counters(),
+            "grpc": self.grpc.counters(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -450,6 +475,21 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         version=__version__,
         source=source,
     )
+
+
+def _grpc_limits(settings: Settings) -> GrpcLimits:
+    return GrpcLimits(
+        max_streams=settings.grpc_max_streams,
+        max_streams_per_ip=settings.grpc_max_streams_per_ip,
+        trusted_proxies=settings.trusted_proxies,
+        max_subscriptions=settings.websocket_max_subscriptions,
+    )
+
+
+def _grpc_tls(settings: Settings) -> Tls | None:
+    if settings.grpc_tls_cert is None or settings.grpc_tls_key is None:
+        return None
+    return Tls(settings.grpc_tls_cert, settings.grpc_tls_key)
 
 
 def _limit(text: str) -> str:
