@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from app.errors import BadRequest, CandlewireError, NotSubscribed, TooManySubscriptions
+from app.errors import (
+    BadRequest,
+    CandlewireError,
+    NotSubscribed,
+    NotSupported,
+    TooManySubscriptions,
+)
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Peer, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
@@ -65,11 +71,20 @@ class LiveClient:
     at all. Only more messages than allowed, or a binary one, end the connection.
     """
 
-    __slots__ = ("_admitted", "_around", "_by_default", "_controls", "_follower", "_requests")
+    __slots__ = (
+        "_admitted",
+        "_around",
+        "_by_default",
+        "_controls",
+        "_follower",
+        "_only_reads",
+        "_requests",
+    )
 
     def __init__(self, admitted: Admitted, surroundings: Surroundings, remote_ip: str = "") -> None:
         self._admitted: Admitted | None = admitted  # until it has come in
         self._by_default = admitted.by_default
+        self._only_reads = admitted.only_reads
         self._around = surroundings
         around = surroundings
         self._requests = MessageAllowance(
@@ -110,6 +125,8 @@ class LiveClient:
         self._around.counts.requests += 1
         asked = read_request(message)
         try:
+            if self._only_reads:
+                raise NotSupported(name="request", value=message, instead="this address only sends")
             self._meet(follower, asked.id, asked.request)
         except CandlewireError as error:
             self._around.counts.errors += 1

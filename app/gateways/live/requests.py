@@ -17,8 +17,9 @@ from app.errors import (
     UnknownOp,
 )
 from app.gateways.fanout.wishes import ANY_SYMBOL, CHANNELS
-from app.gateways.live.variants import DEPTHS, EVERY_MS, INTERVALS, Variant
+from app.gateways.live.variants import EVERY_MS, INTERVALS, Variant
 from app.gateways.live.wanted import Last, Since, SincePosition, SinceTime
+from app.market.book_views import DEPTHS
 from app.market.symbols import parse_symbol
 from app.ports import BOOK, BOOK_METRICS, CANDLES, TRADES
 

@@ -10,16 +10,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from app.errors import (
     BadRequest,
     CandlewireError,
     InvalidRequest,
+    InvalidSymbol,
     SymbolsNotLoaded,
     TooManySubscriptions,
 )
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, Format
+from app.gateways.fanout.formats import (
+    JSON,
+    JSON_BATCHES,
+    PAGES,
+    PROTOBUF,
+    PROTOBUF_BATCHES,
+    Format,
+)
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
@@ -44,6 +52,9 @@ PARAMETERS = (
 )
 """What the address of a WebSocket may name."""
 
+MARKET_DATA = "/ws/market_data/"
+"""Before the name of an instrument: each change of its book, whole."""
+
 _POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
 
 
@@ -57,13 +68,14 @@ class Asked(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A client that may come in."""
+    """A client that may come in. With `only_reads` it may ask for nothing later."""
 
     wishes: tuple[Wish, ...]
     by_default: bool
     subprotocol: str | None
     format: Format = JSON
     since: Since | None = None
+    only_reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,8 @@ class Doorkeeper:
 
     def decide(self, upgrade: Upgrade) -> Admitted | Refused:
         """Admit the client or say why not; the path comes first, then origin, format and query."""
-        if upgrade.path not in ("/", "/live"):
+        instrument = _instrument(upgrade.path)
+        if upgrade.path not in ("/", "/live") and instrument is None:
             return _refused(HTTPStatus.NOT_FOUND, _where_to_go(upgrade.path))
         origin = upgrade.headers.get("Origin")
         if origin is not None and not self._page_allowed(origin, upgrade.headers.get("Host", "")):
@@ -90,6 +103,8 @@ class Doorkeeper:
             text = f"no known subprotocol was offered: expected {known}, or none at all"
             return _refused(HTTPStatus.BAD_REQUEST, text)
         try:
+            if instrument is not None:
+                return self._admit_page(instrument, upgrade.query)
             asked = self.read_query(upgrade.query)
         except SymbolsNotLoaded as error:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
@@ -103,6 +118,17 @@ class Doorkeeper:
             format=batches if asked.batch else single,
             since=asked.since,
         )
+
+    def _admit_page(self, instrument: str, query: str) -> Admitted:
+        """Admit who wants each change of one book whole; raise `CandlewireError`."""
+        (symbol,) = read_symbols((instrument,))
+        if symbol == ANY_SYMBOL:
+            raise InvalidSymbol(instrument)
+        check_symbols((symbol,), self.registry)
+        fields = _fields(query, ("depth",))
+        variant = Variant(depth=_number(fields, "depth"), every=0).filled(BOOK)
+        wish = Wish(BOOK, symbol, variant.text())
+        return Admitted((wish,), by_default=False, subprotocol=None, format=PAGES, only_reads=True)
 
     def _page_allowed(self, origin: str, host: str) -> bool:
         """Tell whether a browser's page may connect. The hub's own come from another port."""
@@ -123,12 +149,7 @@ class Doorkeeper:
         `known` are the parameters that there are. `last_id`, EPOCH-SEQUENCE, takes the place of
         `since` and `last`: who comes back has it from the last event, its address is still the old.
         """
-        fields: dict[str, list[str]] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in known:
-                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
-                raise BadRequest(msg)
-            fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+        fields = _fields(query, known)
         if last_id is not None:
             if not _POSITION.fullmatch(last_id):
                 msg = f"Last-Event-ID: {last_id[:60]}: expected EPOCH-SEQUENCE"
@@ -161,6 +182,13 @@ class Doorkeeper:
         )
 
 
+def _instrument(path: str) -> str | None:
+    """Return whose book an address names; `None` for any other address."""
+    if not path.startswith(MARKET_DATA) or path == MARKET_DATA:
+        return None
+    return unquote(path.removeprefix(MARKET_DATA))
+
+
 def _variants(
     fields: Mapping[str, list[str]], channels: Sequence[str], main: str
 ) -> dict[str, list[Variant]]:
@@ -181,6 +209,17 @@ def _variants(
         channel: [one.filled(channel) for one in named.get(channel) or [Variant()]]
         for channel in channels
     }
+
+
+def _fields(query: str, known: Sequence[str]) -> dict[str, list[str]]:
+    """Return what is said by each parameter, lists split; raise `BadRequest` for one unknown."""
+    fields: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
+            raise BadRequest(msg)
+        fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+    return fields
 
 
 def _flag(fields: Mapping[str, list[str]], name: str) -> bool:

@@ -10,6 +10,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.errors import InvalidRequest, NotSupported, UnsupportedInterval
+from app.market.book_views import (
+    DEFAULT_DEPTH,
+    DEFAULT_EVERY_MS,
+    DEPTHS,
+    INTERVALS_MS,
+    view_name,
+)
 from app.market.intervals import INTERVALS_US
 from app.market.view import ONE_SECOND
 from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING
@@ -17,11 +24,8 @@ from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING
 INTERVALS = tuple(INTERVALS_US)
 """The lengths of candles that there are."""
 
-DEPTHS = (1, 5, 10, 20, 50, 100, 500, 1_000, 5_000)
-"""How many levels a side a client may have of a book."""
-
 EVERY_MS: Mapping[str, tuple[int, ...]] = {
-    BOOK: (0, 100, 250, 500, 1_000),
+    BOOK: INTERVALS_MS,
     BOOK_METRICS: (0, 1_000),
 }
 """How often at most, in ms, by channel; 0 is each change."""
@@ -50,8 +54,8 @@ class Variant(NamedTuple):
 
     def text(self) -> str:
         """Return what a wish calls it; empty for channels that have but one."""
-        if self.depth is not None:
-            return f"{self.depth}@{self.every}"
+        if self.depth is not None and self.every is not None:
+            return view_name(self.depth, self.every)
         return str(self.every) if self.every is not None else self.interval or ""
 
     def check(self, channel: str) -> None:
@@ -87,7 +91,7 @@ class Variant(NamedTuple):
 
 _USUAL: Mapping[str, Variant] = {
     CANDLES: Variant(interval=ONE_SECOND),
-    BOOK: Variant(depth=20, every=100),
+    BOOK: Variant(depth=DEFAULT_DEPTH, every=DEFAULT_EVERY_MS),
     BOOK_METRICS: Variant(every=1_000),
 }
 

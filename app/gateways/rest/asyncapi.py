@@ -20,8 +20,9 @@ from app.gateways.live import replies
 from app.gateways.live.close_codes import CLOSE_CODES
 from app.gateways.live.requests import SHAPES
 from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS
-from app.gateways.live.variants import DEPTHS, EVERY_MS, INTERVALS
+from app.gateways.live.variants import EVERY_MS, INTERVALS
 from app.gateways.rest.events import PARAMETERS as STREAM_PARAMETERS
+from app.market.book_views import DEPTHS
 
 _PROTO = Path(__file__).parents[3] / "proto" / "candlewire.proto"
 _PROTOBUF = "application/vnd.google.protobuf;version=3"

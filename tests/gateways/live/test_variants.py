@@ -6,7 +6,8 @@ from itertools import product
 
 import pytest
 
-from app.gateways.live.variants import DEPTHS, EVERY_MS, INTERVALS, Variant
+from app.gateways.live.variants import EVERY_MS, INTERVALS, Variant
+from app.market.book_views import DEPTHS
 from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES
 
 OF_BOOKS = [(BOOK, Variant(None, *both)) for both in product(DEPTHS, EVERY_MS[BOOK])]
