@@ -23,7 +23,7 @@ from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.streams_plan import CANDLE_STREAMS
+from app.feed.streams_plan import served, streams_plan
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -101,6 +101,7 @@ class Engine:
                 backfill_s=settings.backfill_max,
                 stale_after_ms=settings.stale_after_ms,
                 symbols_per_connection=settings.symbols_per_connection,
+                book_depth=settings.book_depth,
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
                 resumes=not self._plan.replay,  # a recording is played from its beginning
@@ -242,16 +243,14 @@ class Engine:
         self.bars.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol has: a recording may lack single trades."""
+        """Return which streams each symbol has: a recording may lack some."""
+        wanted = streams_plan(self._settings.streams, self._settings.symbol_streams)
         simulator = self.simulator
         if simulator is None:
-            return lambda _symbol: CANDLE_STREAMS
-
-        def streams(symbol: str) -> Sequence[str]:
-            kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
-            return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
-
-        return streams
+            return wanted
+        return lambda symbol: served(
+            wanted(symbol), simulator.streams.get(symbol, frozenset(wanted(symbol)))
+        )
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
