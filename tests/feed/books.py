@@ -140,7 +140,7 @@ class TrueBook:
         price = self._mid + 1 + number
         return "asks", price, quantity or int(len(self._asks) == 1)
 
-    def _set(self, of_asks: bool, price: int, quantity: int) -> None:  # noqa: FBT001 - local
+    def _set(self, of_asks: bool, price: int, quantity: int) -> None:
         self.update_id += 1
         levels = self._asks if of_asks else self._bids
         if quantity:
@@ -159,6 +159,7 @@ class Follower:
 
     def __init__(self, truth: TrueBook) -> None:
         self.truth = truth
+        self.judges = True
         self.changes: list[BookChange] = []
         self.bids: Side = {}
         self.asks: Side = {}
@@ -193,7 +194,8 @@ class Follower:
         _set_all(self.asks, event.asks)
         if event.state is BookState.IN_STEP:
             self.in_step += 1
-            self._judge(event)
+            if self.judges:
+                self._judge(event)
 
     def _judge(self, change: BookChange) -> None:
         bids, asks = self.truth.at(change.update_id)
