@@ -58,6 +58,9 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
     speed: Annotated[str | None, typer.Option(help="Speed of a replay: 1, 20, … or max.")] = None,
     server_port: Annotated[int | None, typer.Option(help="Port of the REST service.")] = None,
     websocket_port: Annotated[int | None, typer.Option(help="Port of the WebSocket.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port of the gRPC service; 0 for none.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where state is kept.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     default_source: Annotated[
@@ -80,6 +83,7 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             replay_speed=speed,
             server_port=server_port,
             websocket_port=websocket_port,
+            grpc_port=grpc_port,
             data_dir=data_dir,
             log_level=log_level,
         )
@@ -206,7 +210,11 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             "SYMBOLS_PER_CONNECTION=50\n",
             style="yellow",
         )
-    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n\n")
+    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    if hub.grpc_port:
+        secured = " over TLS" if settings.grpc_tls_cert else ""
+        text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")
+    text.append("\n")
     url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")
     text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")
@@ -221,6 +229,7 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     for setting, address in (
         ("SERVER_IP", settings.server_ip),
         ("WEBSOCKET_IP", settings.websocket_ip),
+        *([("GRPC_IP", settings.grpc_ip)] if settings.grpc_port else []),
     ):
         if not _is_loopback(address):
             text.append(

@@ -7,7 +7,7 @@ are made here, at the edge, and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
@@ -16,11 +16,14 @@ import msgspec
 from app.market.events import (
     SECOND_US,
     AggTrade,
+    BookMetrics,
+    BookView,
     Candle,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
     HoleRepaired,
+    Level,
     Publication,
     StatusEvent,
     StreamLost,
@@ -100,6 +103,63 @@ class JsonCodec:
             }
         )
 
+    def book_metrics(self, publication: Publication, event: BookMetrics) -> bytes:
+        """Return figures of a book with their position, as channel `book_metrics` sends them."""
+        return (
+            f'{self._metrics_fields(event)},"channel":"book_metrics",'
+            f'"source":{self._quoted_source},"epoch":{publication.epoch},'
+            f'"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def metrics_answer(self, newest: BookMetrics, history: Sequence[BookMetrics] | None) -> bytes:
+        """Return what `GET /book/{symbol}/metrics` answers: the newest, and those asked for."""
+        head = f'{self._metrics_fields(newest)},"source":{self._quoted_source}'
+        if history is None:
+            return f"{head}}}".encode()
+        rows = ",".join(f"{self._metrics_fields(event)}}}" for event in history)
+        return f'{head},"history":[{rows}]}}'.encode()
+
+    def book(self, publication: Publication, view: BookView) -> bytes:
+        """Return a book whole, as the `book` channel sends it to who has not seen it before."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"snapshot","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_update(self, publication: Publication, view: BookView, previous: int) -> bytes:
+        """Return what changed in a book since its view numbered `previous`."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"type":"update","depth":{view.depth},'
+            f'"every":{view.every_ms},"number":{view.number},"previous":{previous},'
+            f"{self._book_fields(view, view.bid_changes, view.ask_changes)},"
+            f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def book_answer(self, view: BookView) -> bytes:
+        """Return a book as `GET /book/{symbol}` answers it: without interval and position."""
+        style = self._style(view.symbol)
+        return (
+            f'{{"symbol":{style.symbol},"depth":{view.depth},"number":{view.number},'
+            f"{self._book_fields(view, view.bids, view.asks)}}}"
+        ).encode()
+
+    def _book_fields(self, view: BookView, bids: Sequence[Level], asks: Sequence[Level]) -> str:
+        """Return, as part of a JSON object, what every message about a book says."""
+        style = self._style(view.symbol)
+        time_us = view.received_us if view.event_us is None else view.event_us
+        reason = f',"reason":{_quoted(view.reason)}' if view.reason else ""
+        return (
+            f'"update_id":{view.update_id},"state":"{view.state}"{reason},'
+            f'"bids":{style.levels(bids)},"asks":{style.levels(asks)},'
+            f'"exact_from":{style.bound(view.exact_from)},"exact_to":{style.bound(view.exact_to)},'
+            f'"timestamp":{self._second(time_us // SECOND_US)},"time":{time_us // 1_000},'
+            f'"channel":"book","source":{self._quoted_source}'
+        )
+
     def ohlc(self, candle: Candle) -> bytes:
         """Return a candle as `GET /ohlc/{symbol}` answers it: without channel and position."""
         return f'{self._candle_fields(candle)},"interval":"{candle.interval}"}}'.encode()
@@ -152,6 +212,35 @@ class JsonCodec:
             f'"complete":{"true" if candle.complete else "false"},'
             f'"revision":{candle.revision}{_FORMING if candle.forming else ""},"source":'
             f"{self._quoted_source if same else _quoted(candle.source)}"
+        )
+
+    def _metrics_fields(self, event: BookMetrics) -> str:
+        """Return, as a JSON object left open, everything that belongs to the figures."""
+        style = self._style(event.symbol)
+        price, quantity = _or_null(style.price), _or_null(style.quantity)
+        bands = ",".join(
+            f'{{"bps":{band.bps},"bid_quantity":{quantity(band.bid_quantity)},'
+            f'"ask_quantity":{quantity(band.ask_quantity)}}}'
+            for band in event.bands
+        )
+        return (
+            f'{{"symbol":{style.symbol},"every":{event.every_ms},"number":{event.number},'
+            f'"update_id":{_number(event.update_id)},"state":"{event.state}"'
+            f"{_reason(event.reason)},"
+            f'"best_bid":{price(event.best_bid)},"best_bid_quantity":'
+            f"{quantity(event.best_bid_quantity)},"
+            f'"best_ask":{price(event.best_ask)},"best_ask_quantity":'
+            f"{quantity(event.best_ask_quantity)},"
+            f'"mid":{price(event.mid)},"microprice":{_or_null(plain)(event.microprice)},'
+            f'"spread":{price(event.spread)},"spread_bps":{_number(event.spread_bps)},'
+            f'"imbalance":{_number(event.imbalance)},"levels":{event.levels},"bands":[{bands}],'
+            f'"window_s":{event.window_s},"trades":{event.trades},'
+            f'"volume":{quantity(event.volume)},"quote_volume":{plain(event.quote_volume)},'
+            f'"vwap":{_or_null(plain)(event.vwap)},'
+            f'"realised_volatility":{_number(event.realised_volatility)}'
+            f"{_volume_by_price(event)},"
+            f'"timestamp":{self._second(event.time_us // SECOND_US)},'
+            f'"time":{event.time_us // 1_000}'
         )
 
     def _style(self, symbol: str) -> _Style:
@@ -235,6 +324,17 @@ class _Style:
         self.info = info
         self.price = _writer(info.price_digits if info else None)
         self.quantity = _writer(info.quantity_digits if info else None)
+        self._price_text = _text_writer(info.price_digits if info else None)
+        self._quantity_text = _text_writer(info.quantity_digits if info else None)
+
+    def levels(self, levels: Sequence[Level]) -> str:
+        """Return levels as a JSON array of pairs."""
+        price, quantity = self._price_text, self._quantity_text
+        return f"[{','.join([f'[{price(one)},{quantity(other)}]' for one, other in levels])}]"
+
+    def bound(self, price: str | None) -> str:
+        """Return a price that may be none."""
+        return "null" if price is None else self._price_text(price)
 
 
 def _trade_range(trade: Trade | AggTrade) -> str:
@@ -259,6 +359,29 @@ def _particulars(event: StatusEvent) -> dict[str, object]:
             return {**_span(event), "reason": event.reason}
         case ExchangeRefusal():
             return {"reason": event.reason, "until": _milliseconds(event.until_us)}
+
+
+def _or_null(write: Callable[[Decimal], str]) -> Callable[[Decimal | None], str]:
+    """Return a writer of numbers that may be unknown."""
+    return lambda number: "null" if number is None else write(number)
+
+
+def _number(number: float | None) -> str:
+    return "null" if number is None else repr(number)
+
+
+def _reason(reason: str) -> str:
+    """Return, as a further JSON field, why a book is not in step; nothing where it is."""
+    return f',"reason":{_quoted(reason)}' if reason else ""
+
+
+def _volume_by_price(event: BookMetrics) -> str:
+    """Return, as further JSON fields, the volumes by price, where the event has them."""
+    if event.volume_by_price is None:
+        return ""
+    rows = ",".join(f"[{plain(row.price)},{plain(row.volume)}]" for row in event.volume_by_price)
+    width = "" if event.bucket_width is None else f',"bucket_width":{plain(event.bucket_width)}'
+    return f'{width},"volume_by_price":[{rows}]'
 
 
 def _milliseconds(time_us: int | None) -> int | None:
@@ -303,6 +426,23 @@ def _writer(digits: int | None) -> Callable[[Decimal], str]:
         if text.endswith(surplus) and text[point : point + 1] == "." and "E" not in text:
             return text[:cut]
         return with_digits(number, digits)
+
+    return write
+
+
+def _text_writer(digits: int | None) -> Callable[[str], str]:
+    """Return the quickest way to write numbers that are text already: the exchange's own."""
+    slow = _writer(digits)
+    if digits is None or digits >= _WIRE_DIGITS:
+        return lambda text: slow(Decimal(text))
+    surplus = ("0" * (_WIRE_DIGITS - digits)) if digits else "." + "0" * _WIRE_DIGITS
+    cut = -len(surplus)
+    point = -_WIRE_DIGITS - 1
+
+    def write(text: str) -> str:
+        if text.endswith(surplus) and text[point : point + 1] == ".":
+            return text[:cut]
+        return slow(Decimal(text))
 
     return write
 

@@ -33,12 +33,32 @@ class Outgoing:
     `key` says who wants it, `open_time_us` which candle it is (`None` for all else); `outdated` is
     set once a newer issue of that candle is held. `forms` is for whoever sends it: what it made of
     the text, kept so that it is made once; `None` when that is not worth it any more.
+
+    The text of a value that changes may say only what is new; `make_whole` then returns the text
+    that says all of it, for who has not seen what was before.
     """
 
-    __slots__ = ("epoch", "forms", "key", "open_time_us", "outdated", "sequence", "since_s", "text")
+    __slots__ = (
+        "_make_whole",
+        "_whole",
+        "epoch",
+        "forms",
+        "key",
+        "open_time_us",
+        "outdated",
+        "sequence",
+        "since_s",
+        "text",
+    )
 
-    def __init__(
-        self, key: Key, epoch: int, sequence: int, text: bytes, open_time_us: int | None = None
+    def __init__(  # noqa: PLR0917 - made for every publication, from left to right
+        self,
+        key: Key,
+        epoch: int,
+        sequence: int,
+        text: bytes,
+        open_time_us: int | None = None,
+        make_whole: Callable[[], bytes] | None = None,
     ) -> None:
         self.key = key
         self.epoch = epoch
@@ -48,6 +68,22 @@ class Outgoing:
         self.outdated = False
         self.since_s = 0.0
         self.forms: dict[object, bytes] | None = {}
+        self._make_whole = make_whole
+        self._whole: Outgoing | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its text says all of it."""
+        return self._make_whole is None
+
+    def as_whole(self) -> Outgoing:
+        """Return it with a text that says all of it, made when first asked for."""
+        if self._make_whole is None:
+            return self
+        if self._whole is None:
+            text = self._make_whole()
+            self._whole = Outgoing(self.key, self.epoch, self.sequence, text, self.open_time_us)
+        return self._whole
 
 
 class CandleSpan(NamedTuple):

@@ -21,7 +21,7 @@ from operator import attrgetter
 
 from app.gateways.fanout.follower import Answer, Follower, Group, Missed, Peer, Picked, Step
 from app.gateways.fanout.formats import JSON, Format
-from app.gateways.fanout.wishes import Interests, Wish, Wishes, wanted_by
+from app.gateways.fanout.wishes import NEWEST_WINS, Interests, Wish, Wishes, wanted_by
 from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
 from app.market.ring import Key, Outgoing, Ring
 from app.ports import CANDLES, FORMING, TRADES, Clock
@@ -82,8 +82,12 @@ class Broadcaster:
         epoch: int,
         limits: FanoutLimits | None = None,
         wanted_elsewhere: Callable[[str, str, str], bool] = lambda *_key: False,
+        interest_changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`wanted_elsewhere` says whether somebody follows a key whom this only relays to."""
+        """`wanted_elsewhere` says whether somebody follows a key whom this only relays to.
+
+        `interest_changed` is called when a set of wishes is followed newly, or no more.
+        """
         self.flushes = 0
         self.writes = 0
         self.sent = 0
@@ -96,6 +100,7 @@ class Broadcaster:
         self._clock = clock
         self._limits = limits or FanoutLimits()
         self._wanted_elsewhere = wanted_elsewhere
+        self._interest_changed = interest_changed
         self._interests: Interests[Group] = Interests()
         self._groups: dict[tuple[Wishes, Format, int], Group] = {}
         self._followers: dict[Follower, None] = {}
@@ -132,10 +137,11 @@ class Broadcaster:
         """Take one publication that has its text; in the order of the sequence."""
         self._newest = max(self._newest, item.sequence)
         channel, symbol, interval = item.key
-        if channel == FORMING:
+        if channel in NEWEST_WINS:
             self._latest[item.key] = item
             if item.sequence > self._flushed:  # else it is part of the past that this is fed with
-                self._fresh[item.key] = item
+                # What only says what is new builds on the one that it takes the place of.
+                self._fresh[item.key] = item.as_whole() if item.key in self._fresh else item
         else:
             self.ring.add(item, self._clock.monotonic())
             if channel == CANDLES:
@@ -217,7 +223,8 @@ class Broadcaster:
         """Let `follower` wish something else from now on; one who has left stays out.
 
         It gets everything of before first, then the answer, then the history, then what is new.
-        Of candles that grow, those that it follows now come as they are, with the history.
+        Of values of which only the newest matters, as candles that grow and books, those that it
+        follows now come as they are, with the history.
         """
         if follower not in self._followers:
             return
@@ -311,6 +318,10 @@ class Broadcaster:
         for held in (self._latest, self._fresh):
             for key in [one for one in held if one[1] == symbol]:
                 del held[key]
+
+    def forget_value(self, key: Key) -> None:
+        """Tell nobody any more how a value is of which only the newest matters."""
+        self._latest.pop(key, None)
 
     def counters(self) -> Mapping[str, object]:
         """Return the counters by name."""
@@ -455,12 +466,20 @@ class Broadcaster:
             self._work.set()
 
     def _growing(self, wishes: Wishes) -> list[Outgoing]:
-        """Return the candles among these wishes that grow now, ascending by sequence."""
-        if not any(wish.channel == FORMING for wish in wishes):
+        """Return the newest values that these wishes name, whole, ascending by sequence.
+
+        One that is not out yet comes with the next flush, and whole, too: who asks now has not got
+        what it builds on.
+        """
+        if not any(wish.channel in NEWEST_WINS for wish in wishes):
             return []
         wanted = wanted_by(wishes)
-        known = _until(self._latest.values(), self.position)
-        return [one for one in known if wanted(one.key)]
+        named = [one for one in self._latest.values() if wanted(one.key)]
+        position = self.position
+        for one in named:
+            if one.sequence > position and one.key in self._fresh:
+                self._fresh[one.key] = one.as_whole()
+        return [one.as_whole() for one in _until(named, position)]
 
     async def _serve_the_late(self, most: int) -> None:
         """Serve as many of those behind as of the live ones before, a part of theirs each."""
@@ -570,6 +589,7 @@ class Broadcaster:
         if group is None:
             group = self._groups[key] = Group(wishes, form, window_bits=window_bits)
             self._interests.add(group, wishes)
+            self._interest_changed()
         group.members += 1
         return group
 
@@ -579,6 +599,7 @@ class Broadcaster:
         if not group.members:
             self._interests.discard(group, group.wishes)
             del self._groups[group.wishes, group.format, group.window_bits]
+            self._interest_changed()
 
     # -- ends --------------------------------------------------------------------------------
 

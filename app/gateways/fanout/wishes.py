@@ -7,17 +7,24 @@ from typing import Generic, NamedTuple, TypeVar
 
 from app.market.ring import Key
 from app.market.view import ONE_SECOND
-from app.ports import CANDLES, FORMING, STATUS, TRADES
+from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES
 
 ANY_SYMBOL = "*"
 """Every symbol of a channel, those that are added later too."""
 
-CHANNELS = (CANDLES, TRADES, STATUS)
+CHANNELS = (CANDLES, TRADES, STATUS, BOOK, BOOK_METRICS)
 """What a client may name. Forming candles belong to `candles`; inside they have their own key."""
 
 
+NEWEST_WINS = frozenset({FORMING, BOOK, BOOK_METRICS})
+"""Channels of values of which only the newest matters: no log holds them."""
+
+
 class Wish(NamedTuple):
-    """A channel, a symbol or `ANY_SYMBOL`, and an interval where the channel has one."""
+    """A channel, a symbol or `ANY_SYMBOL`, and an interval where the channel has one.
+
+    For a book that is its depth and how often it may come: `20@100`; for its metrics the latter.
+    """
 
     channel: str
     symbol: str

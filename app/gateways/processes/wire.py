@@ -56,7 +56,10 @@ class Symbols(msgspec.Struct, tag="symbols", frozen=True):
 
 
 class Published(msgspec.Struct, tag="published", frozen=True, array_like=True):
-    """One publication: its key, position and text. `open_time_us` as `Outgoing` has it."""
+    """One publication: its key, position and text. `open_time_us` as `Outgoing` has it.
+
+    `whole` is the text that says all of it, where `text` says what is new.
+    """
 
     channel: str
     symbol: str
@@ -65,19 +68,23 @@ class Published(msgspec.Struct, tag="published", frozen=True, array_like=True):
     sequence: int
     open_time_us: int | None
     text: bytes
+    whole: bytes | None = None
 
     @classmethod
     def of(cls, item: Outgoing) -> Published:
         """Return an item as it is sent."""
         channel, symbol, interval = item.key
-        return cls(
-            channel, symbol, interval, item.epoch, item.sequence, item.open_time_us, item.text
-        )
+        whole = None if item.is_whole else item.as_whole().text
+        position = item.epoch, item.sequence
+        return cls(channel, symbol, interval, *position, item.open_time_us, item.text, whole)
 
     def item(self) -> Outgoing:
         """Return it as it was."""
         key = (self.channel, self.symbol, self.interval)
-        return Outgoing(key, self.epoch, self.sequence, self.text, self.open_time_us)
+        whole = self.whole
+        make_whole = None if whole is None else lambda: whole
+        position = self.epoch, self.sequence
+        return Outgoing(key, *position, self.text, self.open_time_us, make_whole)
 
 
 class Blob(msgspec.Struct, tag="blob", frozen=True):
