@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from app.alarm import Alarm
 from app.analytics.book_metrics import (
     DEFAULT_BANDS_BPS,
     DEFAULT_LEVELS,
@@ -66,7 +67,9 @@ class Analyst:
     Samples are made of every book each second, wanted or not, and kept in `history`. The metrics of
     each change are only made of symbols of which `wanted` (channel, symbol, interval "0") says that
     somebody follows them. `books` are read when a change is heard: one that was followed by others
-    at once is not told of by itself. Who removes a symbol from the wanted set calls `forget`.
+    at once is not told of by itself. Call `look_soon` when what is followed may have changed;
+    `dropped` is told the key of metrics that are made no more. Who removes a symbol from the wanted
+    set calls `forget`.
 
     Counts: `changes` and `samples` published, `skipped` seconds in which no sample was made, as
     when the clock leapt.
@@ -81,6 +84,7 @@ class Analyst:
         books: Books,
         wanted: Wanted,
         config: AnalystConfig | None = None,
+        dropped: Callable[[tuple[str, str, str]], None] = lambda _key: None,
     ) -> None:
         self.config = config or AnalystConfig()
         self.history = MetricsHistory(self.config.history_s)
@@ -92,6 +96,8 @@ class Analyst:
         self._exchange = exchange
         self._books = books
         self._wanted = wanted
+        self._dropped = dropped
+        self._alarm = Alarm(clock)
         self._windows: dict[str, TradeWindow] = {}
         self._told: dict[str, int] = {}  # the number of the book whose metrics went out last
         self._followed: frozenset[str] = frozenset()
@@ -110,6 +116,10 @@ class Analyst:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._look(), name="who wants metrics")
             tasks.create_task(self._sample(), name="samples of books")
+
+    def look_soon(self) -> None:
+        """Learn that others may be followed now."""
+        self._alarm.ring()
 
     def snapshot(self) -> Mapping[str, BookMetrics]:
         """Return the newest sample of every symbol; from any thread."""
@@ -168,10 +178,13 @@ class Analyst:
         """Ask now and then whose changes are followed."""
         while True:
             each = str(EACH_CHANGE_MS)
+            before = self._followed
             self._followed = frozenset(
                 symbol for symbol in self._told if self._wanted(BOOK_METRICS, symbol, each)
             )
-            await self._clock.sleep(LOOK_S)
+            for symbol in before - self._followed:
+                self._dropped((BOOK_METRICS, symbol, each))
+            await self._alarm.wait(LOOK_S)
 
     async def _sample(self) -> None:
         """Sample all books whenever a second of the exchange begins."""

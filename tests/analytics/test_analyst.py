@@ -69,6 +69,7 @@ class Scene:
         self.books = {symbol: FakeBook(symbol) for symbol in symbols or ("BTCUSDT",)}
         self.followed: set[str] = set()
         self.heard: list[Publication] = []
+        self.dropped: list[tuple[str, str, str]] = []
         self.analyst = Analyst(
             bus=self.bus,
             clock=self.clock,
@@ -78,6 +79,7 @@ class Scene:
                 (channel, interval) == (BOOK_METRICS, "0") and symbol in self.followed
             ),
             config=AnalystConfig(history_s=5, levels=1, bands_bps=(100,)),
+            dropped=self.dropped.append,
         )
         self.analyst.start()
         self.bus.subscribe(BOOK_METRICS, self.heard.append)
@@ -207,20 +209,22 @@ async def test_changes_are_told_of_only_while_somebody_follows_them():
         scene.change()
         assert scene.metrics == []
         scene.followed.add("BTCUSDT")
-        await scene.clock.advance(1.1)
-        scene.heard.clear()
+        scene.analyst.look_soon()
+        await settle()
         scene.change(asks=(("100", "1"),))
         scene.change(asks=(("102", "1"),))
         told = scene.metrics
         scene.followed.clear()
+        assert scene.dropped == []
         await scene.clock.advance(1)
+        assert scene.dropped == [(BOOK_METRICS, "BTCUSDT", "0")]
         scene.heard.clear()
         scene.change()
         assert scene.metrics == []
     assert [(each.every_ms, each.number, each.mid) for each in told] == [
         (0, 3, D("99.5")), (0, 4, D("100.5")),
     ]  # fmt: skip
-    assert [each.time_us for each in told] == [START_US + 1_400_000] * 2
+    assert [each.time_us for each in told] == [START_US + 300_000] * 2
     assert told[0].volume_by_price is None
     assert scene.analyst.report()["changes"] == 2
 

@@ -123,8 +123,9 @@ def _texts(items: Iterable[Outgoing]) -> bytes:
     return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
 
 
-def _protobuf(item: Outgoing) -> bytes:
-    return _kept(item, (_protobuf, 0), lambda item, _key: encode_publication(item.text))
+def publication_form(item: Outgoing) -> bytes:
+    """Return a publication as a `Publication` of protocol buffers, made when first asked for."""
+    return _kept(item, (publication_form, 0), lambda item, _key: encode_publication(item.text))
 
 
 def _protobufs(items: Iterable[Outgoing]) -> bytes:
@@ -133,7 +134,7 @@ def _protobufs(items: Iterable[Outgoing]) -> bytes:
 
 JSON = Messages("json", _text)
 JSON_BATCHES = Batches("json batches", _texts)
-PROTOBUF = Messages("protobuf", _protobuf, binary=True)
+PROTOBUF = Messages("protobuf", publication_form, binary=True)
 PROTOBUF_BATCHES = Batches("protobuf batches", _protobufs, binary=True)
 EVENTS = ServerSentEvents()
 PAGES = Messages("pages", _page)
