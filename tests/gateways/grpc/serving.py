@@ -123,9 +123,7 @@ async def served(
 
 
 @asynccontextmanager
-async def connected(
-    hub: Served, *, options: Sequence[tuple[str, Any]] = ()
-) -> AsyncIterator[Any]:
+async def connected(hub: Served, *, options: Sequence[tuple[str, Any]] = ()) -> AsyncIterator[Any]:
     """Return the client's stub over a connection of its own."""
     own = [("grpc.use_local_subchannel_pool", 1), *options]
     async with grpc.aio.insecure_channel(hub.address, options=own) as channel:
