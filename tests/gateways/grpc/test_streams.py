@@ -8,10 +8,10 @@ from typing import Any
 import grpc
 import pytest
 
+from app.gateways.fanout.wishes import is_passing
 from app.gateways.grpc.streams import SERVICE, _address_of
 from app.market.events import StreamLost
 from app.market.ring import Ring
-from app.gateways.fanout.wishes import is_passing
 from app.ports import CANDLES
 from app.proto import market_data_pb2 as pb
 from tests.fakes import START_US
@@ -27,6 +27,7 @@ from tests.gateways.grpc.serving import (
 )
 
 Code = grpc.StatusCode
+INVALID = Code.INVALID_ARGUMENT
 
 # A client that takes in little ahead of what it is asked for.
 NARROW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535))
@@ -182,8 +183,7 @@ async def test_in_batches_few_messages_carry_everything() -> None:
                 stamps.append(message.sent_us)
                 found += sequences(message.publications)
         assert found == list(range(1, 101))
-        # Each waits 200 ms after the one before began; a slow machine only makes them fewer.
-        assert all(later - earlier > 150_000 for earlier, later in zip(stamps, stamps[1:]))
+        assert len(stamps) <= 2 + (stamps[-1] - stamps[0]) / 200_000
 
 
 # -- how calls end -------------------------------------------------------------------------------
@@ -192,14 +192,15 @@ async def test_in_batches_few_messages_carry_everything() -> None:
 @pytest.mark.parametrize(
     ("asked", "code", "error", "told"),
     [
-        pytest.param(request("BTCUSDT"), Code.INVALID_ARGUMENT, "InvalidRequest", "candles, trades", id="no kind"),
-        pytest.param(request("B/C", trades=True), Code.INVALID_ARGUMENT, "InvalidSymbol", "'B/C'", id="no symbol"),
-        pytest.param(request(candles={"intervals": ["2s"]}), Code.INVALID_ARGUMENT, "UnsupportedInterval", "'2s'", id="no interval"),
-        pytest.param(request("BTCUSDT", trades=True, last=1), Code.INVALID_ARGUMENT, "NotSupported", "last=1", id="no history of trades"),
-        pytest.param(request("NOPE", trades=True), Code.NOT_FOUND, "UnknownSymbol", "NOPE", id="unknown"),
-        pytest.param(request("BNBUSDT", trades=True), Code.NOT_FOUND, "SymbolNotActive", "BNBUSDT", id="not followed"),
+        (request("BTCUSDT"), INVALID, "InvalidRequest", "candles, trades"),
+        (request("B/C", trades=True), INVALID, "InvalidSymbol", "'B/C'"),
+        (request(candles={"intervals": ["2s"]}), INVALID, "UnsupportedInterval", "'2s'"),
+        (request("BTCUSDT", trades=True, last=1), INVALID, "NotSupported", "last=1"),
+        (request("NOPE", trades=True), Code.NOT_FOUND, "UnknownSymbol", "NOPE"),
+        (request("BNBUSDT", trades=True), Code.NOT_FOUND, "SymbolNotActive", "BNBUSDT"),
     ],
-)  # fmt: skip
+    ids=["no kind", "no symbol", "no interval", "no history", "unknown", "not followed"],
+)
 async def test_a_request_that_cannot_be_met_ends_the_call(
     asked: pb.SubscribeRequest, code: Code, error: str, told: str
 ) -> None:
@@ -225,7 +226,8 @@ async def test_too_many_subscriptions_are_refused() -> None:
 
 async def test_bytes_that_are_no_request_are_refused() -> None:
     """Junk is the client's fault, and is said to be."""
-    async with served() as hub, grpc.aio.insecure_channel(hub.address) as channel:
+    async with served() as hub, grpc.aio.insecure_channel(hub.address) as opened:
+        channel: Any = opened
         for call in (
             channel.unary_stream(f"/{SERVICE}/Subscribe")(b"\xff\xff"),
             channel.unary_stream(f"/{SERVICE}/ListInstruments")(b"\xff\xff"),
@@ -244,7 +246,8 @@ async def test_a_request_larger_than_allowed_is_refused() -> None:
 
 async def test_a_method_that_does_not_exist_is_unimplemented() -> None:
     """As gRPC has it."""
-    async with served() as hub, grpc.aio.insecure_channel(hub.address) as channel:
+    async with served() as hub, grpc.aio.insecure_channel(hub.address) as opened:
+        channel: Any = opened
         end = await Reader(channel.unary_stream(f"/{SERVICE}/Nothing")(b"")).end()
         assert end.code() == Code.UNIMPLEMENTED
 
@@ -292,13 +295,18 @@ async def test_a_fault_of_the_hub_ends_that_stream_alone(
     async with served() as hub, connected(hub) as stub:
         other = await subscribed(stub, request("BTCUSDT", candles=True))
         with monkeypatch.context() as patch:
-            patch.setattr("app.gateways.grpc.streams.history", lambda *_arguments: {}["a secret"])
+            patch.setattr("app.gateways.grpc.streams.history", _fail)
             end = await Reader(stub.Subscribe(request(candles=True, last=1))).end()
         assert end.code() == Code.INTERNAL
         assert "secret" not in (end.details() or "")
         assert "stream_crashed" in caplog.text
         hub.candles(1)
         assert sequences(await other.publications(1)) == [1]
+
+
+def _fail(*_arguments: object) -> None:
+    message = "a secret"
+    raise LookupError(message)
 
 
 async def test_a_deadline_is_kept_and_leaves_nothing() -> None:
@@ -415,12 +423,8 @@ async def test_who_reads_too_slowly_is_told_from_where_to_go_on() -> None:
             hub.broadcaster.sweep()
             await hub.until(lambda: hub.gateway.counters()["streams"] == 1)
 
-            found: list[int] = []
-            try:
-                while True:
-                    found += sequences((await reader.message()).publications)
-            except grpc.aio.AioRpcError as error:
-                end = error
+            end = await reader.end()
+            found = sequences(reader.before_the_end)
             assert end.code() == Code.RESOURCE_EXHAUSTED
             assert metadata(end)["candlewire-error"] == "TooSlow"
             epoch, _, sequence = metadata(end)["candlewire-resume"].partition("-")
@@ -442,7 +446,7 @@ async def test_who_reads_slowly_for_a_while_misses_nothing() -> None:
         await hub.until(lambda: hub.broadcaster.behind == 1)
         assert sequences(await reader.publications(3_000)) == list(range(1, 3_001))
         await hub.until(lambda: hub.broadcaster.behind == 0)
-        assert hub.broadcaster.counters()["caught_up"] >= 1
+        assert hub.broadcaster.caught_up
 
 
 async def test_who_never_reads_its_end_keeps_nothing_of_the_hub() -> None:
