@@ -13,6 +13,8 @@ from functools import partial
 from random import Random
 from zoneinfo import ZoneInfo
 
+from typing_extensions import override
+
 from app import __version__
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
@@ -48,11 +50,15 @@ from app.simulator.exchange import Simulator
 log = logging.getLogger(__name__)
 
 
-class Hub:
-    """One process with everything in it: `start`, then `run` until `stop` is called.
+# Whether somebody follows the symbol of a channel, in an interval where it has these.
+Wants = Callable[[str, str, str], bool]
 
-    `plan` must be settled. `default_symbols` fill an empty wanted set when no setting does.
-    Implements `app.ports.HubStatus`.
+
+class Engine:
+    """What carries data, from its source to the bus and the ring: it listens nowhere.
+
+    `start`, then `run` until `stop` is called, then `close`. `plan` must be settled.
+    `default_symbols` fill an empty wanted set when no setting does.
     """
 
     def __init__(
@@ -72,14 +78,12 @@ class Hub:
         self._started_us = clock.now_us()
         self.source = Source("", "", "")
         self.simulator: Simulator | None = None
-        self.rest_port = 0
-        self.websocket_port = 0
-        self.grpc_port = 0
+        self.wanted_here: list[Wants] = []  # who hears the bus in this process, beside clients
 
     # -- its life ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the source, load what is kept and listen; raise what stops a start-up."""
+        """Open the source and load what is kept; raise what stops a start-up."""
         settings, clock = self._settings, self._clock
         await self._open_source()
         folder = settings.data_dir / self.source.folder
@@ -111,7 +115,7 @@ class Hub:
             ended=self._ended,
             removed=self._forget,
             trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
-            crowded=lambda: self.broadcaster.crowded or self.processes.crowded,
+            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
         )
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
@@ -119,7 +123,9 @@ class Hub:
         if self.simulator is not None:
             self.simulator.expect(frozenset(self.manager.active()))
 
-        codec = JsonCodec(ZoneInfo(settings.display_timezone), self.source.name, self.manager.info)
+        self.codec = JsonCodec(
+            ZoneInfo(settings.display_timezone), self.source.name, self.manager.info
+        )
         self.ring = Ring(
             seconds=settings.ring_seconds,
             max_bytes=settings.ring_max_mb * 1_000_000,
@@ -132,11 +138,11 @@ class Hub:
             limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
             wanted_elsewhere=self._is_wanted_elsewhere,
         )
-        self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
+        self.encoder = Encoder(bus=self.bus, codec=self.codec, broadcaster=self.broadcaster)
         self.encoder.start()
-        view = self.view = MarketView()
+        self.view = MarketView()
         for topic in (CANDLES, TRADES):
-            self.bus.subscribe(topic, view.apply)
+            self.bus.subscribe(topic, self.view.apply)
         self.bars = BarFeed(
             bus=self.bus,
             clock=clock,
@@ -153,82 +159,6 @@ class Hub:
         )
         self.bars.start()
         self.manager.add_part("bars", self.bars.run)
-        others = self._other_processes()
-        self.live = LiveGateway(
-            config=_live_config(settings, 1 + others),
-            broadcaster=self.broadcaster,
-            registry=self.manager,
-            clock=clock,
-        )
-        rest_config = _rest_config(settings, self.source.name)
-        self.events = EventStreams(
-            broadcaster=self.broadcaster,
-            registry=self.manager,
-            clock=clock,
-            limits=StreamLimits(
-                total=rest_config.max_streams,
-                per_address=rest_config.max_streams_per_ip,
-                trusted_proxies=rest_config.trusted_proxies,
-                max_subscriptions=rest_config.max_subscriptions,
-            ),
-        )
-        self.rest = RestServer(
-            create_app(
-                rest_config,
-                self.manager,
-                self,
-                view,
-                codec,
-                events=self.events,
-                ring=self.ring,
-                clock=clock,
-            ),
-            rest_config,
-            self.live.new_session,
-        )
-        self.rest_port = await self.rest.start()
-        self._closing.push_async_callback(self.rest.stop)
-        self.websocket_port = await self.live.start(
-            settings.websocket_ip,
-            settings.websocket_port,
-            setting="WEBSOCKET_PORT",
-            share_port=others > 0,
-        )
-        self.processes = OtherProcesses(
-            others,
-            start=Start(
-                settings.websocket_ip,
-                self.websocket_port,
-                epoch,
-                _live_config(settings, 1 + others),
-                settings.slow_client_grace_ms / 1_000,
-                settings.ring_seconds,
-                settings.ring_max_mb * 1_000_000,
-                settings.log_level,
-                settings.log_format,
-            ),
-            broadcaster=self.broadcaster,
-            symbols=self.manager,
-            clock=clock,
-        )
-        self.grpc = GrpcGateway(
-            broadcaster=self.broadcaster,
-            registry=self.manager,
-            clock=clock,
-            hub=GrpcHub(
-                source=self.source.name,
-                simulated=self.source.simulated,
-                version=__version__,
-                epoch=epoch,
-            ),
-            ready=lambda: not self.not_ready(),
-            limits=_grpc_limits(settings),
-        )
-        if settings.grpc_port:
-            self._closing.push_async_callback(self.grpc.stop)
-            self.grpc_port = await self.grpc.start(
-                settings.grpc_ip, settings.grpc_port, tls=_grpc_tls(settings)
-            )
 
     async def run(self) -> None:
         """Work until `stop`; raise only what is a bug of ours."""
@@ -238,18 +168,9 @@ class Hub:
                 simulated = tasks.create_task(self.simulator.run(), name="simulator")
             feeds = tasks.create_task(self.inbound.run(), name="inbound")
             fanout = tasks.create_task(self.broadcaster.run(), name="fan-out")
-            tasks.create_task(self.live.run(), name="live gateway")
-            tasks.create_task(self.processes.run(), name="gateway processes")
-            tasks.create_task(self.rest.run(), name="rest")
-            tasks.create_task(self.grpc.run(), name="grpc")
+            self._serve(tasks)
             await self._stopping.wait()
-            # Clients first: they are told to come back while everything still stands.
-            self.processes.stop()
-            self.events.stop()
-            async with asyncio.TaskGroup() as stopping:
-                stopping.create_task(self.live.stop())
-                stopping.create_task(self.rest.stop(within=1.0))
-                stopping.create_task(self.grpc.stop(within=1.0))
+            await self._end_serving()
             self.encoder.stop()
             fanout.cancel()
             feeds.cancel()
@@ -265,6 +186,12 @@ class Hub:
     async def close(self) -> None:
         """Give back what `start` took; after `run`, or after a start that failed."""
         await self._closing.aclose()
+
+    def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to serve clients, if it has any."""
+
+    async def _end_serving(self) -> None:
+        """Let them go, while everything still stands."""
 
     async def _open_source(self) -> None:
         """Take the exchange that was planned, or start the simulator in its place."""
@@ -291,27 +218,21 @@ class Hub:
         )
 
     def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
-        """Whether a client of any process follows a symbol of a channel."""
-        return self.broadcaster.is_wanted(channel, symbol, interval) or self._is_wanted_elsewhere(
-            channel, symbol, interval
+        """Whether a client of any process, or a part of this one, follows a symbol of a channel."""
+        return (
+            self.broadcaster.is_wanted(channel, symbol, interval)
+            or self._is_wanted_elsewhere(channel, symbol, interval)
+            or any(wants(channel, symbol, interval) for wants in self.wanted_here)
         )
 
     def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
         """Whether a client of another process does."""
-        return self.processes.is_wanted(channel, symbol, interval)
+        del channel, symbol, interval
+        return False
 
-    def _other_processes(self) -> int:
-        """Return how many processes serve the WebSocket port beside this one."""
-        others = self._settings.gateway_processes - 1
-        problem = why_ports_are_not_shared() if others else None
-        if problem is None:
-            return others
-        log.warning(
-            "GATEWAY_PROCESSES=%d: one process serves the WebSocket port, because %s",
-            self._settings.gateway_processes,
-            problem,
-        )
-        return 0
+    def _is_crowded_elsewhere(self) -> bool:
+        """Whether a client of another process has much to read still."""
+        return False
 
     def _forget(self, symbol: str) -> None:
         """Hold nothing of a symbol that is wanted no longer."""
@@ -373,9 +294,7 @@ class Hub:
             **self.inbound.report(),
             "ring": self.ring.counters(),
             "bars": self.bars.report(),
-            "clients": self.processes.summed(self.live.counters()),
-            "events": self.events.counters(),
-            "grpc": self.grpc.counters(),
+            **self._clients_report(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -384,6 +303,10 @@ class Hub:
             report["simulator"] = self.simulator.status()
         return report
 
+    def _clients_report(self) -> Mapping[str, object]:
+        """Return what is told of clients."""
+        return {}
+
     def symbols(self) -> Sequence[SymbolStatus]:
         """Return one report per wanted symbol, sorted by name."""
         return self.manager.statuses()
@@ -391,6 +314,145 @@ class Hub:
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the hub is not ready; empty when it is."""
         return list(self.manager.not_ready())
+
+
+class Hub(Engine):
+    """An engine with its gateways: everything that one process has.
+
+    Implements `app.ports.HubStatus`.
+    """
+
+    rest_port = 0
+    websocket_port = 0
+    grpc_port = 0
+
+    @override
+    async def start(self) -> None:
+        """Open the source, load what is kept and listen; raise what stops a start-up."""
+        await super().start()
+        settings, clock = self._settings, self._clock
+        others = self._other_processes()
+        self.live = LiveGateway(
+            config=_live_config(settings, 1 + others),
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+        )
+        rest_config = _rest_config(settings, self.source.name)
+        self.events = EventStreams(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            limits=StreamLimits(
+                total=rest_config.max_streams,
+                per_address=rest_config.max_streams_per_ip,
+                trusted_proxies=rest_config.trusted_proxies,
+                max_subscriptions=rest_config.max_subscriptions,
+            ),
+        )
+        self.rest = RestServer(
+            create_app(
+                rest_config,
+                self.manager,
+                self,
+                self.view,
+                self.codec,
+                events=self.events,
+                ring=self.ring,
+                clock=clock,
+            ),
+            rest_config,
+            self.live.new_session,
+        )
+        self.rest_port = await self.rest.start()
+        self._closing.push_async_callback(self.rest.stop)
+        self.websocket_port = await self.live.start(
+            settings.websocket_ip,
+            settings.websocket_port,
+            setting="WEBSOCKET_PORT",
+            share_port=others > 0,
+        )
+        self.processes = OtherProcesses(
+            others,
+            start=Start(
+                settings.websocket_ip,
+                self.websocket_port,
+                self.bus.epoch,
+                _live_config(settings, 1 + others),
+                settings.slow_client_grace_ms / 1_000,
+                settings.ring_seconds,
+                settings.ring_max_mb * 1_000_000,
+                settings.log_level,
+                settings.log_format,
+            ),
+            broadcaster=self.broadcaster,
+            symbols=self.manager,
+            clock=clock,
+        )
+        self.grpc = GrpcGateway(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            hub=GrpcHub(
+                source=self.source.name,
+                simulated=self.source.simulated,
+                version=__version__,
+                epoch=self.bus.epoch,
+            ),
+            ready=lambda: not self.not_ready(),
+            limits=_grpc_limits(settings),
+        )
+        if settings.grpc_port:
+            self._closing.push_async_callback(self.grpc.stop)
+            self.grpc_port = await self.grpc.start(
+                settings.grpc_ip, settings.grpc_port, tls=_grpc_tls(settings)
+            )
+
+    @override
+    def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        tasks.create_task(self.live.run(), name="live gateway")
+        tasks.create_task(self.processes.run(), name="gateway processes")
+        tasks.create_task(self.rest.run(), name="rest")
+        tasks.create_task(self.grpc.run(), name="grpc")
+
+    @override
+    async def _end_serving(self) -> None:
+        """Tell clients to come back."""
+        self.processes.stop()
+        self.events.stop()
+        async with asyncio.TaskGroup() as stopping:
+            stopping.create_task(self.live.stop())
+            stopping.create_task(self.rest.stop(within=1.0))
+            stopping.create_task(self.grpc.stop(within=1.0))
+
+    @override
+    def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
+        return self.processes.is_wanted(channel, symbol, interval)
+
+    @override
+    def _is_crowded_elsewhere(self) -> bool:
+        return self.processes.crowded
+
+    @override
+    def _clients_report(self) -> Mapping[str, object]:
+        return {
+            "clients": self.processes.summed(self.live.counters()),
+            "events": self.events.counters(),
+            "grpc": self.grpc.counters(),
+        }
+
+    def _other_processes(self) -> int:
+        """Return how many processes serve the WebSocket port beside this one."""
+        others = self._settings.gateway_processes - 1
+        problem = why_ports_are_not_shared() if others else None
+        if problem is None:
+            return others
+        log.warning(
+            "GATEWAY_PROCESSES=%d: one process serves the WebSocket port, because %s",
+            self._settings.gateway_processes,
+            problem,
+        )
+        return 0
 
 
 _SUMMED = (

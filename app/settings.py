@@ -17,7 +17,8 @@ from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import Binding
+from dotenv.parser import parse_stream as parse_env
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -28,7 +29,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from app.binance.intervals import SPANS_US
+from app.binance.streams import AGG_TRADE, BOOK_TICKER, parse_stream
 from app.errors import InvalidSetting, InvalidSymbol
 from app.market.symbols import parse_symbol
 
@@ -46,17 +47,8 @@ _HOST = re.compile(r"[^\s/?#@\\]+")
 # LIMIT@MS: so many levels, each so many milliseconds.
 _POLL = re.compile(r"([1-9]\d{0,3})@([1-9]\d{2,6})")
 
-_PACES = ("", "@100ms", "@1000ms")
-# The exchange's streams of one symbol, without the symbol.
-_STREAMS = frozenset(
-    {
-        *("trade", "aggTrade", "bookTicker"),
-        *(f"kline_{interval}{zone}" for interval in SPANS_US for zone in ("", "@+08:00")),
-        *(f"depth{levels}{pace}" for levels in ("", 5, 10, 20) for pace in _PACES),
-    }
-)
-# Not so the klines: 1m and 1M are two intervals.
-_IN_LOWER_CASE = {name.lower(): name for name in _STREAMS if not name.startswith("kline_")}
+# Streams whose names have capitals. Of klines they mean something: 1m is not 1M.
+_CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
@@ -349,7 +341,7 @@ def _check_env_file(path: Path) -> None:
 def _env_lines(path: Path) -> Iterator[Binding]:
     """Return what the lines of `path` say; nothing when there is no such file."""
     text = _text_of(path)
-    return iter(()) if text is None else parse_stream(io.StringIO(text))
+    return iter(()) if text is None else parse_env(io.StringIO(text))
 
 
 def _yaml_values(path: Path) -> dict[str, Any]:
@@ -406,11 +398,12 @@ def _stream_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Return names of streams in the exchange's spelling, each once; raise `ValueError`."""
     found = []
     for name in names:
-        stream = name if name in _STREAMS else _IN_LOWER_CASE.get(name.lower())
+        small = name if name.startswith("kline_") else name.lower()
+        stream = parse_stream(f"x@{_CAPITALS.get(small, small)}")
         if stream is None:
             message = f"streams such as {_SOME_STREAMS}; {name[:50]!r} is none"
             raise ValueError(message)
-        found.append(stream)
+        found.append(str(stream).removeprefix("x@"))
     if not found:
         message = f"at least one stream, such as {_SOME_STREAMS}"
         raise ValueError(message)

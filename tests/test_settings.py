@@ -343,10 +343,9 @@ def test_a_bad_value_in_yaml_names_its_setting(text: str, key: str) -> None:
 
 def test_streams_are_spelt_as_the_exchange_spells_them() -> None:
     """Names come in any case, each once, in their order; only klines keep theirs: 1m is not 1M."""
-    names = "TRADE, bookticker,kline_1M,Depth20@100MS,kline_1m,,aggtrade,trade,kline_1d@+08:00"
+    names = "TRADE, bookticker,kline_1M,Depth20@100MS,kline_1m,,aggtrade,trade,depth@1000ms"
     assert read_settings(streams=names).streams == (
-        *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade"),
-        "kline_1d@+08:00",
+        *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade", "depth"),
     )
     assert "at least one" in refusal(streams=" , ").expected
 

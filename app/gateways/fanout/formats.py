@@ -114,6 +114,11 @@ def _text(item: Outgoing) -> bytes:
     return item.text
 
 
+def _page(item: Outgoing) -> bytes:
+    """Return all of a value, by the name that a page knows it by."""
+    return b'{"instrument_id":"%b",%b' % (item.key[1].encode(), item.as_whole().text[1:])
+
+
 def _texts(items: Iterable[Outgoing]) -> bytes:
     return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
 
@@ -132,3 +137,5 @@ JSON_BATCHES = Batches("json batches", _texts)
 PROTOBUF = Messages("protobuf", publication_form, binary=True)
 PROTOBUF_BATCHES = Batches("protobuf batches", _protobufs, binary=True)
 EVENTS = ServerSentEvents()
+PAGES = Messages("pages", _page)
+"""Each message says all of a book, for pages that want to keep nothing."""

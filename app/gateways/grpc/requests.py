@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError, Message
 
 from app.errors import BadRequest, InvalidRequest, NotSupported
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
-from app.gateways.live.requests import check_interval, read_symbols
+from app.gateways.live.requests import read_symbols
+from app.gateways.live.variants import Variant
 from app.gateways.live.wanted import Last, Since, SincePosition, SinceTime
 from app.market.view import ONE_SECOND
 from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES
@@ -199,7 +200,7 @@ def _since(asked: pb.SubscribeRequest) -> Since | None:
 
 
 def _interval(interval: str) -> str:
-    check_interval(CANDLES, interval)
+    Variant(interval=interval).check(CANDLES)
     return interval
 
 

@@ -44,6 +44,7 @@ from tests.fakes import (
     an_aggregate,
     symbol_info,
 )
+from tests.gateways.book_texts import book_text, metrics_text
 from tests.gateways.rest.fakes import Hub
 
 OFFICIAL = Path(__file__).resolve().parents[2] / "vendor" / "asyncapi" / "3.0.0.json"
@@ -203,12 +204,20 @@ def sent(event: MarketEvent) -> bytes:
     return CODEC.trade(publication, event)  # type: ignore[arg-type]
 
 
-WRITTEN: list[tuple[str, MarketEvent]] = [
-    ("candle", a_candle()),
-    ("candle", a_candle(interval="1d", complete=False, revision=3)),
-    ("candle", a_candle(interval="1m", complete=False, forming=True)),
-    ("trade", a_trade()),
-    ("aggTrade", an_aggregate()),
+OPTIONAL = {"forming", "reason", "bucket_width", "volume_by_price"}
+WRITTEN: list[tuple[str, bytes]] = [
+    ("candle", sent(a_candle())),
+    ("candle", sent(a_candle(interval="1d", complete=False, revision=3))),
+    ("candle", sent(a_candle(interval="1m", complete=False, forming=True))),
+    ("trade", sent(a_trade())),
+    ("aggTrade", sent(an_aggregate())),
+    ("bookSnapshot", book_text()),
+    ("bookSnapshot", book_text(state="stale", reason="the stream was lost")),
+    ("bookSnapshot", book_text(bids=[], asks=[], exact=("null", "null"))),
+    ("bookUpdate", book_text(previous=1_205)),
+    ("bookUpdate", book_text(previous=1_205, bids=[], state="stale", reason="lost")),
+    ("bookMetrics", metrics_text()),
+    ("bookMetrics", metrics_text(every=0, volume_by_price=None, vwap="null")),
     *zip(
         [
             "streamLost",
@@ -219,22 +228,47 @@ WRITTEN: list[tuple[str, MarketEvent]] = [
             "exchangeRefusal",
             "exchangeRefusal",
         ],
-        statuses(),
+        map(sent, statuses()),
         strict=True,
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "event"), WRITTEN)
-def test_what_is_written_is_what_is_documented(name: str, event: MarketEvent) -> None:
+@pytest.mark.parametrize(("name", "text"), WRITTEN)
+def test_what_is_written_is_what_is_documented(name: str, text: bytes) -> None:
     """Every data message has all fields of its schema, no others, and they are of its types."""
-    message = json.loads(sent(event))
+    message = json.loads(text)
     check(name, message)
     schema = referred(referred(f"#/components/messages/{name}")["payload"]["$ref"])
-    assert set(schema["required"]) == set(message) - {"forming"}
+    assert set(schema["required"]) <= set(message)
+    assert set(message) - set(schema["required"]) <= OPTIONAL
     for other in {one.name for one in DATA} - {name}:
         with pytest.raises(jsonschema.ValidationError):
             check(other, message)
+
+
+def test_optional_fields_are_few() -> None:
+    """All others are in every message of their kind."""
+    for name in {one.name for one in DATA}:
+        schema = referred(referred(f"#/components/messages/{name}")["payload"]["$ref"])
+        assert set(schema["properties"]) - set(schema["required"]) <= OPTIONAL
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bookSnapshot", book_text(bids=[("1", "2"), ("3", '"4"')])),
+        ("bookSnapshot", book_text(previous=1)),
+        ("bookUpdate", book_text()),
+        ("bookUpdate", book_text(previous=1).replace(b"0.75000", b"0.75000,1")),
+        ("bookMetrics", metrics_text(bands="[5]")),
+        ("bookMetrics", metrics_text(mid="true")),
+    ],
+)
+def test_other_shapes_are_noticed(name: str, text: bytes) -> None:
+    """The schema says what levels and figures are."""
+    with pytest.raises(jsonschema.ValidationError):
+        check(name, json.loads(text))
 
 
 def test_all_data_messages_are_tested() -> None:
@@ -245,8 +279,8 @@ def test_all_data_messages_are_tested() -> None:
 def test_a_batch_is_what_is_documented() -> None:
     """A batch holds the messages as they are alone."""
     items = [
-        Outgoing(("any", "BTCUSDT", ""), 1, number, sent(event))
-        for number, (_, event) in enumerate(WRITTEN)
+        Outgoing(("any", "BTCUSDT", ""), 1, number, text)
+        for number, (_, text) in enumerate(WRITTEN)
     ]
     frame = JSON_BATCHES.join(items, window_bits=0)
     message = json.loads(frame[frame.index(b"{") :])
@@ -319,6 +353,8 @@ SUBSCRIBE = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["BTCU
         pytest.param("subscribed", [SUBSCRIBE], id="candles"),
         pytest.param("subscribed", [{**SUBSCRIBE, "interval": "1m", "forming": True}], id="bars"),
         pytest.param("subscribed", [{"op": "subscribe", "channel": "trades"}], id="trades, no id"),
+        pytest.param("subscribed", [{"op": "subscribe", "channel": "book"}], id="books"),
+        pytest.param("subscribed", [{"op": "subscribe", "channel": "book_metrics"}], id="metrics"),
         pytest.param("subscribed", [{**SUBSCRIBE, "last": 2}], id="recovered"),
         pytest.param(
             "subscribed", [{**SUBSCRIBE, "since": {"epoch": 1, "sequence": 1}}], id="epoch"
