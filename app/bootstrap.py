@@ -23,7 +23,7 @@ from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.upstream_binance import DEFAULT_STREAMS
+from app.feed.streams_plan import CANDLE_STREAMS
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -245,7 +245,7 @@ class Engine:
         """Return which streams each symbol has: a recording may lack single trades."""
         simulator = self.simulator
         if simulator is None:
-            return lambda _symbol: DEFAULT_STREAMS
+            return lambda _symbol: CANDLE_STREAMS
 
         def streams(symbol: str) -> Sequence[str]:
             kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
