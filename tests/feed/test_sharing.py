@@ -151,9 +151,10 @@ async def test_so_many_symbols_share_one() -> None:
         assert home.streams.shared == [["A", "B"], ["C"]]
         for number, symbol in enumerate("AB"):
             home.dialler.opened[0].deliver(a_trade(symbol, id=number), a_kline(symbol))
+            home.dialler.opened[0].deliver(a_kline(symbol, interval="1m"))
         assert [[event.symbol for event in each.events] for each in receivers] == [  # type: ignore[union-attr]
-            ["A", "A"],
-            ["B", "B"],
+            ["A", "A", "A"],
+            ["B", "B", "B"],
             [],
         ]
         assert [each.connection.heartbeats for each in receivers] == [1, 1, 0]
