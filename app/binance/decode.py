@@ -75,8 +75,9 @@ _BAD_INPUT = (ValueError, RecursionError)
 
 _KINDS = frozenset({"trade", "aggTrade", "kline", "depthUpdate", "serverShutdown"})
 
-_OF_LEVELS = b'0123456789.,[]"'
-_AROUND_LEVELS = (b"b:a:}", b"b:a:}}")  # what is left of them, raw and combined
+_OF_LEVELS = b"0123456789,[]"
+_NUMBER = b'"."'
+_PLAIN_LENGTH = 26  # of a number and what is around it, at most, on the average
 _number = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,18})?", re.ASCII).fullmatch
 
 _outline: Callable[[Bytes], Outline] = msgspec.json.Decoder(Outline).decode
@@ -162,7 +163,7 @@ class Decoder:
                         payload.event_time * scale,
                         received_us,
                     )
-            if type(payload) is DepthPayload and _has_plain_levels(frame):
+            if type(payload) is DepthPayload and _has_plain_levels(frame, payload):
                 return self._depth_update(payload, received_us)
         except (*_BAD_INPUT, IndexError, ArithmeticError):
             return self._look_closer(frame, received_us)
@@ -442,15 +443,23 @@ def _us(time: int, time_unit: TimeUnit) -> int:
     return time_us
 
 
-def _has_plain_levels(frame: Bytes) -> bool:
-    """Tell whether a diff ends with its levels, made of digits and points alone.
+def _has_plain_levels(frame: Bytes, payload: DepthPayload[int]) -> bool:
+    """Tell whether a diff ends with its levels, each number `digits.digits`, as the exchange does.
 
-    Looking at each of some seventy numbers would double what a diff costs. One with two points in
-    it passes here; the book refuses it.
+    Looking at each of some seventy numbers would double what a diff costs; so what is left of all
+    of them without their digits is compared with what must be left. Any other diff is looked at
+    number by number. Only the length of all numbers together is bounded here.
     """
     text = bytes(frame)
     levels = text[text.find(b'"b":') :]
-    return len(levels) < len(text) and levels.translate(None, _OF_LEVELS) in _AROUND_LEVELS
+    bids, asks = 2 * len(payload.bids), 2 * len(payload.asks)
+    left = b'"b":%b"a":%b}' % (_NUMBER * bids, _NUMBER * asks)
+    return (
+        len(levels) < min(len(text), _PLAIN_LENGTH * (bids + asks + 1))
+        and levels.translate(None, _OF_LEVELS) in (left, left + b"}")
+        and b'".' not in levels
+        and b'."' not in levels
+    )
 
 
 def _check_levels(levels: Levels) -> None:

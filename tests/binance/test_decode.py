@@ -580,6 +580,13 @@ def test_a_diff_keeps_the_exchanges_own_text(frame):
         (b'"182.39000000"', b'" 182.39"'),
         (b'"182.39000000"', b"182.39"),
         (b'"182.39000000"', b'"1_8"'),
+        (b'"182.39000000"', b'"1.8.2"'),
+        (b'"182.39000000"', b'"."'),
+        (b'"182.39000000"', b'"182."'),
+        (b'"182.39000000"', b'".5"'),
+        (b'"182.39000000"', b'""'),
+        (b'"182.39000000","14.05000000"', b'"1.82.39000000","1405000000"'),
+        (b'"182.39000000"', b'"%b.0"' % (b"9" * 500)),
         (b'"U":77310031', b'"U":77310043'),
         (b',"a":[["182.39000000","14.05000000"]]', b""),
         (b'["182.37000000","0.00000000"]', b'["182.37000000"]'),
@@ -590,6 +597,15 @@ def test_a_diff_that_is_not_what_the_protocol_says_is_bad(change):
     assert change[0] in DIFF
     with pytest.raises(BadFrame):
         decode(DIFF.replace(*change))
+
+
+def test_a_diff_may_write_its_numbers_otherwise():
+    """Numbers without a point are numbers; so are levels none."""
+    whole = decode(DIFF.replace(b'"61.20000000"', b'"61"'))
+    assert isinstance(whole, DepthUpdate)
+    assert whole.bids[0] == ("182.38000000", "61")
+    nothing = decode(b'{"e":"depthUpdate","E":1,"s":"SOLUSDT","U":1,"u":2,"b":[],"a":[]}')
+    assert nothing == DepthUpdate("SOLUSDT", 1, 2, (), (), 1_000, RECEIVED)
 
 
 def test_a_diff_with_fields_that_are_new_is_read():
