@@ -185,14 +185,16 @@ class Governor:
         elif isinstance(error, AccessDenied):
             self._deny(error, side)
 
-    def has_room(self, weight: int, *, share: float) -> bool:
-        """Whether a call of `weight` may be made at once and leaves 1 - `share` of a minute's.
+    def room(self, share: float) -> int:
+        """Return how much weight may be spent now before `share` of a minute's is used up.
 
-        For calls that can wait: so they never stand in line before others.
+        For calls that can wait: whoever keeps to it never stands in line before others.
         """
+        if self.blocked_s > 0:
+            return 0
         now_us, rest = self._now_us(), self._rest
         used = max(rest.window.used(now_us), rest.reported.used(now_us))
-        return self.blocked_s <= 0 and used + weight <= share * rest.window.limit
+        return max(0, int(share * rest.window.limit) - used)
 
     @property
     def dials_short(self) -> bool:
