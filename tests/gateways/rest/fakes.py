@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from app.analytics.metrics_history import MetricsHistory
 from app.clock import SystemClock
 from app.errors import (
     SymbolAlreadyActive,
@@ -204,6 +205,7 @@ class Hub:
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
+    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
@@ -225,6 +227,7 @@ class Hub:
             ring=self.ring,
             clock=self.clock,
             books=self.books,
+            figures=self.figures,
         )
 
     def hold(self, issue: Candle, sequence: int) -> None:
