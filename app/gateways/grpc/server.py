@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Callable, Mapping
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -18,7 +20,10 @@ from app.ports import Clock, SymbolList
 from app.proto import market_data_pb2 as pb
 
 _HEALTH_EVERY_S = 1.0
+_HEALTH_WITHIN_S = 0.5
 _OTHER_CALLS = 100  # beside streams: health, reflection, lists
+
+log = logging.getLogger(__name__)
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -52,6 +57,7 @@ class GrpcGateway:
         self._clock = clock
         self._ready = ready
         self._health = health.aio.HealthServicer()
+        self._told: object = None
         self._server: grpc.aio.Server | None = None
         self._stopped = asyncio.Event()
 
@@ -106,7 +112,7 @@ class GrpcGateway:
         self.calls.stop()
         server, self._server = self._server, None
         if server is not None:
-            await self._health.enter_graceful_shutdown()
+            await self._patiently(self._health.enter_graceful_shutdown())
             await server.stop(within)
 
     def counters(self) -> Mapping[str, object]:
@@ -114,21 +120,40 @@ class GrpcGateway:
         return self.calls.counters()
 
     async def _tell_health(self) -> None:
-        await self._health.set(SERVICE, _SERVING if self._ready() else _NOT_SERVING)
+        status = _SERVING if self._ready() else _NOT_SERVING
+        if status != self._told:
+            self._told = status
+            await self._patiently(self._health.set(SERVICE, status))
+
+    async def _patiently(self, telling: Coroutine[None, None, None]) -> None:
+        """Tell who watches the health; one who does not even read that keeps nothing up."""
+        try:
+            async with self._clock.timeout(_HEALTH_WITHIN_S):
+                await telling
+        except TimeoutError:
+            log.warning("health not told reason=a client that watches it does not read")
 
 
 def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    """Return what the files hold."""
-    texts = {}
-    for setting, path in (("GRPC_TLS_CERT", tls.certificate), ("GRPC_TLS_KEY", tls.key)):
+    """Return what the files hold, checked: gRPC itself would only refuse every client later."""
+    texts = []
+    for setting, path in (("GRPC_TLS_KEY", tls.key), ("GRPC_TLS_CERT", tls.certificate)):
         try:
-            texts[setting] = path.read_bytes()
+            texts.append(path.read_bytes())
         except OSError as error:
             expected = f"a readable PEM file ({error.strerror})"
             raise InvalidSetting(setting, path, expected) from error
-        if b"-----BEGIN " not in texts[setting]:
-            raise InvalidSetting(setting, path, "a PEM file: -----BEGIN …")
-    return grpc.ssl_server_credentials([(texts["GRPC_TLS_KEY"], texts["GRPC_TLS_CERT"])])
+    setting = "GRPC_TLS_CERT"
+    try:
+        # The empty password is wrong for a key that has one: nobody is there to be asked.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            tls.certificate, tls.key, password=""
+        )
+    except (ssl.SSLError, ValueError) as error:
+        expected = f"a certificate that fits GRPC_TLS_KEY, both in PEM files ({error})"
+        raise InvalidSetting(setting, tls.certificate, expected) from error
+    key, certificate = texts
+    return grpc.ssl_server_credentials([(key, certificate)])
 
 
 def _check_free(host: str, port: int, setting: str) -> None:

@@ -319,10 +319,16 @@ class _Outgoing:
         sent_s = float("-inf")
         while await subscriber.filled():
             wait_s = sent_s + subscriber.batch_s - clock.monotonic()
-            if wait_s > 0 and subscriber.is_open:
-                await clock.sleep(wait_s)
-            sent_s = clock.monotonic()
-            for message in subscriber.take():
+            if wait_s > 0:
+                try:
+                    async with clock.timeout(wait_s):
+                        await subscriber.urgent.wait()
+                except TimeoutError:
+                    pass
+            messages, with_publications = subscriber.take()
+            if with_publications:
+                sent_s = clock.monotonic()
+            for message in messages:
                 try:
                     await self.context.write(encoding.stamped(message, clock.now_us()))
                 except grpc.aio.BaseError:  # the client has left

@@ -15,8 +15,9 @@ from app.sockets.frames import PLAIN
 class Subscriber:
     """What waits for one client, in order; it is the broadcaster's `Peer`.
 
-    Publications go in by `write_raw`, replies by `send`; messages come out by `take`. `closing` is
-    set once its end has begun, with `code`. `batch_s` is how long publications may gather.
+    Publications go in by `write_raw`, replies by `send`; messages come out by `take`. `batch_s` is
+    how long publications may gather, unless something is `urgent`: a reply, or the end. `closing`
+    is set once that has begun, with `code`.
     """
 
     window_bits = PLAIN
@@ -26,6 +27,7 @@ class Subscriber:
         self.batch_s = 0.0
         self.code = CUT.code
         self.closing = asyncio.Event()
+        self.urgent = asyncio.Event()
         self._limits = limits
         self._broadcaster: Broadcaster | None = None
         self._waiting: list[bytes] = []
@@ -64,6 +66,7 @@ class Subscriber:
         """Take a reply, which is a message of its own."""
         if self.is_open:
             self._put(payload)
+            self.urgent.set()
 
     def close(self, code: int, reason: str = "") -> None:
         """Take nothing more; calling it twice is harmless.
@@ -77,6 +80,7 @@ class Subscriber:
                 self._waiting.clear()
                 self._size = 0
             self.closing.set()
+            self.urgent.set()
             self._filled.set()
 
     async def filled(self) -> bool:
@@ -86,21 +90,28 @@ class Subscriber:
             await self._filled.wait()
         return bool(self._waiting)
 
-    def take(self) -> list[bytes]:
-        """Return all that waits as messages: one a publication or, in batches, few large ones."""
+    def take(self) -> tuple[list[bytes], bool]:
+        """Return all that waits as messages: one a publication or, in batches, few large ones.
+
+        Tells, too, whether there are publications among them.
+        """
         waiting, self._waiting = self._waiting, []
         self._size = 0
+        if self.is_open:
+            self.urgent.clear()
+        with_publications = False
         messages: list[bytes] = []
         gathered: list[bytes] = []
         most = self._limits.message_bytes if self.batch_s else 0
         for data in waiting:
             if isinstance(data, Joined):
                 # Whole where they fit: that is one piece to join for all publications of a flush.
+                with_publications = True
                 gathered += (data,) if 0 < len(data) <= most else data.parts
             else:
                 messages += (*cut(gathered, most), data)
                 gathered = []
-        return messages + cut(gathered, most)
+        return messages + cut(gathered, most), with_publications
 
     def drained(self) -> None:
         """Learn that what was taken is sent."""

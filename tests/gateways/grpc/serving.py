@@ -135,6 +135,7 @@ class Reader:
 
     def __init__(self, call: Any) -> None:
         self.call = call
+        self.before_the_end: list[Any] = []
         self._messages = call.__aiter__()
 
     async def message(self) -> pb.MarketDataMessage:
@@ -151,10 +152,10 @@ class Reader:
         return found
 
     async def end(self) -> grpc.aio.AioRpcError:
-        """Return how the call ends, after what is still to come."""
+        """Return how the call ends, after what is still to come, which is kept."""
         try:
             while True:
-                await self.message()
+                self.before_the_end += (await self.message()).publications
         except grpc.aio.AioRpcError as error:
             return error
 
