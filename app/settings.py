@@ -105,12 +105,12 @@ class Settings(BaseSettings):
     book_depth: Annotated[int, Field(ge=1, le=5_000)] = 1_000
     book_poll_limit: Annotated[int, Field(ge=1, le=5_000)] = 100
     book_poll_interval_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1_000
+    # Per symbol: how many levels, each how many milliseconds.
+    book_polls: Annotated[dict[str, tuple[int, int]], NoDecode] = Field(default_factory=dict)
     book_metrics_levels: Annotated[int, Field(ge=1, le=1_000)] = 5
     book_metrics_bands: Annotated[tuple[int, ...], NoDecode] = (10, 50, 100)
     book_metrics_window_s: Annotated[int, Field(ge=1, le=900)] = 60
     book_metrics_seconds: Annotated[int, Field(ge=1, le=3_600)] = 600
-    # Per symbol: how many levels, each how many milliseconds.
-    book_polls: Annotated[dict[str, tuple[int, int]], NoDecode] = Field(default_factory=dict)
 
     # What is kept
     data_dir: Path = Path("data")

@@ -518,7 +518,7 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     assert unknown_keys() == []
     for key, value in values.items():
         default = DEFAULTS[key.lower()]
-        text = ",".join(default) if isinstance(default, tuple) else str(default)
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert value == ("" if default in (None, {}) else text)
 
 
