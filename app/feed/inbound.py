@@ -12,7 +12,7 @@ from app.binance.client.rest import RestClient
 from app.errors import StateUnreadable
 from app.feed.audit import Audit
 from app.feed.book_keeper import DEPTH
-from app.feed.book_polls import POLL, BookPolls
+from app.feed.book_polls import POLL, BookPolls, without_changes
 from app.feed.book_sync import BookSync
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
@@ -89,6 +89,9 @@ class Inbound:
         trades_wanted: Callable[[str], bool] = no_trades_wanted,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
+        if config.book_source == POLL:
+            all_of = streams_of
+            streams_of = lambda symbol: without_changes(all_of(symbol))  # noqa: E731 - it wraps one
         self._source = source
         self._config = config
         self._bus = bus
