@@ -26,7 +26,7 @@ from app.feed.plan import SourcePlan
 from app.feed.poll_plan import Poll, PollPlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.streams_plan import StreamsPlan, held
+from app.feed.streams_plan import served, streams_plan
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -281,12 +281,14 @@ class Engine:
         self.analyst.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol follows: of a recording those that it holds."""
-        settings, simulator = self._settings, self.simulator
-        plan = StreamsPlan(settings.streams, settings.symbol_streams)
-        if simulator is None or not self._plan.replay:
-            return plan.of
-        return lambda symbol: held(plan.of(symbol), simulator.streams.get(symbol, frozenset()))
+        """Return which streams each symbol has: a recording may lack some."""
+        wanted = streams_plan(self._settings.streams, self._settings.symbol_streams)
+        simulator = self.simulator
+        if simulator is None:
+            return wanted
+        return lambda symbol: served(
+            wanted(symbol), simulator.streams.get(symbol, frozenset(wanted(symbol)))
+        )
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
