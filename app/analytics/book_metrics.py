@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from decimal import localcontext as under
+from operator import itemgetter
 
 import msgspec
 
@@ -25,6 +26,7 @@ BPS = 10_000
 Best = tuple[Decimal, Decimal] | None
 
 _TWO = Decimal(2)
+_quantity = itemgetter(1)
 
 
 class BookFigures(msgspec.Struct, frozen=True, gc=False):
@@ -176,7 +178,7 @@ def _depths(
     done, total = 0, ZERO
     for bound in bounds:
         end = bisect_right(side, bound, lo=done, key=key)
-        total += sum([Decimal(quantity) for _, quantity in side[done:end]], ZERO)
+        total += sum(map(Decimal, map(_quantity, side[done:end])), ZERO)
         sums.append(total)
         done = end
     return sums
