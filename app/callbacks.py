@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 from app.alarm import Alarm
+from app.binance.intervals import SPANS_US
 from app.errors import UnsupportedInterval
 from app.mailbox import Mailbox, Overflow
 from app.market.events import Publication
@@ -242,6 +243,8 @@ class Listener:
 class _Registrar(Generic[Received]):
     """Makes listeners of one kind; `shape` makes of an event what a callback is given."""
 
+    intervals: tuple[str, ...] = tuple(INTERVALS_US)
+
     def __init__(
         self,
         kind: Kind,
@@ -263,8 +266,8 @@ class _Registrar(Generic[Received]):
     ) -> Any:  # noqa: ANN401 - the overloads below say what
         wanted = frozenset(parse_symbol(text) for text in texts(symbols))
         spans = frozenset(texts(intervals))
-        for interval in spans - INTERVALS_US.keys():
-            raise UnsupportedInterval(interval, tuple(INTERVALS_US))
+        for interval in spans.difference(self.intervals):
+            raise UnsupportedInterval(interval, self.intervals)
 
         def register(call: Callable[[Received], Result]) -> Callable[[Received], Result]:
             self._add(
@@ -359,6 +362,34 @@ class OnCandle(_Registrar[Received]):
         *,
         symbols: Texts = (),
         interval: Texts = "1s",
+        inbox: int = INBOX,
+    ) -> Any:
+        """Register `callback`, or return what registers it."""
+        return self._registered(callback, symbols=symbols, inbox=inbox, intervals=interval)
+
+
+class OnKline(_Registrar[Received]):
+    """Registers callbacks for the exchange's candles, open ones too: of all intervals without."""
+
+    intervals = tuple(SPANS_US)
+
+    @overload
+    def __call__(
+        self, callback: Callable[[Received], Result], /
+    ) -> Callable[[Received], Result]: ...
+
+    @overload
+    def __call__(
+        self, /, *, symbols: Texts = (), interval: Texts = (), inbox: int = INBOX
+    ) -> Callable[[Callable[[Received], Result]], Callable[[Received], Result]]: ...
+
+    def __call__(
+        self,
+        callback: Callable[[Received], Any] | None = None,
+        /,
+        *,
+        symbols: Texts = (),
+        interval: Texts = (),
         inbox: int = INBOX,
     ) -> Any:
         """Register `callback`, or return what registers it."""

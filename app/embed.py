@@ -29,7 +29,7 @@ from typing import Any, Self
 from app import callbacks
 from app.alarm import Alarm
 from app.bootstrap import Engine, Hub
-from app.callbacks import BOOK_DEPTH, Listener, Missed, On, OnBook, OnCandle, Texts, texts
+from app.callbacks import BOOK_DEPTH, Listener, Missed, On, OnBook, OnCandle, OnKline, Texts, texts
 from app.clock import SystemClock
 from app.errors import InvalidSetting, SymbolsNotLoaded
 from app.feed.plan import plan_source, settle
@@ -102,7 +102,7 @@ class Candlewire:
         self._calling: list[asyncio.Task[None]] = []
         self.on_trade = On[Trade | AggTrade](callbacks.TRADE, self._add)
         self.on_agg_trade = On[AggTrade](callbacks.AGG_TRADE, self._add)
-        self.on_kline = On[Kline](callbacks.KLINE, self._add)
+        self.on_kline = OnKline[Kline](callbacks.KLINE, self._add)
         self.on_candle = OnCandle[Candle](callbacks.CANDLE, self._add)
         self.on_forming = OnCandle[Candle](callbacks.GROWING, self._add)
         self.on_book = OnBook[BookView](callbacks.BOOK, self._add, self._viewed)
@@ -209,6 +209,14 @@ class Candlewire:
     def ended(self) -> bool:
         """Whether a recording is over."""
         return self._hub.source_state == "ended"
+
+    def waiting(self) -> Sequence[str]:
+        """Return the reasons why it is not ready, in words; empty when it is."""
+        return self._hub.not_ready()
+
+    def info(self, symbol: str) -> SymbolInfo | None:
+        """Return what the exchange says of a symbol; `None` while that is not known."""
+        return self._hub.manager.info(symbol)
 
     @property
     def symbols(self) -> Sequence[str]:
