@@ -23,10 +23,12 @@ from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.upstream_binance import DEFAULT_STREAMS
+from app.feed.streams_plan import CANDLE_STREAMS
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
+from app.gateways.grpc.config import GrpcLimits, Tls
+from app.gateways.grpc.server import GrpcGateway
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.processes.first import OtherProcesses, why_ports_are_not_shared
@@ -40,6 +42,7 @@ from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import CANDLES, FORMING, TRADES, Clock, SymbolStatus
+from app.proto.market_data_pb2 import Hub as GrpcHub
 from app.settings import Settings
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
@@ -242,7 +245,7 @@ class Engine:
         """Return which streams each symbol has: a recording may lack single trades."""
         simulator = self.simulator
         if simulator is None:
-            return lambda _symbol: DEFAULT_STREAMS
+            return lambda _symbol: CANDLE_STREAMS
 
         def streams(symbol: str) -> Sequence[str]:
             kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
@@ -321,6 +324,7 @@ class Hub(Engine):
 
     rest_port = 0
     websocket_port = 0
+    grpc_port = 0
 
     @override
     async def start(self) -> None:
@@ -385,12 +389,31 @@ class Hub(Engine):
             symbols=self.manager,
             clock=clock,
         )
+        self.grpc = GrpcGateway(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            hub=GrpcHub(
+                source=self.source.name,
+                simulated=self.source.simulated,
+                version=__version__,
+                epoch=self.bus.epoch,
+            ),
+            ready=lambda: not self.not_ready(),
+            limits=_grpc_limits(settings),
+        )
+        if settings.grpc_port:
+            self._closing.push_async_callback(self.grpc.stop)
+            self.grpc_port = await self.grpc.start(
+                settings.grpc_ip, settings.grpc_port, tls=_grpc_tls(settings)
+            )
 
     @override
     def _serve(self, tasks: asyncio.TaskGroup) -> None:
         tasks.create_task(self.live.run(), name="live gateway")
         tasks.create_task(self.processes.run(), name="gateway processes")
         tasks.create_task(self.rest.run(), name="rest")
+        tasks.create_task(self.grpc.run(), name="grpc")
 
     @override
     async def _end_serving(self) -> None:
@@ -400,6 +423,7 @@ class Hub(Engine):
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(self.live.stop())
             stopping.create_task(self.rest.stop(within=1.0))
+            stopping.create_task(self.grpc.stop(within=1.0))
 
     @override
     def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
@@ -414,6 +438,7 @@ class Hub(Engine):
         return {
             "clients": self.processes.summed(self.live.counters()),
             "events": self.events.counters(),
+            "grpc": self.grpc.counters(),
         }
 
     def _other_processes(self) -> int:
@@ -512,6 +537,21 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         version=__version__,
         source=source,
     )
+
+
+def _grpc_limits(settings: Settings) -> GrpcLimits:
+    return GrpcLimits(
+        max_streams=settings.grpc_max_streams,
+        max_streams_per_ip=settings.grpc_max_streams_per_ip,
+        trusted_proxies=settings.trusted_proxies,
+        max_subscriptions=settings.websocket_max_subscriptions,
+    )
+
+
+def _grpc_tls(settings: Settings) -> Tls | None:
+    if settings.grpc_tls_cert is None or settings.grpc_tls_key is None:
+        return None
+    return Tls(settings.grpc_tls_cert, settings.grpc_tls_key)
 
 
 def _limit(text: str) -> str:

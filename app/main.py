@@ -215,7 +215,11 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             "SYMBOLS_PER_CONNECTION=50\n",
             style="yellow",
         )
-    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n\n")
+    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    if hub.grpc_port:
+        secured = " over TLS" if settings.grpc_tls_cert else ""
+        text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")
+    text.append("\n")
     url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")
     text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")
@@ -230,6 +234,7 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     for setting, address in (
         ("SERVER_IP", settings.server_ip),
         ("WEBSOCKET_IP", settings.websocket_ip),
+        *([("GRPC_IP", settings.grpc_ip)] if settings.grpc_port else []),
     ):
         if not _is_loopback(address):
             text.append(

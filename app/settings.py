@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     rest_max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     rest_max_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     rest_max_streams_per_ip: Annotated[int, Field(ge=0)] = 50
+    grpc_max_streams: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    grpc_max_streams_per_ip: Annotated[int, Field(ge=0)] = 100
     websocket_messages_per_second: Annotated[int, Field(ge=0)] = 10
     websocket_messages_per_second_per_ip: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     websocket_messages_per_second_total: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000

@@ -17,6 +17,7 @@ from app.binance.wire import (
     AggTradeRow,
     BookPayload,
     BookTickerPayload,
+    BookTickerRow,
     ControlError,
     ControlRefusal,
     ControlRequest,
@@ -90,6 +91,13 @@ def encode_error(code: int, message: str) -> bytes:
 def encode_server_time(now_us: int, *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
     """Return the body of `time`."""
     return _encode(ServerTime(server_time=now_us // time_unit.us))
+
+
+def encode_best_prices(book: DepthSnapshot) -> bytes:
+    """Return one row of `ticker/bookTicker`; an empty side has a price and a quantity of zero."""
+    nothing = ("0.00000000", "0.00000000")
+    bid, ask = ((*side, nothing)[0] for side in (book.bids, book.asks))
+    return _encode(BookTickerRow(book.symbol, *bid, *ask))
 
 
 def encode_depth(book: DepthSnapshot | PartialDepth) -> bytes:

@@ -33,7 +33,7 @@ LONGEST_BAN_US = 3 * 24 * 60 * MINUTE_US
 Weight = int | Callable[[Mapping[str, str]], int]
 
 # The weight of one call, by path; where it depends on the parameters, a function of them. Calls
-# that are not served yet (tickers, …) add their rows here.
+# that are not served yet (other tickers, …) add their rows here.
 WEIGHTS: dict[str, Weight] = {
     "/api/v3/ping": 1,
     "/api/v3/time": 1,
@@ -41,6 +41,7 @@ WEIGHTS: dict[str, Weight] = {
     "/api/v3/trades": 25,
     "/api/v3/historicalTrades": 25,
     "/api/v3/aggTrades": 4,
+    "/api/v3/ticker/bookTicker": lambda parameters: 2 if "symbol" in parameters else 4,
     "/api/v3/depth": lambda parameters: depth_weight(parameters.get("limit", "")),
     "/api/v3/klines": 2,
     "/api/v3/uiKlines": 2,

@@ -258,6 +258,26 @@ class DepthPayload(
     asks: Levels
 
 
+class BookTickerRow(
+    msgspec.Struct,
+    frozen=True,
+    gc=False,
+    rename={
+        "bid_price": "bidPrice",
+        "bid_quantity": "bidQty",
+        "ask_price": "askPrice",
+        "ask_quantity": "askQty",
+    },
+):
+    """A row of `ticker/bookTicker`: the best bid and ask, without an update id."""
+
+    symbol: str
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
+
+
 class BookPayload(
     msgspec.Struct,
     frozen=True,

@@ -185,6 +185,15 @@ class Governor:
         elif isinstance(error, AccessDenied):
             self._deny(error, side)
 
+    def has_room(self, weight: int, *, share: float) -> bool:
+        """Whether a call of `weight` may be made at once and leaves 1 - `share` of a minute's.
+
+        For calls that can wait: so they never stand in line before others.
+        """
+        now_us, rest = self._now_us(), self._rest
+        used = max(rest.window.used(now_us), rest.reported.used(now_us))
+        return self.blocked_s <= 0 and used + weight <= share * rest.window.limit
+
     @property
     def dials_short(self) -> bool:
         """Whether only a tenth of the dials is left, for connections that many symbols share."""

@@ -11,6 +11,8 @@ from random import Random
 from app.binance.client.rest import RestClient
 from app.errors import StateUnreadable
 from app.feed.audit import Audit
+from app.feed.book_keeper import DEPTH
+from app.feed.book_sync import BookSync
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
 from app.feed.repair import Repair
@@ -18,12 +20,13 @@ from app.feed.room import WithRoom
 from app.feed.sharing import SharedStreams
 from app.feed.source import Source
 from app.feed.state import KeptState
+from app.feed.streams_plan import CANDLE_STREAMS, followed
 from app.feed.symbol_feed import SymbolFeed
 from app.feed.symbol_manager import SymbolManager
-from app.feed.upstream_binance import DEFAULT_STREAMS, KLINES, UpstreamBinance
+from app.feed.upstream_binance import UpstreamBinance
 from app.market.candles import CandleAggregator
 from app.market.events import ExchangeRefusal
-from app.ports import STATUS, Bus, Clock, TradeHistory
+from app.ports import STATUS, Books, Bus, Clock, TradeHistory
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class InboundConfig:
     backfill_s: int = 86_400
     stale_after_ms: int = 5_000
     symbols_per_connection: int = 1
+    book_depth: int = DEPTH
     carry_empty: bool = True
     rate: float = 1.0
     resumes: bool = True
@@ -74,7 +78,7 @@ class Inbound:
         clock: Clock,
         random: Random,
         rest: Callable[[Callable[[int, Mapping[str, str]], None]], RestClient],
-        streams_of: Callable[[str], Sequence[str]] = lambda _symbol: DEFAULT_STREAMS,
+        streams_of: Callable[[str], Sequence[str]] = lambda _symbol: CANDLE_STREAMS,
         ended: Callable[[], bool] = lambda: False,
         removed: Callable[[str], None] = lambda _symbol: None,
         trades_wanted: Callable[[str], bool] = no_trades_wanted,
@@ -88,6 +92,7 @@ class Inbound:
         self._random = random
         self._streams_of = streams_of
         self._ended = ended
+        self._told_removed = removed
         self._tasks: asyncio.TaskGroup | None = None
         self.feed_clock = FeedClock(clock, rate=config.rate)
         ban = state.ban()
@@ -121,12 +126,22 @@ class Inbound:
             feed_clock=self.feed_clock,
             random=random,
             make_feed=self._make_feed,
-            removed=removed,
+            removed=self._removed,
             first_symbols=config.first_symbols,
             grace_ms=config.grace_ms,
             backfill_s=config.backfill_s,
             resumes=config.resumes,
             refused=lambda: self.governor.blocked_reason,
+        )
+        self._books = BookSync(
+            self._exchange,
+            governor=self.governor,
+            bus=bus,
+            clock=clock,
+            feed_clock=self.feed_clock,
+            random=random,
+            depth=config.book_depth,
+            crashed=self.manager.note_crash,
         )
         self.repair = Repair(
             WithRoom(self._exchange, crowded=crowded, clock=clock),
@@ -149,9 +164,11 @@ class Inbound:
         self.manager.add_part("shared connections", self.streams.run)
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
+        self.manager.add_part("book sync", self._books.run)
 
     def _make_feed(self, symbol: str) -> SymbolFeed:
         config = self._config
+        has = followed(self._streams_of(symbol))
         return SymbolFeed(
             symbol,
             streams=self.streams,
@@ -168,7 +185,10 @@ class Inbound:
             grace_s=config.grace_ms / 1_000,
             deadline_s=config.repair_deadline_ms / 1_000,
             stale_after_us=config.stale_after_ms * 1_000,
-            has_klines=KLINES in self._streams_of(symbol),
+            has_klines=has.klines,
+            has_trades=has.has_candles,
+            aggregates_apart=has.trades and has.aggregates,
+            book=self._books.keep(symbol) if has.depth else None,
             ended=self._ended,
             wake=self.repair.wake,
             stalled=self.manager.look_soon,
@@ -191,6 +211,11 @@ class Inbound:
     def history(self) -> TradeHistory:
         """What the exchange tells of the past, within the limits of this address."""
         return self._exchange
+
+    @property
+    def books(self) -> Books:
+        """The order books of the symbols whose changes are followed."""
+        return self._books
 
     @property
     def has_time(self) -> bool:
@@ -216,8 +241,13 @@ class Inbound:
             },
             "repair": self.repair.report(),
             "audit": self.audit.report(),
+            "books": self._books.report(),
             "positions_problem": self.manager.unkept_reason,
         }
+
+    def _removed(self, symbol: str) -> None:
+        self._books.forget(symbol)
+        self._told_removed(symbol)
 
     def _keep_ban(self, until_us: int, reason: str) -> None:
         """Keep until when the exchange refuses us, so that a restart does not ask before."""

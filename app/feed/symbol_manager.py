@@ -21,8 +21,9 @@ from app.errors import (
 )
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
+from app.feed.feed_state import HALTED, FeedState
 from app.feed.state import KeptState
-from app.feed.symbol_feed import HALTED, FeedState, SymbolFeed
+from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US
 from app.market.position import Position
 from app.market.symbols import SymbolInfo

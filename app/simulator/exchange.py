@@ -17,12 +17,12 @@ from typing_extensions import override
 
 from app.alarm import Alarm
 from app.binance.intervals import bar_bounds
-from app.binance.limits import Charge, IpBudget, weight_of
+from app.binance.limits import LARGEST_DEPTH, Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
-from app.market.events import SECOND_US, AggTrade, ExchangeEvent, Kline, Trade
+from app.market.events import SECOND_US, AggTrade, Kline, Level, SymbolEvent, Trade
 from app.ports import Clock
 from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
@@ -56,9 +56,16 @@ WRONG_ON = {
     Kind.KLINE_WRONG: ("@kline_1s",),
 }
 
+# Clients know these by another name as well.
+SLOW_DEPTHS = frozenset({"depth", "depth5", "depth10", "depth20"})
+
 # What REST tells of the market, which a lag keeps back.
 OF_THE_MARKET = frozenset(
-    f"{API}/{name}" for name in ("trades", "historicalTrades", "aggTrades", "klines", "uiKlines")
+    f"{API}/{name}"
+    for name in (
+        *("trades", "historicalTrades", "aggTrades", "klines", "uiKlines"),
+        *("depth", "ticker/bookTicker"),
+    )
 )
 
 LONGEST_SLEEP_S = 60.0
@@ -151,9 +158,19 @@ class Simulator:
         return [] if self._market is None else list(self._market.symbols())
 
     @property
+    def streams(self) -> Mapping[str, frozenset[str]]:
+        """Which channels each symbol has besides longer bars; known after `start`.
+
+        What follows the `@` of their names: `trade`, `aggTrade`, `bookTicker`, `kline_1s`,
+        `depth@100ms`, `depth` (each second), `depth20`, …
+        """
+        return {} if self._market is None else self._market.streams()
+
+    @property
     def trade_streams(self) -> Mapping[str, frozenset[str]]:
         """Which of `trade` and `aggTrade` each symbol has; known after `start`."""
-        return {} if self._market is None else self._market.trade_streams()
+        both = frozenset({TRADE, AGG_TRADE})
+        return {symbol: channels & both for symbol, channels in self.streams.items()}
 
     # Its life
 
@@ -333,10 +350,10 @@ class Simulator:
             if stream is not None and stream.symbol in listed
         ]
         wanted: dict[str, frozenset[str]] = {}
-        for name, stream in streams:
+        for _, stream in streams:
             channels = wanted.get(stream.symbol, frozenset())
             kept = {AGG_TRADE} if self.config.keep_truth else set()
-            wanted[stream.symbol] = channels | {name.partition("@")[2]} | kept
+            wanted[stream.symbol] = channels | {str(stream).partition("@")[2]} | kept
         market.follow(wanted)
         self._bars = [
             (name, stream)
@@ -358,6 +375,8 @@ class Simulator:
         if isinstance(event, Kline) and event.interval == "1s":
             # A second is the same one in every zone.
             self._connections.publish(f"{sent.stream}@+08:00", told)
+        if sent.channel in SLOW_DEPTHS:
+            self._connections.publish(f"{sent.stream}@1000ms", told)
         if isinstance(event, Trade | AggTrade | Kline):
             self._counts[sent.channel] += 1
             if self.config.keep_truth:
@@ -365,7 +384,7 @@ class Simulator:
         if isinstance(event, Trade | AggTrade) and self._by_trades:
             self._strike_by_trades()
 
-    def _told(self, stream: str, event: ExchangeEvent) -> ExchangeEvent:
+    def _told(self, stream: str, event: SymbolEvent) -> SymbolEvent:
         """Return what is said of an event: a wrong number, where a fault wants it."""
         if stream not in self._connections.hub.names:
             return event
@@ -566,6 +585,18 @@ class Simulator:
         Without faults, limits or weights: for judging what a client has made of it.
         """
         return () if self._served is None else self._served.trades_between(symbol, start_us, end_us)
+
+    def book_at(
+        self, symbol: str, update_id: int, *, limit: int = LARGEST_DEPTH
+    ) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the true book's best bids and asks after an update, best first, as text.
+
+        Whatever faults make of it for clients. A made-up market knows every id since 2017 (some
+        5 ms for 1000 levels), a recorded one the newest; raises `LookupError` for others.
+        """
+        if self._market is None:
+            raise LookupError(symbol)
+        return self._market.book_at(symbol, update_id, limit=limit)
 
     def truth(self) -> Truth:
         """Return every trade and kline that was published; needs `keep_truth`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from app.binance.server.data import MarketHistory
-from app.market.events import ExchangeEvent
+from app.market.events import Level, SymbolEvent
 from app.market.symbols import SymbolInfo
 
 TRADE = "trade"
@@ -19,7 +19,7 @@ class Happening(NamedTuple):
     at_us: int
     symbol: str
     channel: str  # `trade`, `kline_1s`, …: what follows the `@` of the stream's name
-    event: ExchangeEvent
+    event: SymbolEvent
 
     @property
     def stream(self) -> str:
@@ -40,8 +40,11 @@ class Market(MarketHistory, Protocol):
     def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every listed symbol, by name, in the order of `exchangeInfo`."""
 
-    def trade_streams(self) -> Mapping[str, frozenset[str]]:
-        """Return which of `trade` and `aggTrade` each symbol has."""
+    def streams(self) -> Mapping[str, frozenset[str]]:
+        """Return the channels that each symbol has besides the bars that any market has.
+
+        As in `Happening.channel`: `trade`, `depth@100ms`, `depth` (that each second), `depth20`, …
+        """
 
     def sends(self, symbol: str, channel: str) -> bool:
         """Tell whether this channel of the symbol comes out of `take`."""
@@ -51,6 +54,11 @@ class Market(MarketHistory, Protocol):
 
     def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
         """Make only what is sent on these channels of these symbols, from now on, if not more."""
+
+    def book_at(
+        self, symbol: str, update_id: int, *, limit: int
+    ) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the best bids and asks that there were after an update; raise `LookupError`."""
 
     def next_us(self) -> int | None:
         """Return when the next thing happens; `None` when nothing ever does again."""

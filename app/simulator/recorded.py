@@ -40,8 +40,10 @@ from app.market.events import (
     SECOND_US,
     AggTrade,
     BookTicker,
+    DepthSnapshot,
     ExchangeEvent,
     Kline,
+    Level,
     ServerShutdown,
     Trade,
 )
@@ -240,8 +242,8 @@ class RecordedMarket:
         """
         return self._infos
 
-    def trade_streams(self) -> Mapping[str, frozenset[str]]:
-        """Return each symbol's kinds; one that never traded has those of its file."""
+    def streams(self) -> Mapping[str, frozenset[str]]:
+        """Return each symbol's channels; one that never traded has the trades of its file."""
         both = {TRADE, AGG_TRADE}
         found = {}
         for name, symbol in self._survey.symbols.items():
@@ -249,7 +251,7 @@ class RecordedMarket:
             for span in self._survey.spans:
                 if not kinds and name in span.symbols:
                     kinds = span.streams & both
-            found[name] = frozenset(kinds)
+            found[name] = frozenset(symbol.kinds | kinds | {"kline_1s"})
         return found
 
     def sends(self, symbol: str, channel: str) -> bool:
@@ -462,6 +464,16 @@ class RecordedMarket:
         held: Sequence[Event] = self._trades.get(symbol) or self._agg_trades.get(symbol, [])
         low = bisect_left(held, begin * SECOND_US, key=time)
         return held[low : bisect_left(held, end * SECOND_US, lo=low, key=time)]
+
+    def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
+        """Return nothing yet."""
+        return None
+
+    def book_at(
+        self, symbol: str, update_id: int, *, limit: int
+    ) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Raise `LookupError`."""
+        raise LookupError(symbol)
 
     def as_of(self, time_us: int) -> RecordedMarket:
         """Return the market as it was then, by the times that the exchange gave its events."""

@@ -10,23 +10,40 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
-from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    BookTicker,
+    DepthSnapshot,
+    Kline,
+    Level,
+    Trade,
+)
 from app.market.symbols import SymbolInfo
 from app.simulator.bars import Bar, asked_bounds, scaled, to_kline
+from app.simulator.book_tape import BookTape
 from app.simulator.chance import scramble
 from app.simulator.listing import LISTINGS, Listing
 from app.simulator.market import AGG_TRADE, TRADE, Happening
-from app.simulator.tape import Price, Print, Quote, Tape, total
+from app.simulator.matching import Top
+from app.simulator.tape import Price, Print, Tape, total
 
 MS = 1_000
-BOTH = frozenset({TRADE, AGG_TRADE})
+BOOK_TICKER, KLINE_1S = "bookTicker", "kline_1s"
+SPEEDS = (("@100ms", 100), ("", 1_000))
+DEPTHS = {
+    f"depth{levels or ''}{suffix}": (levels, every_ms)
+    for levels in (0, 5, 10, 20)
+    for suffix, every_ms in SPEEDS
+}
 # What happens at one moment is sent in this order.
-IN_ORDER = (TRADE, AGG_TRADE, "bookTicker", "kline_1s")
+IN_ORDER = (TRADE, AGG_TRADE, BOOK_TICKER, *DEPTHS, KLINE_1S)
 CHANNELS = frozenset(IN_ORDER)
-ALWAYS = frozenset({TRADE, "kline_1s"})
+ALWAYS = frozenset({TRADE, KLINE_1S})
 
 # The longest that an event is held back (`Tape._stall`), in seconds, rounded up.
 LONGEST_LAG_S = 1
@@ -57,14 +74,21 @@ class SeededMarket:
         self._history_s = history_s
         self._infos = {listing.symbol: listing.info for listing in listings}
         self._tapes = make_tapes(seed, listings)
+        self._books = {name: BookTape(tape, seed=seed) for name, tape in self._tapes.items()}
         self._followed: dict[str, int] = {}  # symbol: the next second to make
         self._channels: dict[str, frozenset[str]] = {}  # symbol: what is made of it
         self._made: dict[tuple[str, str], int] = {}  # of both: the next second to make
         self._makers: dict[str, Callable[[Tape, int], Iterator[Happening]]] = {
             TRADE: self._trades_of,
             AGG_TRADE: self._agg_trades_of,
-            "bookTicker": self._quotes_of,
-            "kline_1s": self._kline_of,
+            BOOK_TICKER: self._book_tickers_of,
+            KLINE_1S: self._kline_of,
+            **{f"depth{suffix}": partial(self._diffs_of, every_ms) for suffix, every_ms in SPEEDS},
+            **{
+                channel: partial(self._partials_of, levels, every_ms)
+                for channel, (levels, every_ms) in DEPTHS.items()
+                if levels
+            },
         }
         self._heap: list[tuple[int, int, Happening | _ToMake]] = []
         self._pushed = 0
@@ -74,9 +98,9 @@ class SeededMarket:
         """Return every listed symbol."""
         return self._infos
 
-    def trade_streams(self) -> Mapping[str, frozenset[str]]:
-        """Return `trade` and `aggTrade` for every symbol."""
-        return dict.fromkeys(self._infos, BOTH)
+    def streams(self) -> Mapping[str, frozenset[str]]:
+        """Return every channel for every symbol."""
+        return dict.fromkeys(self._infos, CHANNELS)
 
     def sends(self, symbol: str, channel: str) -> bool:
         """Tell whether a channel comes out of `take`."""
@@ -96,8 +120,8 @@ class SeededMarket:
     def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
         """Make what is sent of these symbols; the others' past goes on without events.
 
-        Trades and klines are made of each, which the count of what was sent rests on; quotes and
-        aggregate trades, which are many, where they are wanted.
+        Trades and klines are made of each, which the count of what was sent rests on; aggregate
+        trades and books, which are many, where they are wanted.
         """
         for symbol in [name for name in self._followed if name not in wanted]:
             del self._followed[symbol]
@@ -165,10 +189,24 @@ class SeededMarket:
             at_us = _leaves_us(group[-1].event_ms)
             yield Happening(at_us, tape.listing.symbol, AGG_TRADE, self._agg_trade(tape, group))
 
-    def _quotes_of(self, tape: Tape, second: int) -> Iterator[Happening]:
-        for quote in tape.quotes(second):
-            at_us = _leaves_us(quote.time_ms)
-            yield Happening(at_us, tape.listing.symbol, "bookTicker", _book_ticker(tape, quote))
+    def _book_tickers_of(self, tape: Tape, second: int) -> Iterator[Happening]:
+        symbol = tape.listing.symbol
+        for top in self._books[symbol].tops(second):
+            yield Happening(_leaves_us(top.time_ms), symbol, BOOK_TICKER, _book_ticker(tape, top))
+
+    def _diffs_of(self, every_ms: int, tape: Tape, second: int) -> Iterator[Happening]:
+        symbol = tape.listing.symbol
+        channel = "depth" if every_ms == MS else f"depth@{every_ms}ms"
+        for diff in self._books[symbol].diffs(second, every_ms):
+            yield Happening(_leaves_us(diff.event_us // MS), symbol, channel, diff)
+
+    def _partials_of(
+        self, levels: int, every_ms: int, tape: Tape, second: int
+    ) -> Iterator[Happening]:
+        symbol = tape.listing.symbol
+        channel = f"depth{levels}" if every_ms == MS else f"depth{levels}@{every_ms}ms"
+        for part in self._books[symbol].partials(second, levels, every_ms):
+            yield Happening(_leaves_us(part.received_us // MS), symbol, channel, part)
 
     def _kline_of(self, tape: Tape, second: int) -> Iterator[Happening]:
         event_us = (second + 1) * SECOND_US + tape.kline_lag_ms(second) * MS
@@ -255,6 +293,16 @@ class SeededMarket:
             closed = bounds[1] <= self.shown_us
             klines.append(_kline(tape, bar, interval, bounds, closed=closed, event_us=None))
         return klines
+
+    def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the book as REST holds it: a moment ago, at any place between two events."""
+        return self._books[symbol].snapshot(self.shown_us // MS, limit)
+
+    def book_at(
+        self, symbol: str, update_id: int, *, limit: int
+    ) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the best bids and asks that there were after an update, at any time."""
+        return self._books[symbol].book_at(update_id, limit)
 
     def as_of(self, time_us: int) -> SeededMarket:
         """Return the market as it was then. It shares what is worked out already."""
@@ -384,17 +432,17 @@ def _groups(prints: Sequence[Print]) -> Iterator[list[Print]]:
         yield group
 
 
-def _book_ticker(tape: Tape, quote: Quote) -> BookTicker:
+def _book_ticker(tape: Tape, top: Top) -> BookTicker:
     listing = tape.listing
     return BookTicker(
         symbol=listing.symbol,
-        update_id=quote.update_id,
-        bid_price=scaled(quote.bid, listing.price_digits),
-        bid_quantity=scaled(quote.bid_steps, listing.quantity_digits),
-        ask_price=scaled(quote.ask, listing.price_digits),
-        ask_quantity=scaled(quote.ask_steps, listing.quantity_digits),
+        update_id=top.update_id,
+        bid_price=scaled(top.bid, listing.price_digits),
+        bid_quantity=scaled(top.bid_steps, listing.quantity_digits),
+        ask_price=scaled(top.ask, listing.price_digits),
+        ask_quantity=scaled(top.ask_steps, listing.quantity_digits),
         event_us=None,
-        received_us=quote.time_ms * MS,
+        received_us=top.time_ms * MS,
     )
 
 

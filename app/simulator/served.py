@@ -12,7 +12,14 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from app.binance.wire import ListedSymbol, listed_symbol
-from app.market.events import NO_TRADE_ID, AggTrade, ExchangeEvent, Kline, Trade
+from app.market.events import (
+    NO_TRADE_ID,
+    AggTrade,
+    DepthSnapshot,
+    Kline,
+    SymbolEvent,
+    Trade,
+)
 from app.simulator.lies import wrong_kline
 from app.simulator.market import Happening, Market
 from app.simulator.numbering import Numbering
@@ -126,6 +133,10 @@ class Served:
 
     # ExchangeData
 
+    def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
+        """Return the best levels of a book."""
+        return self._market.depth(symbol, limit=limit)
+
     def symbols(self) -> Mapping[str, ListedSymbol]:
         """Return the rows of `exchangeInfo`."""
         if not self._rows:
@@ -190,7 +201,7 @@ class Served:
         ]
 
 
-def _told(event: ExchangeEvent, ids: _Ids) -> ExchangeEvent:
+def _told(event: SymbolEvent, ids: _Ids) -> SymbolEvent:
     if isinstance(event, Trade):
         return _told_trade(event, ids)
     if isinstance(event, AggTrade):

@@ -29,8 +29,6 @@ _CONTINUE = tuple(1 << a | 1 << b for a in range(1, 8) for b in range(a + 1, 8))
 
 FIRST_ID = 100_000_000
 FIRST_AGG_ID = 75_000_000
-QUOTES_PER_SECOND = 4_096
-FIRST_UPDATE_ID = 1_000_000_000
 
 
 class Print(NamedTuple):
@@ -43,17 +41,6 @@ class Print(NamedTuple):
     buyer_is_maker: bool
     event_ms: int
     agg_id: int
-
-
-class Quote(NamedTuple):
-    """The best bid and ask from `time_ms` on, in ticks and steps."""
-
-    update_id: int
-    time_ms: int
-    bid: int
-    bid_steps: int
-    ask: int
-    ask_steps: int
 
 
 class Tape:
@@ -245,30 +232,17 @@ class Tape:
         begin = second * 1_000 + 999 - (bits >> 8) % 240
         return [(begin, begin + 60 + (bits >> 24) % 160)]
 
-    # Quotes
+    # Best prices
+
+    def bid_at(self, second: int, millisecond: int) -> int:
+        """Return the best bid at a moment of a second; the best ask is `spread` above it."""
+        early, late = self._price.ticks(second), self._price.ticks(second + 1)
+        return self._bid(early, late, millisecond)
 
     def _bid(self, early: float, late: float, millisecond: int) -> int:
         """Return the best bid between the prices at the start and the end of the second."""
         middle = early + (late - early) * millisecond / 1_000
         return max(1, int(middle - self.spread / 2))
-
-    def quotes(self, second: int) -> list[Quote]:
-        """Return the best bid and ask after each order, and a few changes in between."""
-        draws = Draws(self.key ^ scramble(second) ^ 0x51)
-        times = {trade.time_ms for trade in self.prints(second)}
-        if self.listing.per_minute:
-            times.update(second * 1_000 + draws.below(1_000) for _ in range(1 + draws.below(3)))
-        early, late = self._price.ticks(second), self._price.ticks(second + 1)
-        update = FIRST_UPDATE_ID + (second - ORIGIN_S) * QUOTES_PER_SECOND
-        quotes = []
-        for time_ms in sorted(times):
-            update += 1 + draws.below(2)
-            bid = self._bid(early, late, time_ms % 1_000)
-            ask = bid + self.spread
-            bid_steps = 3 * self._steps(ask, draws)
-            ask_steps = 3 * self._steps(ask, draws)
-            quotes.append(Quote(update, time_ms, bid, bid_steps, ask, ask_steps))
-        return quotes
 
     @property
     def spread(self) -> int:

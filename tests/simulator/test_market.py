@@ -24,7 +24,7 @@ def test_both_markets_fit_the_seam(recordings: Path):
     ]
     for market in markets:
         market.begin(1_795_225_200_000_000)
-        market.follow(market.trade_streams())
+        market.follow(market.streams())
         assert market.next_us() is not None
         assert market.sends(next(iter(market.symbols())), "kline_1s")
-        assert set(market.trade_streams()) == set(market.symbols())
+        assert set(market.streams()) == set(market.symbols())

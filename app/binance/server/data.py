@@ -2,7 +2,8 @@
 
 The simulator implements them over a seeded or recorded market, the hub's mirror over what the hub
 holds. The REST side validates every parameter before it asks, so an implementation sees only listed
-symbols, known intervals, limits of 1 to 1000 and times within bounds, and it raises nothing.
+symbols, known intervals, limits within bounds (1 to 1000, of a book to 5000) and times within
+bounds, and it raises nothing.
 
 Answers are ascending, at most `limit` long, and follow the exchange's rule for bounds (both
 inclusive): no bound means the newest `limit`; `start_us`, alone or with `end_us`, the oldest from
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from app.binance.wire import ListedSymbol
-from app.market.events import AggTrade, Kline, Trade
+from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 
 
 class MarketHistory(Protocol):
@@ -51,7 +52,13 @@ class MarketHistory(Protocol):
         bounds. An empty interval between trades is a kline too, carried from the close before it.
         """
 
-    # Books and tickers become methods here, each beside the rows of `rest.py` that serve it.
+    def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
+        """Return the best `limit` levels of each side; `None` where the book is not known (yet).
+
+        A symbol without orders has a book too, an empty one.
+        """
+
+    # Other tickers become methods here, each beside the rows of `rest.py` that serve it.
 
 
 class ExchangeData(MarketHistory, Protocol):

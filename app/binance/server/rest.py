@@ -15,13 +15,21 @@ import msgspec
 
 from app.binance.encode import (
     encode_agg_trades,
+    encode_best_prices,
+    encode_depth,
     encode_error,
     encode_klines,
     encode_server_time,
     encode_trades,
 )
 from app.binance.intervals import HOUR_US, MINUTE_US, SPANS_US
-from app.binance.limits import Charge, IpBudget, weight_of
+from app.binance.limits import (
+    DEPTH_LIMIT,
+    LARGEST_DEPTH,
+    Charge,
+    IpBudget,
+    weight_of,
+)
 from app.binance.percent import query_pairs
 from app.binance.server.data import ExchangeData
 from app.binance.wire import (
@@ -31,6 +39,7 @@ from app.binance.wire import (
     TimeUnit,
     parse_time_unit,
 )
+from app.market.events import DepthSnapshot
 
 API: Final = "/api/v3"
 DEFAULT_LIMIT: Final = 500
@@ -51,6 +60,8 @@ _number = re.compile(r"[0-9]{1,20}", re.ASCII).fullmatch
 _time_zone = re.compile(r"(-?)([0-9]{1,2})(?::([0-9]{2}))?", re.ASCII).fullmatch
 _EASTMOST_US = 14 * HOUR_US
 _WESTMOST_US = -12 * HOUR_US
+
+_UNABLE = (-1001, "Internal error; unable to process your request. Please try again.")
 
 _STATUSES = frozenset({"TRADING", "HALT", "BREAK", "CANCEL_ONLY"})
 _DEFAULT_PERMISSIONS = frozenset({"SPOT", "MARGIN", "LEVERAGED"})
@@ -121,12 +132,16 @@ class RestServer:
             self._exchange_info,
             frozenset({"symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"}),
         )
+        depth = _Endpoint(self._depth, frozenset({"symbol", "limit", "symbolStatus"}), ("symbol",))
+        best_prices = _Endpoint(self._best_prices, frozenset({"symbol", "symbols", "symbolStatus"}))
         no_symbols = _Endpoint(_no_symbols)
-        # Depth, average prices and tickers each add a row here and one to `limits.WEIGHTS`.
+        # Average prices and other tickers each add a row here and one to `limits.WEIGHTS`.
         self._endpoints: dict[str, _Endpoint] = {
             f"{API}/ping": _Endpoint(_ping),
             f"{API}/time": _Endpoint(_time),
             f"{API}/exchangeInfo": info,
+            f"{API}/depth": depth,
+            f"{API}/ticker/bookTicker": best_prices,
             f"{API}/trades": trades,
             f"{API}/historicalTrades": historical,
             f"{API}/aggTrades": agg_trades,
@@ -195,9 +210,7 @@ class RestServer:
         if "symbols" in ways:
             return [self._listed(name, "symbols") for name in _names(parameters["symbols"])]
         wanted = _permissions(parameters.get("permissions"))
-        status = parameters.get("symbolStatus")
-        if status is not None and status not in _STATUSES:
-            raise RestRefusal(-1122, "Invalid symbolStatus.")
+        status = _status(parameters)
         return [
             row
             for row in listed.values()
@@ -211,6 +224,45 @@ class RestServer:
         if row is None:
             raise RestRefusal(-1121, "Invalid symbol.")
         return row
+
+    def _listed_as(self, name: str, status: str | None) -> ListedSymbol:
+        row = self._listed(name)
+        if status not in {None, row.status}:
+            message = "The symbol's status does not match the requested symbolStatus."
+            raise RestRefusal(-1220, message)
+        return row
+
+    def _depth(self, call: _Call) -> bytes:
+        limit = _limit(call.parameters, DEPTH_LIMIT, LARGEST_DEPTH)
+        status = _status(call.parameters)
+        row = self._listed_as(call.parameters["symbol"], status)
+        return encode_depth(self._book(row, limit))
+
+    def _best_prices(self, call: _Call) -> bytes:
+        """Return one object for `symbol`, else a list, which leaves out other statuses."""
+        parameters = call.parameters
+        if "symbol" in parameters and "symbols" in parameters:
+            _bad_combination()
+        status = _status(parameters)
+        if "symbol" in parameters:
+            row = self._listed_as(parameters["symbol"], status)
+            return encode_best_prices(self._book(row, 1))
+        rows: Iterable[ListedSymbol] = self._data.symbols().values()
+        if "symbols" in parameters:
+            rows = [self._listed(name, "symbols") for name in _names(parameters["symbols"])]
+        told = [
+            encode_best_prices(book)
+            for row in rows
+            if status in {None, row.status}
+            and (book := self._data.depth(row.symbol, limit=1)) is not None
+        ]
+        return b"[%b]" % b",".join(told)
+
+    def _book(self, row: ListedSymbol, limit: int) -> DepthSnapshot:
+        book = self._data.depth(row.symbol, limit=limit)
+        if book is None:
+            raise RestRefusal(*_UNABLE, status=500)
+        return book
 
     def _trades(self, call: _Call) -> bytes:
         limit = _limit(call.parameters)
@@ -366,12 +418,24 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _limit(parameters: Mapping[str, str]) -> int:
-    """Return how many rows to send. Above 1000 means 1000 (not documented; other calls clamp)."""
-    text = parameters.get("limit", str(DEFAULT_LIMIT))
+def _limit(
+    parameters: Mapping[str, str], default: int = DEFAULT_LIMIT, most: int = MAX_LIMIT
+) -> int:
+    """Return how many rows to send. More than `most` means `most`.
+
+    That is documented for `depth` (5000), not for the calls whose most is 1000.
+    """
+    text = parameters.get("limit", str(default))
     if not _number(text) or not int(text):
         _not_valid("limit")
-    return min(int(text), MAX_LIMIT)
+    return min(int(text), most)
+
+
+def _status(parameters: Mapping[str, str]) -> str | None:
+    status = parameters.get("symbolStatus")
+    if status is not None and status not in _STATUSES:
+        raise RestRefusal(-1122, "Invalid symbolStatus.")
+    return status
 
 
 def _bounds(call: _Call) -> tuple[int | None, int | None]:

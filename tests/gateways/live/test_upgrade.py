@@ -74,6 +74,25 @@ def test_a_client_that_says_nothing_follows_all_candles(path):
             id="several intervals",
         ),
         pytest.param("symbols=BTCUSDT&interval=", [BITCOIN], id="empty interval"),
+        pytest.param("channels=book", [("book", "*", "20@100")], id="books"),
+        pytest.param(
+            "channels=book&symbols=BTCUSDT&depth=5&every=0",
+            [("book", "BTCUSDT", "5@0")],
+            id="each change of the top of a book",
+        ),
+        pytest.param(
+            "channels=candles,book&symbols=BTCUSDT&interval=4h&every=1000",
+            [("candles", "BTCUSDT", "4h"), ("book", "BTCUSDT", "20@1000")],
+            id="candles and a book, each with what it has",
+        ),
+        pytest.param(
+            "channels=book_metrics,book&every=500",
+            [("book_metrics", "*", "1000"), ("book", "*", "20@500")],
+            id="the rate is that of the book",
+        ),
+        pytest.param(
+            "channels=book_metrics&every=0", [("book_metrics", "*", "0")], id="or of its metrics"
+        ),
     ],
 )
 def test_the_url_replaces_the_default(query, wishes):
@@ -116,10 +135,11 @@ def test_what_else_is_said_leaves_the_default(query, wishes, more):
 
 
 def test_status_has_history_by_position():
-    """Of several channels each must have the history that is asked for."""
-    admitted = decide(query="channels=candles,status&since=5-7")
-    assert admitted.since == SincePosition(5, 7)
-    assert len(admitted.wishes) == 2
+    """Of several channels one must have the history that is asked for."""
+    for channels in ("candles,status", "trades,status", "book,candles"):
+        admitted = decide(query=f"channels={channels}&since=5-7")
+        assert admitted.since == SincePosition(5, 7)
+        assert len(admitted.wishes) == 2
 
 
 def test_growing_candles_count_with_the_closed_ones():
@@ -164,6 +184,19 @@ def test_growing_candles_count_with_the_closed_ones():
         ("channels=trades&since=5-7", b"NotSupported"),
         ("channels=status&since=5", b"NotSupported"),
         ("channels=status&last=5", b"NotSupported"),
+        ("depth=5", b"depth=5 is not supported: channel candles has none"),
+        ("channels=status&every=0", b"every=0 is not supported: channel status has none"),
+        ("channels=book&depth=7", b"depth=7: expected one of 1, 5, 10, 20"),
+        ("channels=book&depth=5,20", b"depth=5,20: expected a whole number"),
+        ("channels=book&depth=", b"InvalidRequest"),
+        ("channels=book&every=50", b"every=50: expected one of 0, 100, 250, 500, 1000"),
+        ("channels=book_metrics&every=100", b"every=100: expected one of 0, 1000"),
+        ("channels=book_metrics&depth=5", b"NotSupported"),
+        ("channels=book&interval=1s", b"NotSupported"),
+        ("channels=book&forming=true", b"NotSupported"),
+        ("channels=book&since=5-7", b"since=5-7 is not supported: it comes whole"),
+        ("channels=book_metrics&last=5", b"NotSupported"),
+        ("channels=book&symbols=BTCUSDT,ETHUSDT&channels=candles", b"TooManySubscriptions"),
         ("symbol=BTCUSDT", b"unknown parameter 'symbol'"),
         ("symbols=" + "A" * 10_000, b"InvalidSymbol"),
         ("symbols=BTCUSDT,ETHUSDT&channels=candles,trades", b"TooManySubscriptions"),
