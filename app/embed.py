@@ -24,12 +24,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from app import callbacks
 from app.alarm import Alarm
 from app.bootstrap import Engine, Hub
-from app.callbacks import BOOK_DEPTH, Listener, Missed, On, OnBook, OnCandle, OnKline, Texts, texts
+from app.callbacks import (
+    BOOK_DEPTH,
+    Listener,
+    Missed,
+    On,
+    OnBook,
+    OnCandle,
+    OnKline,
+    OnMetrics,
+    Texts,
+    texts,
+)
 from app.clock import SystemClock
 from app.errors import InvalidSetting, SymbolsNotLoaded
 from app.feed.plan import plan_source, settle
@@ -38,6 +49,7 @@ from app.market.codec import read_candle
 from app.market.events import (
     AggTrade,
     BookChange,
+    BookMetrics,
     BookTicker,
     BookView,
     Candle,
@@ -106,7 +118,7 @@ class Candlewire:
         self.on_candle = OnCandle[Candle](callbacks.CANDLE, self._add)
         self.on_forming = OnCandle[Candle](callbacks.GROWING, self._add)
         self.on_book = OnBook[BookView](callbacks.BOOK, self._add, self._viewed)
-        self.on_book_metrics = On[Any](callbacks.METRICS, self._add)
+        self.on_book_metrics = OnMetrics[BookMetrics](callbacks.METRICS, self._add)
         self.on_book_ticker = On[BookTicker](callbacks.BOOK_TICKER, self._add)
         self.on_depth = On[PartialDepth](callbacks.PARTIAL_DEPTH, self._add)
         self.on_depth_update = On[DepthUpdate](callbacks.DEPTH_UPDATE, self._add)
@@ -250,9 +262,7 @@ class Candlewire:
 
         `state` says how far it can be trusted. Prices and quantities are the exchange's own text.
         """
-        kept = self._hub.inbound.books.book(  # type: ignore[attr-defined]
-            parse_symbol(symbol)
-        )
+        kept = self._hub.inbound.books.book(parse_symbol(symbol))
         return None if kept is None else _view(kept, depth)
 
     def candles(self, symbol: str, interval: str = ONE_SECOND, last: int = 60) -> Sequence[Candle]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from app.settings import read_settings
 
 REDRAW_S = 0.1
 QUIET_FOR_S = 2.0  # before it is said what is waited for
-LINES_AROUND = 7  # of a ladder
+SHOWN_NEWS = 3  # below a picture
+LINES_AROUND = 6 + SHOWN_NEWS  # of a ladder
 BOOK_STREAMS = ("trade", "kline_1s", "depth@100ms", "bookTicker")
 NO_NETWORK = "Without a network, --source simulated serves an invented market."
 
@@ -171,13 +173,16 @@ async def _shown(
 ) -> int:
     """Run the hub within its bounds, with a picture of it or below its head; return the status."""
     async with AsyncExitStack() as meanwhile:
-        trouble = await meanwhile.enter_async_context(_watched(terminal, hub))
         if picture is None:
             terminal.tell(head)
+            tell: Callable[[Text], None] = terminal.tell
         else:
+            news: deque[Text] = deque(maxlen=SHOWN_NEWS)
+            tell = news.append
             live = meanwhile.enter_context(Live(console=terminal.out, auto_refresh=False))
-            draw = partial(_draw, live, picture)
+            draw = partial(_draw, live, lambda: Group(picture(), *news))
             await meanwhile.enter_async_context(_redrawn(draw))
+        trouble = await meanwhile.enter_async_context(_watched(hub, tell))
         await hub.run(bounds.seconds)
     return trouble.status
 
@@ -227,7 +232,7 @@ class Trouble:
 
 
 @asynccontextmanager
-async def _watched(terminal: Terminal, hub: Candlewire) -> AsyncIterator[Trouble]:
+async def _watched(hub: Candlewire, tell: Callable[[Text], None]) -> AsyncIterator[Trouble]:
     """Say meanwhile what is waited for, what happens to the data and what was missed.
 
     A symbol that does not exist stops the hub.
@@ -238,16 +243,16 @@ async def _watched(terminal: Terminal, hub: Candlewire) -> AsyncIterator[Trouble
     @hub.on_status
     def happened(event: StatusEvent) -> None:
         if not trouble.over:  # else it is of the end itself
-            terminal.tell(lines.line(event))
+            tell(lines.line(event))
 
     @hub.on_missed
     def missed(one: Missed) -> None:
-        terminal.tell(Text(f"too slow: {one.count} events of {one.kind} are not shown", WARNING))
+        tell(Text(f"too slow: {one.count} events of {one.kind} are not shown", WARNING))
 
     async with asyncio.TaskGroup() as tasks:
         watching = [
-            tasks.create_task(_check_symbols(terminal, hub, trouble)),
-            tasks.create_task(_say_what_lacks(terminal, hub)),
+            tasks.create_task(_check_symbols(hub, tell, trouble)),
+            tasks.create_task(_say_what_lacks(hub, tell)),
         ]
         try:
             yield trouble
@@ -257,7 +262,8 @@ async def _watched(terminal: Terminal, hub: Candlewire) -> AsyncIterator[Trouble
                 task.cancel()
 
 
-async def _check_symbols(terminal: Terminal, hub: Candlewire, trouble: Trouble) -> None:
+async def _check_symbols(hub: Candlewire, tell: Callable[[Text], None], trouble: Trouble) -> None:
+    """Stop a hub that follows what does not exist, once that can be known."""
     while True:
         try:
             listed = await hub.available()
@@ -271,11 +277,11 @@ async def _check_symbols(terminal: Terminal, hub: Candlewire, trouble: Trouble) 
     for symbol in unknown:
         near = difflib.get_close_matches(symbol, listed, n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "candlewire symbols lists all"
-        terminal.tell(Text(f"candlewire: {symbol} is not listed by {hub.source.name}; {hint}", BAD))
+        tell(Text(f"candlewire: {symbol} is not listed by {hub.source.name}; {hint}", BAD))
     hub.stop()
 
 
-async def _say_what_lacks(terminal: Terminal, hub: Candlewire) -> None:
+async def _say_what_lacks(hub: Candlewire, tell: Callable[[Text], None]) -> None:
     """Tell why nothing comes, each time that the reason changes, until all is well."""
     told: Sequence[str] = ()
     await asyncio.sleep(QUIET_FOR_S)
@@ -283,7 +289,7 @@ async def _say_what_lacks(terminal: Terminal, hub: Candlewire) -> None:
         if reasons != told:
             told = reasons
             for reason in reasons:
-                terminal.tell(Text(f"waiting: {reason}", WARNING))
+                tell(Text(f"waiting: {reason}", WARNING))
             if not hub.source.simulated:
-                terminal.tell(Text(NO_NETWORK, QUIET))
+                tell(Text(NO_NETWORK, QUIET))
         await asyncio.sleep(QUIET_FOR_S)
