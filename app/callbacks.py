@@ -377,7 +377,7 @@ class OnCandle(_Registrar[Received]):
 class OnKline(_Registrar[Received]):
     """Registers callbacks for the exchange's candles, open ones too: of all intervals without."""
 
-    intervals = tuple(SPANS_US)
+    intervals: tuple[str, ...] = tuple(SPANS_US)
 
     @overload
     def __call__(
@@ -405,7 +405,7 @@ class OnKline(_Registrar[Received]):
 class OnMetrics(_Registrar[Received]):
     """Registers callbacks for figures of books: of each second, or with `every=0` each change."""
 
-    intervals = ("0", "1000")
+    intervals: tuple[str, ...] = ("0", "1000")
 
     @overload
     def __call__(
