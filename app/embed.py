@@ -53,6 +53,7 @@ from app.market.events import (
     BookTicker,
     BookView,
     Candle,
+    DepthSnapshot,
     DepthUpdate,
     Kline,
     PartialDepth,
@@ -256,6 +257,14 @@ class Candlewire:
     async def remove(self, symbol: str) -> None:
         """Follow it no longer: its connection is closed on return; raise `SymbolNotActive`."""
         await self._hub.manager.remove(parse_symbol(symbol))
+
+    async def depth(self, symbol: str, *, limit: int = 100) -> DepthSnapshot:
+        """Ask the exchange for the best `limit` levels of a book, 1 to 5000; raise `FeedError`.
+
+        It keeps to the limits of the address, so it may take a while. Implements
+        `app.ports.DepthHistory`.
+        """
+        return await self._hub.inbound.depths.depth(parse_symbol(symbol), limit=limit)
 
     def book(self, symbol: str, depth: int = BOOK_DEPTH) -> BookView | None:
         """Return the best levels of a book as they are now; `None` where no book is kept.

@@ -17,6 +17,7 @@ from app.cli import terminal
 from app.cli.customary import NotUnderstood, as_commands
 from app.cli.mistakes import explained
 from app.errors import InvalidSymbol
+from app.feed.poll_plan import Poll, PollPlan
 from app.logs import set_up_logs
 from app.market.intervals import INTERVALS_US
 from app.market.symbols import parse_symbol
@@ -126,6 +127,21 @@ A line for each change, as where the output is no terminal; or JSON:
 A book says how far it can be trusted: in_step means equal to the
 exchange's within the prices for which it is known; syncing and stale
 do not. Ctrl-C stops.
+"""
+
+POLL = """
+Order books over REST, again and again: whole each time, as old as the call.
+
+[bold]Examples[/bold]
+
+    candlewire poll BTCUSDT
+    candlewire poll BTCUSDT ETHUSDT --limit 1000 --interval 5 --count 10
+    candlewire poll BTCUSDT --interval 500ms --json | jq .last_update_id
+
+The exchange counts a weight for each call: 5 for up to 100 levels, 25 for
+500, 50 for 1000, 250 for 5000. What a plan costs is shown; one that costs
+more than may be used is refused, with what would fit. For a book that
+follows each change: candlewire book.
 """
 
 SYMBOLS = """
@@ -309,6 +325,44 @@ def book(
     _follow(
         partial(following.book, symbol=_symbols([symbol])[0], depth=depth, source=source),
         following.Bounds(count=count, seconds=seconds, json=as_json, live=live),
+        source,
+    )
+
+
+@cli.command("poll", help=POLL, no_args_is_help=True)
+def poll(
+    symbols: Annotated[list[str], typer.Argument(metavar="SYMBOL", help="Such as BTCUSDT.")],
+    *,
+    limit: Annotated[
+        int | None, typer.Option(help="Levels a side, 1 to 5000; else BOOK_POLL_LIMIT.")
+    ] = None,
+    interval: Annotated[
+        str | None,
+        typer.Option(help="Seconds such as 5, or 500ms; else BOOK_POLL_INTERVAL_MS."),
+    ] = None,
+    no_storage: Annotated[
+        bool, typer.Option("--no-storage", help="Accepted: nothing is ever stored.")
+    ] = False,
+    count: Count = None,
+    seconds: Seconds = None,
+    as_json: Json = False,
+    source: Source = None,
+) -> None:
+    """Read the plan, and follow it."""
+    from app.cli import following, polling  # noqa: PLC0415 - loads the whole hub
+
+    with explained(market_source=source):
+        settings = read_settings(market_source=source)
+    try:
+        every_ms = (
+            settings.book_poll_interval_ms if interval is None else polling.interval_ms(interval)
+        )
+        plan = PollPlan(Poll(settings.book_poll_limit if limit is None else limit, every_ms))
+    except ValueError as error:
+        _refuse("--limit, --interval", str(error))
+    _follow(
+        partial(polling.poll, symbols=_symbols(symbols), plan=plan, source=source),
+        following.Bounds(count=count, seconds=seconds, json=as_json),
         source,
     )
 

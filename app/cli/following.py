@@ -124,7 +124,7 @@ async def stream(
     """Show what the streams of symbols bring, until it has been enough."""
     live = bool(bounds.live) and terminal.interactive
     async with Candlewire(symbols, source=source, streams=wanted.streams()) as hub:
-        lines = _lines(hub)
+        lines = lines_of(hub)
         counted = Counted(terminal, hub, lines, bounds, live=live)
         _register(hub, wanted, counted.take)
         head = notice(hub.source.name, simulated=hub.source.simulated)
@@ -157,7 +157,7 @@ async def book(
     """Show the book of a symbol: a ladder on a terminal, else a line for each change."""
     live = terminal.interactive and (bounds.count is None if bounds.live is None else bounds.live)
     async with Candlewire(symbol, source=source, streams=BOOK_STREAMS) as hub:
-        hub.on_book(depth=depth)(Counted(terminal, hub, _lines(hub), bounds, live=live).take)
+        hub.on_book(depth=depth)(Counted(terminal, hub, lines_of(hub), bounds, live=live).take)
         head = notice(hub.source.name, simulated=hub.source.simulated)
         ladder = Ladder(hub.info, head)
         draw = partial(_ladder, terminal, hub, ladder, symbol, depth)
@@ -197,7 +197,8 @@ def _ladder(
     return ladder.picture(view, rows=min(depth, rows), width=terminal.out.width)
 
 
-def _lines(hub: Candlewire) -> Lines:
+def lines_of(hub: Candlewire) -> Lines:
+    """Return what makes lines of the events of a hub."""
     return Lines(hub.info, ZoneInfo(read_settings().display_timezone))
 
 
@@ -238,7 +239,7 @@ async def _watched(hub: Candlewire, tell: Callable[[Text], None]) -> AsyncIterat
     A symbol that does not exist stops the hub.
     """
     trouble = Trouble()
-    lines = _lines(hub)
+    lines = lines_of(hub)
 
     @hub.on_status
     def happened(event: StatusEvent) -> None:
@@ -270,15 +271,23 @@ async def _check_symbols(hub: Candlewire, tell: Callable[[Text], None], trouble:
         except SymbolsNotLoaded:
             continue
         break
-    unknown = [symbol for symbol in hub.symbols if symbol not in listed]
-    if not unknown:
-        return
-    trouble.status = 2
-    for symbol in unknown:
-        near = difflib.get_close_matches(symbol, listed, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "candlewire symbols lists all"
-        tell(Text(f"candlewire: {symbol} is not listed by {hub.source.name}; {hint}", BAD))
-    hub.stop()
+    unknown = unlisted(hub.symbols, list(listed), hub.source.name)
+    if unknown:
+        trouble.status = 2
+        for text in unknown:
+            tell(text)
+        hub.stop()
+
+
+def unlisted(symbols: Sequence[str], listed: Sequence[str], source: str) -> Sequence[Text]:
+    """Say of each symbol that there is not that it is not, and what may be meant."""
+    found = []
+    for symbol in symbols:
+        if symbol not in listed:
+            near = difflib.get_close_matches(symbol, listed, n=3)
+            hint = f"did you mean {' or '.join(near)}?" if near else "candlewire symbols lists all"
+            found.append(Text(f"candlewire: {symbol} is not listed by {source}; {hint}", BAD))
+    return found
 
 
 async def _say_what_lacks(hub: Candlewire, tell: Callable[[Text], None]) -> None:

@@ -43,7 +43,8 @@ class Ladder:
         faded = view.state in _EXPLAINED
         for row in reversed(self._rows(view.symbol, asks, DOWN, most, bar)):
             table.add_row(*row, style="dim" if faded else "")
-        table.add_row(*self._between(view), "", "")
+        middle, apart = self._between(view)
+        table.add_row(middle, "", "", apart)
         for row in self._rows(view.symbol, bids, UP, most, bar):
             table.add_row(*row, style="dim" if faded else "")
         return Group(self._head(view), table, self._foot(view, bar))

@@ -55,4 +55,4 @@ def show(console: Console, found: list[Problem]) -> None:
             table.add_row("", Text("set by", QUIET), problem.origin)
         console.print(table)
         console.print()
-    console.print(Text(HELP, QUIET))
+    console.print(Text(HELP, QUIET), soft_wrap=not console.is_terminal)

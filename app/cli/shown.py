@@ -99,6 +99,10 @@ class Lines:
             return f"candle {event.interval}"
         if isinstance(event, PartialDepth):
             return f"depth{event.levels}"
+        if isinstance(event, DepthSnapshot):
+            return "snapshot"
+        if isinstance(event, BookView):
+            return "book"
         return str(event.__struct_config__.tag).replace("_", " ")
 
     @singledispatchmethod
