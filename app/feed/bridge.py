@@ -68,6 +68,7 @@ class BridgedSymbols:
     """The wanted set of a bridge; implements `app.ports.SymbolRegistry` and `app.ports.Books`.
 
     `changed` is called when other symbols are wanted, `removed` with each that is no longer.
+    `look` asks the other hub once, when all is loaded.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class BridgedSymbols:
         random: Random,
         removed: Callable[[str], None],
         changed: Callable[[], None],
+        look: Callable[[], Awaitable[None]],
         first_symbols: Sequence[str] = (),
     ) -> None:
         self.crashes = 0
@@ -91,6 +93,7 @@ class BridgedSymbols:
         self._random = random
         self._removed = removed
         self._changed = changed
+        self._look = look
         self._first_symbols = first_symbols
         self._symbols: dict[str, BridgedSymbol] = {}
         self._listed: Mapping[str, SymbolInfo] | None = None
@@ -108,6 +111,7 @@ class BridgedSymbols:
             await asyncio.to_thread(self._state.want, wanted, now_us=self._clock.now_us())
         for symbol in wanted:
             self._symbols[symbol] = self._make(symbol)
+        await self._look()
 
     def add_part(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         """Let `work` run with the bridge, supervised; before `run`."""
@@ -274,6 +278,7 @@ class Bridge:
             random=random,
             removed=removed,
             changed=self._ring,
+            look=self._look_at_first,
             first_symbols=config.first_symbols,
         )
         self.manager.add_part("hub that is followed", self._follow)
@@ -324,9 +329,8 @@ class Bridge:
         """Whether the market is an invented one, as far as is known."""
         return self.hub is not None and self.hub.simulated
 
-    async def load(self) -> None:
-        """Read the wanted set, and ask the other hub for what it has; it may be there later."""
-        await self.manager.load()
+    async def _look_at_first(self) -> None:
+        """Ask the other hub for what it has; it may be there later."""
         try:
             await self._list(within_s=FIRST_WITHIN_S)
         except FeedError as error:

@@ -51,7 +51,7 @@ class Served:
             broadcaster=self.broadcaster,
             registry=self.registry,
             clock=self.clock,
-            hub=pb.Hub(source="simulated", simulated=True, version="0.1.0", epoch=EPOCH),
+            hub=lambda: pb.Hub(source="simulated", simulated=True, version="0.1.0", epoch=EPOCH),
             ready=lambda: not self.reasons,
             limits=GrpcLimits(**limits),
         )
