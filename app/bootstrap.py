@@ -16,15 +16,17 @@ from zoneinfo import ZoneInfo
 from typing_extensions import override
 
 from app import __version__
+from app.analytics.analyst import Analyst
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
+from app.feed.book_views import BookViews
 from app.feed.bridge import Bridge, BridgeConfig
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.streams_plan import CANDLE_STREAMS
+from app.feed.streams_plan import StreamsPlan, held
 from app.feed.upstream_grpc import HubClient
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
@@ -115,6 +117,7 @@ class Engine:
             epoch=epoch,
             limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
             wanted_elsewhere=self._is_wanted_elsewhere,
+            interest_changed=self._interest_changed,
         )
         self.encoder = Encoder(bus=self.bus, codec=self.codec, broadcaster=self.broadcaster)
         self.encoder.start()
@@ -137,6 +140,25 @@ class Engine:
         )
         self.bars.start()
         self.manager.add_part("bars", self.bars.run)
+        self.book_views = BookViews(
+            bus=self.bus,
+            books=self.inbound.books,
+            clock=clock,
+            wanted=self.broadcaster.wanted_keys,  # other processes are among those who follow
+            dropped=self.broadcaster.forget_value,
+        )
+        self.book_views.start()
+        self.manager.add_part("views of books", self.book_views.run)
+        self.analyst = Analyst(
+            bus=self.bus,
+            clock=clock,
+            exchange=self.inbound.feed_clock,
+            books=self.inbound.books,
+            wanted=self._is_wanted,
+            dropped=self.broadcaster.forget_value,
+        )
+        self.analyst.start()
+        self.manager.add_part("metrics of books", self.analyst.run)
 
     async def run(self) -> None:
         """Work until `stop`; raise only what is a bug of ours."""
@@ -210,7 +232,7 @@ class Engine:
                 state=state,
                 clock=clock,
                 random=random,
-                client=lambda: HubClient(address, clock=clock, secure=secure),
+                client=partial(HubClient, address, secure=secure),
                 removed=self._forget,
             )
         return Inbound(
@@ -222,6 +244,7 @@ class Engine:
                 backfill_s=settings.backfill_max,
                 stale_after_ms=settings.stale_after_ms,
                 symbols_per_connection=settings.symbols_per_connection,
+                book_depth=settings.book_depth,
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
                 resumes=not self._plan.replay,  # a recording is played from its beginning
@@ -247,6 +270,11 @@ class Engine:
             or any(wants(channel, symbol, interval) for wants in self.wanted_here)
         )
 
+    def _interest_changed(self) -> None:
+        """Let those who make what is followed look what that is now."""
+        self.book_views.look_soon()
+        self.analyst.look_soon()
+
     def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
         """Whether a client of another process does."""
         del channel, symbol, interval
@@ -262,18 +290,16 @@ class Engine:
         self.ring.forget(symbol)
         self.broadcaster.forget(symbol)
         self.bars.forget(symbol)
+        self.book_views.forget(symbol)
+        self.analyst.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol has: a recording may lack single trades."""
-        simulator = self.simulator
-        if simulator is None:
-            return lambda _symbol: CANDLE_STREAMS
-
-        def streams(symbol: str) -> Sequence[str]:
-            kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
-            return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
-
-        return streams
+        """Return which streams each symbol follows: of a recording those that it holds."""
+        settings, simulator = self._settings, self.simulator
+        plan = StreamsPlan(settings.streams, settings.symbol_streams)
+        if simulator is None or not self._plan.replay:
+            return plan.of
+        return lambda symbol: held(plan.of(symbol), simulator.streams.get(symbol, frozenset()))
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
@@ -323,6 +349,8 @@ class Engine:
             **self.inbound.report(),
             "ring": self.ring.counters(),
             "bars": self.bars.report(),
+            "book_views": self.book_views.report(),
+            "metrics": self.analyst.report(),
             **self._clients_report(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
@@ -389,6 +417,7 @@ class Hub(Engine):
                 events=self.events,
                 ring=self.ring,
                 clock=clock,
+                books=self.inbound.books,
             ),
             rest_config,
             self.live.new_session,

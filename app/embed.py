@@ -242,9 +242,7 @@ class Candlewire:
 
         `state` says how far it can be trusted. Prices and quantities are the exchange's own text.
         """
-        kept = self._hub.inbound.books.book(  # type: ignore[attr-defined]
-            parse_symbol(symbol)
-        )
+        kept = self._hub.inbound.books.book(parse_symbol(symbol))
         return None if kept is None else _view(kept, depth)
 
     def candles(self, symbol: str, interval: str = ONE_SECOND, last: int = 60) -> Sequence[Candle]:

@@ -74,8 +74,9 @@ class DepthBuffer:
 
     It begins again with an event that does not go on from those held, be it newer (what was lost
     between them is lost for all older ones) or older than all (the ids were begun anew), unless it
-    was merely late and leads to the first. Events that it holds already are left out. Of more than `capacity` it drops the oldest: a snapshot may
-    then be too old, but never wrongly joined. `restarts` and `dropped` count both.
+    was merely late and leads to the first. Events that it holds already are left out. Of more than
+    `capacity` it drops the oldest: a snapshot may then be too old, but never wrongly joined.
+    `restarts` and `dropped` count both.
     """
 
     def __init__(self, capacity: int = MAX_BUFFERED) -> None:

@@ -23,6 +23,7 @@ from app.errors import (
 )
 from app.feed.backoff import Backoff
 from app.feed.bridged_symbol import BridgedSymbol
+from app.feed.feed_clock import FeedClock
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.upstream_grpc import (
@@ -35,7 +36,7 @@ from app.feed.upstream_grpc import (
     Wanted,
 )
 from app.market.book_views import DEPTHS
-from app.market.events import StatusEvent
+from app.market.events import AggTrade, StatusEvent, Trade
 from app.market.symbols import SymbolInfo
 from app.market.view import ONE_SECOND
 from app.ports import STATUS, Books, Bus, Clock, KeptBook, SymbolStatus, TradeHistory
@@ -250,7 +251,8 @@ class Bridge:
     """Follows another hub; what bootstrap needs of an `Inbound` it has, too.
 
     Load the `manager`, then `run`: it connects for ever, waits longer after each failure, and goes
-    on from the position that it had come to. `client` makes the connection.
+    on from the position that it had come to. `client` makes the connection,
+    given what tells the time of what comes.
     """
 
     def __init__(
@@ -262,7 +264,7 @@ class Bridge:
         state: KeptState,
         clock: Clock,
         random: Random,
-        client: Callable[[], HubClient],
+        client: Callable[[Callable[[], int]], HubClient],
         removed: Callable[[str], None] = lambda _symbol: None,
     ) -> None:
         self.hub: HubFacts | None = None
@@ -287,7 +289,8 @@ class Bridge:
         self._bus = bus
         self._clock = clock
         self._backoff = Backoff(random)
-        self._client = client()
+        self.feed_clock = FeedClock(clock)
+        self._client = client(self.feed_clock.received_us)
         self._alarm = Alarm(clock)
         self._numbers = count(1)
         # Up to where everything was taken, and the newest that was heard of, which is further while
@@ -441,6 +444,8 @@ class Bridge:
             if not name:
                 self._bus.publish(STATUS, event)
                 return
+        elif isinstance(event, Trade | AggTrade):
+            self.feed_clock.observe(event.event_us, event.received_us)
         symbol = self.manager.symbol(name)
         if symbol is not None and name in self._following:
             symbol.take(place, event)
@@ -497,6 +502,7 @@ class Bridge:
         while True:
             await self._ask(stream)
             await self._alarm.wait(TICK_S)
+            self.feed_clock.refresh()
             for symbol in self.manager.symbols():
                 symbol.tick()
             await self._look(stream)

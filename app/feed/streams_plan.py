@@ -50,6 +50,18 @@ def followed(streams: Sequence[str]) -> Followed:
     )
 
 
+def held(streams: Sequence[str], there: frozenset[str]) -> tuple[str, ...]:
+    """Return those of `streams` that a recording has: aggregates where it lacks single trades.
+
+    Klines of seconds are always there, since they are made of its trades.
+    """
+    chosen = [
+        AGG_TRADE if each == TRADE and TRADE not in there and AGG_TRADE in there else each
+        for each in streams
+    ]
+    return tuple(each for each in dict.fromkeys(chosen) if each in there or each == KLINES)
+
+
 class StreamsPlan:
     """The streams of each symbol: those of `of_symbol`, or those for all others.
 

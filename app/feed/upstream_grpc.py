@@ -1,6 +1,6 @@
 """A client of another Candlewire hub, over gRPC: its instruments, and what it publishes.
 
-    async with HubClient("127.0.0.1:50051", clock=clock) as hub:
+    async with HubClient("127.0.0.1:50051", clock.now_us) as hub:
         async for item in hub.subscribe(Wanted(("BTCUSDT",), book_depth=20)):
             if isinstance(item, Delivered) and isinstance(item.event, BookStep):
                 book.apply(item.event)  # a FollowedBook
@@ -11,7 +11,7 @@ Whatever ends a call raises a `FeedError`; coming back is up to the caller, with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
@@ -24,7 +24,6 @@ from grpc_health.v1 import health_pb2
 from app.errors import BadFrame, ConnectionFailed
 from app.feed.hub_events import HubEvent, exact, read_publication
 from app.market.symbols import SymbolInfo
-from app.ports import Clock
 from app.proto import market_data_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MarketData"].full_name
@@ -121,11 +120,14 @@ class HubClient:
     """A connection to the hub at `address` (`HOST:PORT`), made when first needed.
 
     With `secure` it is TLS, and the hub's certificate has to be one that this system trusts.
+    `received_us` tells the time with which events are stamped.
     """
 
-    def __init__(self, address: str, *, clock: Clock, secure: bool = False) -> None:
+    def __init__(
+        self, address: str, received_us: Callable[[], int], *, secure: bool = False
+    ) -> None:
         self.address = address
-        self._clock = clock
+        self._received_us = received_us
         self._channel = (
             grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=_OPTIONS)
             if secure
@@ -197,7 +199,7 @@ class HubClient:
         number = 0
         try:
             async for data in call:
-                for item in read_message(data, self._clock.now_us()):
+                for item in read_message(data, self._received_us()):
                     number += 1
                     if number % _AT_ONCE == 0:
                         await asyncio.sleep(0)  # a message of history has thousands

@@ -20,7 +20,8 @@ def packed_levels(levels: Sequence[tuple[Decimal, Decimal]]) -> pb.Levels:
     prices = aligned(*(price for price, _ in levels))
     quantities = aligned(*(quantity for _, quantity in levels))
     if prices is None or quantities is None:
-        raise ValueError(levels)
+        msg = "their digits differ, or are too many"
+        raise ValueError(msg)
     steps = zip((0, *prices.digits), prices.digits, strict=False)
     return pb.Levels(
         price_scale=prices.scale,

@@ -471,8 +471,8 @@ class BookUpdateMessage(Struct, kw_only=True, tag_field="type", tag="update"):
     update_id: UpdateId
     state: State
     reason: StateReason = UNSET
-    bids: Annotated[list[Level], Meta(description="Changed bids, best (highest) first.")]
-    asks: Annotated[list[Level], Meta(description="Changed asks, best (lowest) first.")]
+    bids: Annotated[list[Level], Meta(description="Changed bids, in no order.")]
+    asks: Annotated[list[Level], Meta(description="Changed asks, in no order.")]
     exact_from: ExactFrom
     exact_to: ExactTo
     timestamp: BookTimestamp

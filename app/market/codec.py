@@ -367,7 +367,7 @@ def _or_null(write: Callable[[Decimal], str]) -> Callable[[Decimal | None], str]
 
 
 def _number(number: float | None) -> str:
-    return "null" if number is None else repr(number)
+    return "null" if number is None else plain(Decimal(repr(number)))
 
 
 def _reason(reason: str) -> str:

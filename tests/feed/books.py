@@ -140,7 +140,7 @@ class TrueBook:
         price = self._mid + 1 + number
         return "asks", price, quantity or int(len(self._asks) == 1)
 
-    def _set(self, of_asks: bool, price: int, quantity: int) -> None:  # noqa: FBT001 - local
+    def _set(self, of_asks: bool, price: int, quantity: int) -> None:
         self.update_id += 1
         levels = self._asks if of_asks else self._bids
         if quantity:

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from app.binance.depth import DepthBuffer
 from app.errors import ExchangeUnavailable
 from app.feed.book_keeper import BUFFERED, HOLD_MOST, BookKeeper, Wish
 from app.feed.feed_clock import FeedClock

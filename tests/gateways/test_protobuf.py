@@ -24,6 +24,8 @@ from app.gateways.protobuf import (
 from app.market.codec import JsonCodec
 from app.market.events import (
     AggTrade,
+    BookMetrics,
+    BookView,
     Candle,
     ExchangeRefusal,
     HoleAbandoned,
@@ -42,17 +44,21 @@ from app.simulator.market import Happening
 from app.simulator.recorded import RecordedMarket
 from app.simulator.seeded import SeededMarket
 from app.sockets.frames import data_frame, deflated_frame
-from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
+from tests.analytics.samples import a_sample
+from tests.fakes import START_US, a_book_view, a_candle, a_trade, an_aggregate, symbol_info
 from tests.gateways.book_texts import book_text, metrics_text
 
 EPOCH = 1_731_232_800_000
 HOLE = (4_123_456_790, 4_123_456_801, START_US, START_US + 2_000_000)
 LEARNED_US = START_US + 3_456_789
-Sendable = Candle | Trade | AggTrade | StatusEvent
+Sendable = Candle | Trade | AggTrade | StatusEvent | BookView | BookMetrics
 KINDS: dict[str, Sendable] = {
     "candle": a_candle(),
     "trade": a_trade(),
     "agg_trade": an_aggregate(),
+    "book_snapshot": a_book_view(previous=None),
+    "book_update": a_book_view(),
+    "book_metrics": a_sample(),
     "stream_lost": StreamLost("BTCUSDT", 'closed "1006", é', None, LEARNED_US),
     "stream_restored": StreamRestored("BTCUSDT", START_US, LEARNED_US),
     "hole_found": HoleFound("BTCUSDT", *HOLE, None, LEARNED_US),
@@ -90,6 +96,12 @@ def text_of(
         return codec.candle(publication, msgspec.structs.replace(event, source=source))
     if isinstance(event, Trade | AggTrade):
         return codec.trade(publication, event)
+    if isinstance(event, BookView):
+        if event.previous is None:
+            return codec.book(publication, event)
+        return codec.book_update(publication, event, event.previous)
+    if isinstance(event, BookMetrics):
+        return codec.book_metrics(publication, event)
     return codec.status(publication, event)
 
 
@@ -524,10 +536,10 @@ def test_books_of_one_scale_are_typed(price_digits, quantity_digits, numbers):
 def test_fields_of_a_later_json_are_kept():
     """A known kind stays typed; what the schema does not know goes along as JSON."""
     for event in KINDS.values():
-        text = changed(text_of(event, 9), venue="x", depth={"best": [1, None]})
+        text = changed(text_of(event, 9), venue="x", fees={"best": [1, None]})
         publication = pb.Publication.FromString(encode_publication(text))
         assert publication.WhichOneof("kind") is not None
-        assert publication.extra == '{"venue":"x","depth":{"best":[1,null]}}'
+        assert publication.extra == '{"venue":"x","fees":{"best":[1,null]}}'
         assert back(text) == text
         assert back_in_batch([text_of(a_candle(), 8), text])[1] == text
 

@@ -41,7 +41,7 @@ from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
-from app.ports import Clock, HubStatus, SymbolRegistry
+from app.ports import Books, Clock, HubStatus, SymbolRegistry
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -56,12 +56,13 @@ def create_app(
     events: EventStreams,
     ring: Ring | None = None,
     clock: Clock | None = None,
+    books: Books | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
 
     `events` are the streams of `/events/candles`: who made them stops them before the server.
-    `ring` is what `/candles` answers from; without one it answers that nothing is held. `clock`
-    leads limits and time-outs; the machine's own unless given.
+    `ring` is what `/candles` answers from; without one it answers that nothing is held; `books` is
+    that of `/book`. `clock` leads limits and time-outs; the machine's own unless given.
     """
     clock = clock or SystemClock()
     rules = access_rules(config)
@@ -88,6 +89,7 @@ def create_app(
         codec=codec,
         metrics=MetricsPage(status, calls),
         clock=clock,
+        books=books,
     )
     _add_operations(app, endpoints, limits)
     _add_documentation(app, Documentation(app, config), limits)

@@ -353,7 +353,7 @@ def _market_data_channel() -> dict[str, Any]:
         "title": "A book for a page",
         "description": (
             "The best levels of one book, whole, with each change: nothing is to be kept or asked. "
-            "Who reads slowly gets the newest next. What a client sends is not looked at."
+            "Who reads slowly gets the newest next. It only sends: a request gets an error."
         ),
         "parameters": {"instrument_id": {"description": "A symbol.", "examples": ["BTCUSDT"]}},
         "servers": [{"$ref": "#/servers/live"}],

@@ -14,6 +14,8 @@ from app.gateways.rest.schemas import (
     AddedAnswer,
     AddSymbol,
     AvailableAnswer,
+    BookAnswer,
+    BookQuery,
     CandlesAnswer,
     CandlesQuery,
     EventsHeaders,
@@ -172,6 +174,29 @@ OPERATIONS = (
         ),
         answer=CandlesAnswer,
         query=CandlesQuery,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="book",
+        method="GET",
+        path="/book/{symbol}",
+        tag=MARKET,
+        summary="The order book",
+        text=(
+            "The best levels of a followed symbol's book, as its channel `book` has them. `state` "
+            "says how far it can be trusted: only `in_step` and `polled` are to be acted on. There "
+            "are fewer levels than `depth` where the book has no more, or no more are known "
+            "exactly (`exact_from`, `exact_to`). 404 `NoBook` where none is kept, or not yet."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","depth":2,"number":1207,"update_id":52981348801,'
+            '"state":"in_step","bids":[[43250.50,1.25000],[43250.49,0.00120]],'
+            '"asks":[[43250.51,0.75000],[43251.00,3.10000]],"exact_from":42960.10,'
+            '"exact_to":43590.00,"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,'
+            '"channel":"book","source":"binance"}'
+        ),
+        answer=BookAnswer,
+        query=BookQuery,
         errors=(400, 404),
     ),
     Operation(

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from app.market.book_views import DEFAULT_DEPTH, DEPTHS
 from app.market.intervals import INTERVALS_US
 from app.market.view import ONE_SECOND
 
@@ -60,6 +61,16 @@ class CandlesQuery(BaseModel):
     interval: Annotated[str, WithJsonSchema({"type": "string", "enum": [ONE_SECOND]})] = Field(
         default=ONE_SECOND, description="There is no other yet"
     )
+
+
+class BookQuery(BaseModel):
+    """The parameters of `GET /book/{symbol}`."""
+
+    depth: Annotated[
+        int,
+        BeforeValidator(partial(_whole, 1, DEPTHS[-1], f"a number from 1 to {DEPTHS[-1]}")),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": DEPTHS[-1]}),
+    ] = Field(default=DEFAULT_DEPTH, description="How many levels a side at most")
 
 
 def _text(*examples: str) -> object:
@@ -209,6 +220,38 @@ class CandlesAnswer(BaseModel):
         default=None, description="Only when the limit cut the answer: go on with start=next"
     )
     candles: list[CandleAnswer]
+
+
+Level = Annotated[tuple[Number, Number], Field(description="Price and quantity")]
+
+
+class BookAnswer(BaseModel):
+    """The best levels of a book, and how far it can be trusted."""
+
+    symbol: str
+    depth: int = Field(description="How many levels a side it has at most")
+    number: int = Field(description="Rises by 1 with each change of the book")
+    update_id: int = Field(description="The exchange's id of the last update that is in it")
+    state: str = Field(
+        description="in_step: as the exchange's, update by update; polled: as it was when last "
+        "asked for; syncing and stale: not to be trusted, the levels are those last known"
+    )
+    reason: str = Field(default="", description="Why it is in that state; not always there")
+    bids: list[Level] = Field(description="Best (highest) first")
+    asks: list[Level] = Field(description="Best (lowest) first")
+    exact_from: Number | None = Field(
+        description="Lower bids are not known; null where all bids are"
+    )
+    exact_to: Number | None = Field(
+        description="Higher asks are not known; null where all asks are"
+    )
+    timestamp: str = Field(description="`time` in DISPLAY_TIMEZONE, cut to the second")
+    time: int = Field(
+        description="When the exchange made its newest update, else when it reached the hub, in ms "
+        "since 1970 UTC"
+    )
+    channel: str
+    source: str = Field(description="Where the data comes from, such as binance or simulated")
 
 
 class LiveAnswer(BaseModel):

@@ -26,12 +26,13 @@ from app.gateways.fanout.wishes import is_passing
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.events import EventStreams, StreamLimits
+from app.market.book import OrderBook
 from app.market.codec import JsonCodec
-from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.events import BookState, Candle, MarketEvent, Publication, Trade
 from app.market.ring import Outgoing, Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
-from app.ports import CANDLES, Clock, SymbolStatus
+from app.ports import CANDLES, Clock, KeptBook, SymbolStatus
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 START_EPOCH = 1_731_232_800_000
@@ -167,6 +168,31 @@ class Caller:
 
 
 @dataclass
+class HeldBook:
+    """A book with what its keeper says of it."""
+
+    symbol: str = "BTCUSDT"
+    state: BookState = BookState.IN_STEP
+    reason: str = ""
+    number: int = 7
+    book: OrderBook | None = None
+    since_us: int = OPEN_TIME_US
+    event_us: int | None = OPEN_TIME_US + 123_000
+    received_us: int = OPEN_TIME_US + 130_000
+
+
+class FakeBooks:
+    """The books that a test puts in."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, HeldBook] = {}
+
+    def book(self, symbol: str) -> KeptBook | None:
+        """Return one, if it was put in."""
+        return self.held.get(symbol)
+
+
+@dataclass
 class Hub:
     """Everything that the REST service is joined with, and the application itself."""
 
@@ -177,6 +203,7 @@ class Hub:
     clock: LedClock = field(default_factory=LedClock)
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
+    books: FakeBooks = field(default_factory=FakeBooks)
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
@@ -197,6 +224,7 @@ class Hub:
             events=self.events,
             ring=self.ring,
             clock=self.clock,
+            books=self.books,
         )
 
     def hold(self, issue: Candle, sequence: int) -> None:

@@ -24,6 +24,8 @@ from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS, Admitted, Doorke
 from app.gateways.rest.asyncapi import DATA, MESSAGES, make_document
 from app.market.codec import JsonCodec
 from app.market.events import (
+    BookMetrics,
+    BookView,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
@@ -36,9 +38,11 @@ from app.market.events import (
 )
 from app.market.ring import Outgoing, Ring
 from app.ports import CANDLES
+from tests.analytics.samples import a_sample
 from tests.fakes import (
     START_US,
     FakeRegistry,
+    a_book_view,
     a_candle,
     a_trade,
     an_aggregate,
@@ -199,6 +203,12 @@ def sent(event: MarketEvent) -> bytes:
     publication = Publication(START_US // 1_000, 7, "any", event)
     if isinstance(event, StatusEvent):
         return CODEC.status(publication, event)
+    if isinstance(event, BookView):
+        if event.previous is None:
+            return CODEC.book(publication, event)
+        return CODEC.book_update(publication, event, event.previous)
+    if isinstance(event, BookMetrics):
+        return CODEC.book_metrics(publication, event)
     if hasattr(event, "open_time_us"):
         return CODEC.candle(publication, event)  # type: ignore[arg-type]
     return CODEC.trade(publication, event)  # type: ignore[arg-type]
@@ -211,13 +221,14 @@ WRITTEN: list[tuple[str, bytes]] = [
     ("candle", sent(a_candle(interval="1m", complete=False, forming=True))),
     ("trade", sent(a_trade())),
     ("aggTrade", sent(an_aggregate())),
-    ("bookSnapshot", book_text()),
-    ("bookSnapshot", book_text(state="stale", reason="the stream was lost")),
-    ("bookSnapshot", book_text(bids=[], asks=[], exact=("null", "null"))),
-    ("bookUpdate", book_text(previous=1_205)),
-    ("bookUpdate", book_text(previous=1_205, bids=[], state="stale", reason="lost")),
-    ("bookMetrics", metrics_text()),
-    ("bookMetrics", metrics_text(every=0, volume_by_price=None, vwap="null")),
+    ("bookSnapshot", sent(a_book_view(previous=None))),
+    ("bookSnapshot", sent(a_book_view(previous=None, state="stale", reason="the stream is lost"))),
+    ("bookSnapshot", sent(a_book_view(previous=None, bids=(), exact_from=None, exact_to=None))),
+    ("bookUpdate", sent(a_book_view())),
+    ("bookUpdate", sent(a_book_view(bid_changes=(), state="stale", reason="lost"))),
+    ("bookMetrics", sent(a_sample())),
+    ("bookMetrics", sent(a_sample(every_ms=0, volume_by_price=None, vwap=None, bands=()))),
+    ("bookMetrics", sent(a_sample(update_id=None, best_bid=None, imbalance=None, reason="none"))),
     *zip(
         [
             "streamLost",

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from app.errors import AccessDenied, ExchangeUnavailable, StateUnreadable
 from app.gateways.rest.config import RestConfig
+from app.market.book import OrderBook
+from app.market.events import BookState, DepthSnapshot
 from tests.gateways.rest.fakes import (
     OPEN_TIME_US,
     Caller,
+    HeldBook,
     Hub,
     candle,
     publication,
@@ -239,6 +242,73 @@ def test_candles_that_cannot_be_had(
     assert detail in answer.json()["detail"]
 
 
+def held_book(*, whole: bool = False, **changes: object) -> HeldBook:
+    """Return a kept book of two levels a side; not `whole`, there are more that are not known."""
+    book = OrderBook("BTCUSDT")
+    bids = (("43250.50000000", "1.25000000"), ("43250.49000000", "0.00120000"))
+    asks = (("43250.51000000", "0.75000000"), ("43251.00000000", "3.10000000"))
+    limit = 5 if whole else 2
+    book.install(DepthSnapshot("BTCUSDT", 52_981_348_801, bids, asks, limit, None, OPEN_TIME_US))
+    return HeldBook(**{"book": book, **changes})  # type: ignore[arg-type] # each by its field
+
+
+def test_a_book_is_answered_with_its_state(hub: Hub, client: Caller) -> None:
+    """GET /book answers the best levels with every digit, and how far they are known."""
+    hub.books.held["BTCUSDT"] = held_book()
+    answer = client.get("/book/btcusdt?depth=1")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == (
+        b'{"symbol":"BTCUSDT","depth":1,"number":7,"update_id":52981348801,"state":"in_step",'
+        b'"bids":[[43250.50,1.25000]],"asks":[[43250.51,0.75000]],"exact_from":43250.49,'
+        b'"exact_to":43251.00,"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,'
+        b'"channel":"book","source":"simulated"}'
+    )
+    whole = client.get("/book/BTCUSDT").json()
+    assert (whole["depth"], len(whole["bids"]), len(whole["asks"])) == (20, 2, 2)
+    hub.books.held["BTCUSDT"] = held_book(whole=True, state=BookState.POLLED, event_us=None)
+    polled = client.get("/book/btcusdt?depth=5000").json()
+    assert (polled["state"], polled["exact_from"], polled["exact_to"]) == ("polled", None, None)
+    assert polled["time"] == OPEN_TIME_US // 1_000 + 130
+
+
+def test_a_stale_book_is_answered_as_one(hub: Hub, client: Caller) -> None:
+    """What was last known comes with the word that it is not to be trusted, and why."""
+    hub.books.held["BTCUSDT"] = held_book(state=BookState.STALE, reason="the stream was lost")
+    told = client.get("/book/btcusdt").json()
+    assert (told["state"], told["reason"]) == ("stale", "the stream was lost")
+    assert len(told["bids"]) == 2
+
+
+def test_no_book_yet_is_told(hub: Hub, client: Caller) -> None:
+    """Before the first snapshot the error says what is waited for."""
+    waiting = {"state": BookState.SYNCING, "reason": "waiting for a snapshot"}
+    hub.books.held["BTCUSDT"] = HeldBook(**waiting)  # type: ignore[arg-type] # each by its field
+    answer = client.get("/book/btcusdt")
+    assert (answer.status_code, answer.json()["error"]) == (404, "NoBook")
+    assert "(syncing: waiting for a snapshot)" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("ethusdt", 404, "NoBook", "STREAMS or SYMBOL_STREAMS has to name depth@100ms"),
+        ("bnbusdt", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btcusdt?depth=0", 400, "InvalidParameter", "expected a number from 1 to 5000, got '0'"),
+        ("btcusdt?depth=5001", 400, "InvalidParameter", "got '5001'"),
+        ("btcusdt?depth=1_0", 400, "InvalidParameter", "got '1_0'"),
+        ("btcusdt?limit=5", 400, "InvalidParameter", "limit is no parameter of this call"),
+    ],
+)
+def test_books_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong, and what to do."""
+    answer = client.get(f"/book/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
@@ -358,6 +428,8 @@ PATHS = [
     "GET /tick/",
     "GET /ohlc/",
     "GET /candles/",
+    "GET /book/",
+    "GET /book/btcusdt?depth=",
     "GET /candles/btcusdt?",
     "GET /candles/btcusdt?start=",
     "DELETE /remove_symbol/",
