@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from app.errors import BadFrame
+from app.market.codec import read_candle, with_digits
 from app.market.events import (
     AggTrade,
     BookState,
@@ -24,6 +25,7 @@ from app.market.events import (
     StreamRestored,
     Trade,
 )
+from app.ports import BOOK, CANDLES, TRADES
 from app.proto import candlewire_pb2 as pb
 
 # The exchange writes its numbers so; a book that was rebuilt has the very texts of the original.
@@ -64,13 +66,16 @@ def read_publication(publication: pb.Publication, received_us: int) -> HubEvent 
     Times of the exchange are known to the millisecond. Raises `BadFrame` for what cannot be.
     """
     kind = publication.WhichOneof("kind")
-    read = _READERS.get(kind or "")
-    if read is None or kind is None:
-        return None
     try:
+        if kind is None:
+            # Numbers that do not fit the fields of their kind come as text.
+            return _read_text(publication.extra.encode(), received_us)
+        read = _READERS.get(kind)
+        if read is None:
+            return None
         return read(publication.symbol, getattr(publication, kind), publication, received_us)
     except (ValueError, ArithmeticError) as error:
-        reason = f"{kind} of {publication.symbol[:60]}: {error}"
+        reason = f"{kind or 'text'} of {publication.symbol[:60]}: {error}"
         raise BadFrame(reason[:200]) from error
 
 
@@ -79,6 +84,78 @@ def exact(number: pb.Decimal) -> Decimal:
     if number.text:
         return Decimal(number.text)
     return Decimal(number.digits).scaleb(-number.scale)
+
+
+class _Head(msgspec.Struct):
+    channel: str = ""
+    first_trade_id: int | None = None
+
+
+class _TradeText(msgspec.Struct):
+    symbol: str
+    id: int
+    price: Decimal
+    quantity: Decimal
+    time: int
+    buyer_is_maker: bool
+    first_trade_id: int = 0
+    last_trade_id: int = 0
+
+
+class _BookText(msgspec.Struct):
+    symbol: str
+    depth: int
+    every: int
+    number: int
+    update_id: int
+    state: BookState
+    bids: list[tuple[Decimal, Decimal]]
+    asks: list[tuple[Decimal, Decimal]]
+    exact_from: Decimal | None
+    exact_to: Decimal | None
+    time: int
+    previous: int | None = None
+    reason: str = ""
+
+
+_head = msgspec.json.Decoder(_Head)
+_trade_text = msgspec.json.Decoder(_TradeText)
+_book_text = msgspec.json.Decoder(_BookText)
+
+
+def _read_text(text: bytes, received_us: int) -> HubEvent | None:
+    """Return what the JSON of a message says, `None` for channels that are not followed here."""
+    head = _head.decode(text)
+    if head.channel == CANDLES:
+        candle = read_candle(text)
+        return msgspec.structs.replace(candle, event_us=received_us, received_us=received_us)
+    if head.channel == TRADES:
+        said = _trade_text.decode(text)
+        time_us = said.time * 1_000
+        numbers = (said.symbol, said.id, said.price, said.quantity)
+        shared = (time_us, said.buyer_is_maker, time_us, received_us)
+        if head.first_trade_id is None:
+            return Trade(*numbers, *shared)
+        return AggTrade(*numbers, said.first_trade_id, said.last_trade_id, *shared)
+    if head.channel == BOOK:
+        book = _book_text.decode(text)
+        return BookStep(
+            book.symbol,
+            book.depth,
+            book.every,
+            book.number,
+            book.previous,
+            book.update_id,
+            book.state,
+            book.reason,
+            tuple((_price_text(price), _price_text(quantity)) for price, quantity in book.bids),
+            tuple((_price_text(price), _price_text(quantity)) for price, quantity in book.asks),
+            None if book.exact_from is None else _price_text(book.exact_from),
+            None if book.exact_to is None else _price_text(book.exact_to),
+            book.time * 1_000,
+            received_us,
+        )
+    return None
 
 
 def _candle(symbol: str, body: pb.Candle, whole: pb.Publication, received_us: int) -> Candle:
@@ -180,13 +257,12 @@ def _writer(scale: int) -> Callable[[int], str]:
 
 
 def _price(number: pb.Decimal) -> str:
-    value = exact(number)
-    return format(value.quantize(Decimal((0, (1,), -_DIGITS))), "f") if _fits(value) else str(value)
+    return _price_text(exact(number))
 
 
-def _fits(value: Decimal) -> bool:
-    exponent = value.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -_DIGITS
+def _price_text(number: Decimal) -> str:
+    """Return a number with at least so many digits behind the point as the exchange writes."""
+    return with_digits(number, _DIGITS)
 
 
 def _stream_lost(symbol: str, body: pb.StreamLost, _whole: object, received_us: int) -> StreamLost:
