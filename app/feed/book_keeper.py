@@ -144,6 +144,7 @@ class BookKeeper:
             return
         self._has_stream = True
         self._silence.begin(self._clock.monotonic())
+        self._check.begin()
         if not self._told:
             self._told = True
             self._publish((), (), whole=True)
@@ -677,6 +678,8 @@ class BookKeeper:
             "book_wrong": self.book_wrong,
             "top_checked": self._check.checked,
             "top_differed": self._check.differed,
+            "between_checked": self._check.between_checked,
+            "between_differed": self._check.between_differed,
             "ticker_wrong": self.ticker_wrong,
             "crossed": self.crossed,
             "silences": self._silence.count,

@@ -113,6 +113,47 @@ def test_what_waits_is_bounded():
     assert check.checked == 2
 
 
+def test_a_ticker_holds_until_the_next_one():
+    """What an event made of the top is compared with the ticker before, once the next has come."""
+    check, truth = TopCheck(), TrueBook()
+    deep = [(f"{9_950 - number}", "3") for number in range(5)]
+    first = truth.ticker()
+    check.ticker(first)
+    book = held(truth)
+    for number, level in enumerate(deep):
+        book.change(truth.update_id + 1 + number, (level,), ())
+        check.book(book)
+    assert check.between_checked == 0
+    assert check.ticker(replace(first, update_id=truth.update_id + 20)) is None
+    assert (check.between_checked, check.between_differed, check.checked) == (5, 0, 0)
+
+
+def test_what_differs_between_tickers_is_only_counted():
+    """There may have been a ticker of its own that was lost."""
+    check, truth = TopCheck(), TrueBook()
+    ticker = truth.ticker()
+    check.ticker(ticker)
+    book = held(truth)
+    for number in (1, 2, 3):
+        book.change(truth.update_id + number, (("10000", "99"),), ())
+        check.book(book)
+    assert check.ticker(replace(ticker, update_id=truth.update_id + 4)) is None
+    assert (check.between_checked, check.between_differed, check.differed) == (3, 3, 0)
+
+
+def test_between_two_streams_nothing_holds():
+    """Tickers were lost between the last one of a stream and the first of the next."""
+    check, truth = TopCheck(), TrueBook()
+    check.ticker(truth.ticker())
+    check.begin()
+    check.book(held(truth, limit=20))
+    truth.move(10)
+    check.book(held(truth))
+    truth.move()
+    check.ticker(truth.ticker())
+    assert check.between_checked == 0
+
+
 def test_what_the_book_was_can_be_forgotten():
     """Another one takes its place, with which late tickers are not to be compared."""
     check, truth = TopCheck(), TrueBook()
