@@ -3,8 +3,8 @@
 A ticker and a book are of one id space. The ticker of an update usually comes before the event that
 brings that update to the book, so both wait for each other, in bounded numbers. Few events end at
 the very update that changed the top; but a ticker holds until the next one, so what the others made
-of the top is compared once that has come. It is only counted: a ticker that was lost, or left out by
-the exchange, makes some differ that are right.
+of the top is compared once that has come. It is only counted: a ticker that was lost, or left out
+by the exchange, makes some differ that are right.
 """
 
 from __future__ import annotations
