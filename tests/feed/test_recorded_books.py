@@ -83,5 +83,5 @@ def test_every_top_is_that_of_the_ticker(
     else:
         assert tops == checked
     assert sum(report["between_checked"] for report in reports.values()) > between
-    for wrong in ("top_differed", "between_differed", "crossed", "gaps", "duplicates"):
+    for wrong in ("top_differed", "between_differed", "crossed", "gaps", "id_resets"):
         assert sum(report[wrong] for report in reports.values()) == 0
