@@ -13,18 +13,27 @@ from functools import partial
 from random import Random
 from zoneinfo import ZoneInfo
 
+from typing_extensions import override
+
 from app import __version__
+from app.analytics.analyst import Analyst, AnalystConfig
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
+from app.feed.book_views import BookViews
+from app.feed.bridge import Bridge, BridgeConfig
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
+from app.feed.poll_plan import Poll, PollPlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.upstream_binance import DEFAULT_STREAMS
+from app.feed.streams_plan import served, streams_plan
+from app.feed.upstream_grpc import HubClient
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
+from app.gateways.grpc.config import GrpcLimits, Tls
+from app.gateways.grpc.server import GrpcGateway
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
 from app.gateways.processes.first import OtherProcesses, why_ports_are_not_shared
@@ -38,6 +47,7 @@ from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
 from app.ports import CANDLES, FORMING, TRADES, Clock, SymbolStatus
+from app.proto.market_data_pb2 import Hub as GrpcHub
 from app.settings import Settings
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
@@ -45,11 +55,15 @@ from app.simulator.exchange import Simulator
 log = logging.getLogger(__name__)
 
 
-class Hub:
-    """One process with everything in it: `start`, then `run` until `stop` is called.
+# Whether somebody follows the symbol of a channel, in an interval where it has these.
+Wants = Callable[[str, str, str], bool]
 
-    `plan` must be settled. `default_symbols` fill an empty wanted set when no setting does.
-    Implements `app.ports.HubStatus`.
+
+class Engine:
+    """What carries data, from its source to the bus and the ring: it listens nowhere.
+
+    `start`, then `run` until `stop` is called, then `close`. `plan` must be settled.
+    `default_symbols` fill an empty wanted set when no setting does.
     """
 
     def __init__(
@@ -69,13 +83,12 @@ class Hub:
         self._started_us = clock.now_us()
         self.source = Source("", "", "")
         self.simulator: Simulator | None = None
-        self.rest_port = 0
-        self.websocket_port = 0
+        self.wanted_here: list[Wants] = []  # who hears the bus in this process, beside clients
 
     # -- its life ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Open the source, load what is kept and listen; raise what stops a start-up."""
+        """Open the source and load what is kept; raise what stops a start-up."""
         settings, clock = self._settings, self._clock
         await self._open_source()
         folder = settings.data_dir / self.source.folder
@@ -84,38 +97,16 @@ class Hub:
         epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
 
         self.bus = MemoryBus(epoch=epoch)
-        self.inbound = Inbound(
-            self.source,
-            InboundConfig(
-                first_symbols=settings.symbols or self._first_symbols(),
-                grace_ms=settings.late_trade_grace_ms,
-                repair_deadline_ms=settings.repair_deadline_ms,
-                backfill_s=settings.backfill_max,
-                stale_after_ms=settings.stale_after_ms,
-                symbols_per_connection=settings.symbols_per_connection,
-                carry_empty=settings.empty_seconds == "carry",
-                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
-                resumes=not self._plan.replay,  # a recording is played from its beginning
-                whole_history=not self._plan.replay,
-            ),
-            bus=self.bus,
-            state=state,
-            clock=clock,
-            random=Random(),  # noqa: S311 - spreads reconnects in time, guards nothing
-            rest=lambda on_reply: RestClient(self.source.rest_url, clock=clock, on_reply=on_reply),
-            streams_of=self._streams_of(),
-            ended=self._ended,
-            removed=self._forget,
-            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
-            crowded=lambda: self.broadcaster.crowded or self.processes.crowded,
-        )
+        self.inbound = self._make_inbound(state)
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
-        await self.manager.load()
+        await self.inbound.load()
         if self.simulator is not None:
             self.simulator.expect(frozenset(self.manager.active()))
 
-        codec = JsonCodec(ZoneInfo(settings.display_timezone), self.source.name, self.manager.info)
+        self.codec = JsonCodec(
+            ZoneInfo(settings.display_timezone), self.source.name, self.manager.info
+        )
         self.ring = Ring(
             seconds=settings.ring_seconds,
             max_bytes=settings.ring_max_mb * 1_000_000,
@@ -127,12 +118,13 @@ class Hub:
             epoch=epoch,
             limits=FanoutLimits(grace_s=settings.slow_client_grace_ms / 1_000),
             wanted_elsewhere=self._is_wanted_elsewhere,
+            interest_changed=self._interest_changed,
         )
-        self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
+        self.encoder = Encoder(bus=self.bus, codec=self.codec, broadcaster=self.broadcaster)
         self.encoder.start()
-        view = self.view = MarketView()
+        self.view = MarketView()
         for topic in (CANDLES, TRADES):
-            self.bus.subscribe(topic, view.apply)
+            self.bus.subscribe(topic, self.view.apply)
         self.bars = BarFeed(
             bus=self.bus,
             clock=clock,
@@ -149,64 +141,31 @@ class Hub:
         )
         self.bars.start()
         self.manager.add_part("bars", self.bars.run)
-        others = self._other_processes()
-        self.live = LiveGateway(
-            config=_live_config(settings, 1 + others),
-            broadcaster=self.broadcaster,
-            registry=self.manager,
+        self.book_views = BookViews(
+            bus=self.bus,
+            books=self.inbound.books,
             clock=clock,
+            wanted=self.broadcaster.wanted_keys,  # other processes are among those who follow
+            dropped=self.broadcaster.forget_value,
         )
-        rest_config = _rest_config(settings, self.source.name)
-        self.events = EventStreams(
-            broadcaster=self.broadcaster,
-            registry=self.manager,
+        self.book_views.start()
+        self.manager.add_part("views of books", self.book_views.run)
+        self.analyst = Analyst(
+            bus=self.bus,
             clock=clock,
-            limits=StreamLimits(
-                total=rest_config.max_streams,
-                per_address=rest_config.max_streams_per_ip,
-                trusted_proxies=rest_config.trusted_proxies,
-                max_subscriptions=rest_config.max_subscriptions,
+            exchange=self.inbound.feed_clock,
+            books=self.inbound.books,
+            wanted=self._is_wanted,
+            dropped=self.broadcaster.forget_value,
+            config=AnalystConfig(
+                levels=settings.book_metrics_levels,
+                bands_bps=settings.book_metrics_bands,
+                window_s=settings.book_metrics_window_s,
+                history_s=settings.book_metrics_seconds,
             ),
         )
-        self.rest = RestServer(
-            create_app(
-                rest_config,
-                self.manager,
-                self,
-                view,
-                codec,
-                events=self.events,
-                ring=self.ring,
-                clock=clock,
-            ),
-            rest_config,
-            self.live.new_session,
-        )
-        self.rest_port = await self.rest.start()
-        self._closing.push_async_callback(self.rest.stop)
-        self.websocket_port = await self.live.start(
-            settings.websocket_ip,
-            settings.websocket_port,
-            setting="WEBSOCKET_PORT",
-            share_port=others > 0,
-        )
-        self.processes = OtherProcesses(
-            others,
-            start=Start(
-                settings.websocket_ip,
-                self.websocket_port,
-                epoch,
-                _live_config(settings, 1 + others),
-                settings.slow_client_grace_ms / 1_000,
-                settings.ring_seconds,
-                settings.ring_max_mb * 1_000_000,
-                settings.log_level,
-                settings.log_format,
-            ),
-            broadcaster=self.broadcaster,
-            symbols=self.manager,
-            clock=clock,
-        )
+        self.analyst.start()
+        self.manager.add_part("metrics of books", self.analyst.run)
 
     async def run(self) -> None:
         """Work until `stop`; raise only what is a bug of ours."""
@@ -216,16 +175,9 @@ class Hub:
                 simulated = tasks.create_task(self.simulator.run(), name="simulator")
             feeds = tasks.create_task(self.inbound.run(), name="inbound")
             fanout = tasks.create_task(self.broadcaster.run(), name="fan-out")
-            tasks.create_task(self.live.run(), name="live gateway")
-            tasks.create_task(self.processes.run(), name="gateway processes")
-            tasks.create_task(self.rest.run(), name="rest")
+            self._serve(tasks)
             await self._stopping.wait()
-            # Clients first: they are told to come back while everything still stands.
-            self.processes.stop()
-            self.events.stop()
-            async with asyncio.TaskGroup() as stopping:
-                stopping.create_task(self.live.stop())
-                stopping.create_task(self.rest.stop(within=1.0))
+            await self._end_serving()
             self.encoder.stop()
             fanout.cancel()
             feeds.cancel()
@@ -241,6 +193,12 @@ class Hub:
     async def close(self) -> None:
         """Give back what `start` took; after `run`, or after a start that failed."""
         await self._closing.aclose()
+
+    def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to serve clients, if it has any."""
+
+    async def _end_serving(self) -> None:
+        """Let them go, while everything still stands."""
 
     async def _open_source(self) -> None:
         """Take the exchange that was planned, or start the simulator in its place."""
@@ -266,28 +224,74 @@ class Hub:
             simulated=not plan.replay,
         )
 
-    def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
-        """Whether a client of any process follows a symbol of a channel."""
-        return self.broadcaster.is_wanted(channel, symbol, interval) or self._is_wanted_elsewhere(
-            channel, symbol, interval
+    def _make_inbound(self, state: KeptState) -> Inbound | Bridge:
+        """Return what brings the data of the source."""
+        settings, clock, source = self._settings, self._clock, self.source
+        first_symbols = settings.symbols or self._first_symbols()
+        random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
+        address = source.hub_address
+        if address is not None:
+            secure = source.stream_url.startswith("grpcs:")
+            return Bridge(
+                source,
+                BridgeConfig(first_symbols=first_symbols, book_depth=settings.book_depth),
+                bus=self.bus,
+                state=state,
+                clock=clock,
+                random=random,
+                client=partial(HubClient, address, secure=secure),
+                removed=self._forget,
+            )
+        return Inbound(
+            source,
+            InboundConfig(
+                first_symbols=first_symbols,
+                grace_ms=settings.late_trade_grace_ms,
+                repair_deadline_ms=settings.repair_deadline_ms,
+                backfill_s=settings.backfill_max,
+                stale_after_ms=settings.stale_after_ms,
+                symbols_per_connection=settings.symbols_per_connection,
+                book_depth=settings.book_depth,
+                book_source=settings.book_source,
+                poll_plan=_poll_plan(settings),
+                carry_empty=settings.empty_seconds == "carry",
+                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
+                resumes=not self._plan.replay,  # a recording is played from its beginning
+                whole_history=not self._plan.replay,
+            ),
+            bus=self.bus,
+            state=state,
+            clock=clock,
+            random=random,
+            rest=lambda on_reply: RestClient(source.rest_url, clock=clock, on_reply=on_reply),
+            streams_of=self._streams_of(),
+            ended=self._ended,
+            removed=self._forget,
+            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
         )
+
+    def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
+        """Whether a client of any process, or a part of this one, follows a symbol of a channel."""
+        return (
+            self.broadcaster.is_wanted(channel, symbol, interval)
+            or self._is_wanted_elsewhere(channel, symbol, interval)
+            or any(wants(channel, symbol, interval) for wants in self.wanted_here)
+        )
+
+    def _interest_changed(self) -> None:
+        """Let those who make what is followed look what that is now."""
+        self.book_views.look_soon()
+        self.analyst.look_soon()
 
     def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
         """Whether a client of another process does."""
-        return self.processes.is_wanted(channel, symbol, interval)
+        del channel, symbol, interval
+        return False
 
-    def _other_processes(self) -> int:
-        """Return how many processes serve the WebSocket port beside this one."""
-        others = self._settings.gateway_processes - 1
-        problem = why_ports_are_not_shared() if others else None
-        if problem is None:
-            return others
-        log.warning(
-            "GATEWAY_PROCESSES=%d: one process serves the WebSocket port, because %s",
-            self._settings.gateway_processes,
-            problem,
-        )
-        return 0
+    def _is_crowded_elsewhere(self) -> bool:
+        """Whether a client of another process has much to read still."""
+        return False
 
     def _forget(self, symbol: str) -> None:
         """Hold nothing of a symbol that is wanted no longer."""
@@ -295,18 +299,18 @@ class Hub:
         self.ring.forget(symbol)
         self.broadcaster.forget(symbol)
         self.bars.forget(symbol)
+        self.book_views.forget(symbol)
+        self.analyst.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol has: a recording may lack single trades."""
+        """Return which streams each symbol has: a recording may lack some."""
+        wanted = streams_plan(self._settings.streams, self._settings.symbol_streams)
         simulator = self.simulator
         if simulator is None:
-            return lambda _symbol: DEFAULT_STREAMS
-
-        def streams(symbol: str) -> Sequence[str]:
-            kinds = simulator.trade_streams.get(symbol, frozenset({"trade"}))
-            return ("trade" if "trade" in kinds else "aggTrade", "kline_1s")
-
-        return streams
+            return wanted
+        return lambda symbol: served(
+            wanted(symbol), simulator.streams.get(symbol, frozenset(wanted(symbol)))
+        )
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
@@ -318,6 +322,13 @@ class Hub:
         return self.simulator is not None and self.simulator.ended
 
     # -- its report --------------------------------------------------------------------------
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the market is an invented one: here, or at a hub that is followed."""
+        return self.source.simulated or (
+            isinstance(self.inbound, Bridge) and self.inbound.simulated
+        )
 
     @property
     def source_state(self) -> str:
@@ -335,7 +346,7 @@ class Hub:
             "service": "candlewire",
             "version": __version__,
             "source": self.source.name,
-            "simulated": self.source.simulated,
+            "simulated": self.simulated,
             "status": self.source_state,
             "source_reason": self._plan.fallback_reason,
             "ready": not reasons,
@@ -349,8 +360,9 @@ class Hub:
             **self.inbound.report(),
             "ring": self.ring.counters(),
             "bars": self.bars.report(),
-            "clients": self.processes.summed(self.live.counters()),
-            "events": self.events.counters(),
+            "book_views": self.book_views.report(),
+            "metrics": self.analyst.report(),
+            **self._clients_report(),
             "bus": {"failures": self.bus.failures},
             "crashes": self.manager.crashes,
             "python": platform.python_version(),
@@ -359,6 +371,10 @@ class Hub:
             report["simulator"] = self.simulator.status()
         return report
 
+    def _clients_report(self) -> Mapping[str, object]:
+        """Return what is told of clients."""
+        return {}
+
     def symbols(self) -> Sequence[SymbolStatus]:
         """Return one report per wanted symbol, sorted by name."""
         return self.manager.statuses()
@@ -366,6 +382,151 @@ class Hub:
     def not_ready(self) -> Sequence[str]:
         """Return the reasons why the hub is not ready; empty when it is."""
         return list(self.manager.not_ready())
+
+
+class Hub(Engine):
+    """An engine with its gateways: everything that one process has.
+
+    Implements `app.ports.HubStatus`.
+    """
+
+    rest_port = 0
+    websocket_port = 0
+    grpc_port = 0
+
+    @override
+    async def start(self) -> None:
+        """Open the source, load what is kept and listen; raise what stops a start-up."""
+        await super().start()
+        settings, clock = self._settings, self._clock
+        others = self._other_processes()
+        self.live = LiveGateway(
+            config=_live_config(settings, 1 + others),
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+        )
+        rest_config = _rest_config(settings, self.source.name)
+        self.events = EventStreams(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            limits=StreamLimits(
+                total=rest_config.max_streams,
+                per_address=rest_config.max_streams_per_ip,
+                trusted_proxies=rest_config.trusted_proxies,
+                max_subscriptions=rest_config.max_subscriptions,
+            ),
+        )
+        self.rest = RestServer(
+            create_app(
+                rest_config,
+                self.manager,
+                self,
+                self.view,
+                self.codec,
+                events=self.events,
+                ring=self.ring,
+                clock=clock,
+                books=self.inbound.books,
+                figures=self.analyst.history,
+            ),
+            rest_config,
+            self.live.new_session,
+        )
+        self.rest_port = await self.rest.start()
+        self._closing.push_async_callback(self.rest.stop)
+        self.websocket_port = await self.live.start(
+            settings.websocket_ip,
+            settings.websocket_port,
+            setting="WEBSOCKET_PORT",
+            share_port=others > 0,
+        )
+        self.processes = OtherProcesses(
+            others,
+            start=Start(
+                settings.websocket_ip,
+                self.websocket_port,
+                self.bus.epoch,
+                _live_config(settings, 1 + others),
+                settings.slow_client_grace_ms / 1_000,
+                settings.ring_seconds,
+                settings.ring_max_mb * 1_000_000,
+                settings.log_level,
+                settings.log_format,
+            ),
+            broadcaster=self.broadcaster,
+            symbols=self.manager,
+            clock=clock,
+        )
+        self.grpc = GrpcGateway(
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            hub=self._grpc_hub,
+            ready=lambda: not self.not_ready(),
+            limits=_grpc_limits(settings),
+        )
+        if settings.grpc_port:
+            self._closing.push_async_callback(self.grpc.stop)
+            self.grpc_port = await self.grpc.start(
+                settings.grpc_ip, settings.grpc_port, tls=_grpc_tls(settings)
+            )
+
+    @override
+    def _serve(self, tasks: asyncio.TaskGroup) -> None:
+        tasks.create_task(self.live.run(), name="live gateway")
+        tasks.create_task(self.processes.run(), name="gateway processes")
+        tasks.create_task(self.rest.run(), name="rest")
+        tasks.create_task(self.grpc.run(), name="grpc")
+
+    @override
+    async def _end_serving(self) -> None:
+        """Tell clients to come back."""
+        self.processes.stop()
+        self.events.stop()
+        async with asyncio.TaskGroup() as stopping:
+            stopping.create_task(self.live.stop())
+            stopping.create_task(self.rest.stop(within=1.0))
+            stopping.create_task(self.grpc.stop(within=1.0))
+
+    @override
+    def _is_wanted_elsewhere(self, channel: str, symbol: str, interval: str) -> bool:
+        return self.processes.is_wanted(channel, symbol, interval)
+
+    @override
+    def _is_crowded_elsewhere(self) -> bool:
+        return self.processes.crowded
+
+    @override
+    def _clients_report(self) -> Mapping[str, object]:
+        return {
+            "clients": self.processes.summed(self.live.counters()),
+            "events": self.events.counters(),
+            "grpc": self.grpc.counters(),
+        }
+
+    def _grpc_hub(self) -> GrpcHub:
+        """Say to clients of gRPC who publishes."""
+        return GrpcHub(
+            source=self.source.name,
+            simulated=self.simulated,
+            version=__version__,
+            epoch=self.bus.epoch,
+        )
+
+    def _other_processes(self) -> int:
+        """Return how many processes serve the WebSocket port beside this one."""
+        others = self._settings.gateway_processes - 1
+        problem = why_ports_are_not_shared() if others else None
+        if problem is None:
+            return others
+        log.warning(
+            "GATEWAY_PROCESSES=%d: one process serves the WebSocket port, because %s",
+            self._settings.gateway_processes,
+            problem,
+        )
+        return 0
 
 
 _SUMMED = (
@@ -403,6 +564,11 @@ _SUMMED = (
 
 def _totals(statuses: Sequence[SymbolStatus]) -> dict[str, int]:
     return {name: sum(getattr(status, name) for status in statuses) for name in _SUMMED}
+
+
+def _poll_plan(settings: Settings) -> PollPlan:
+    every = Poll(settings.book_poll_limit, settings.book_poll_interval_ms)
+    return PollPlan(every, {symbol: Poll(*poll) for symbol, poll in settings.book_polls.items()})
 
 
 def _speed(settings: Settings) -> float:
@@ -450,6 +616,21 @@ def _rest_config(settings: Settings, source: str) -> RestConfig:
         version=__version__,
         source=source,
     )
+
+
+def _grpc_limits(settings: Settings) -> GrpcLimits:
+    return GrpcLimits(
+        max_streams=settings.grpc_max_streams,
+        max_streams_per_ip=settings.grpc_max_streams_per_ip,
+        trusted_proxies=settings.trusted_proxies,
+        max_subscriptions=settings.websocket_max_subscriptions,
+    )
+
+
+def _grpc_tls(settings: Settings) -> Tls | None:
+    if settings.grpc_tls_cert is None or settings.grpc_tls_key is None:
+        return None
+    return Tls(settings.grpc_tls_cert, settings.grpc_tls_key)
 
 
 def _limit(text: str) -> str:

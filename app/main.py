@@ -58,6 +58,9 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
     speed: Annotated[str | None, typer.Option(help="Speed of a replay: 1, 20, … or max.")] = None,
     server_port: Annotated[int | None, typer.Option(help="Port of the REST service.")] = None,
     websocket_port: Annotated[int | None, typer.Option(help="Port of the WebSocket.")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="Port of the gRPC service; 0 for none.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where state is kept.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     default_source: Annotated[
@@ -80,26 +83,32 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             replay_speed=speed,
             server_port=server_port,
             websocket_port=websocket_port,
+            grpc_port=grpc_port,
             data_dir=data_dir,
             log_level=log_level,
         )
         first = read_settings(symbols=default_symbols).symbols if default_symbols else ()
-        plan = plan_source(
-            settings.market_source or default_source,
-            rest_url=settings.binance_rest_url,
-            stream_url=settings.binance_stream_url,
-            symbols_url=settings.binance_list,
-        )
+        plan = planned(settings, default_source)
     except CandlewireError as error:
         console.print(_line(error), soft_wrap=True)
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
     for sentence in unknown_keys():
         log.warning("%s", sentence)
-    sys.exit(_run_to_end(_run(settings, plan, first, console)))
+    sys.exit(run_to_end(_run(settings, plan, first, console)))
 
 
-def _run_to_end(work: Coroutine[None, None, int]) -> int:
+def planned(settings: Settings, default_source: str) -> SourcePlan:
+    """Return the source that is meant; raise `InvalidSetting`."""
+    return plan_source(
+        settings.market_source or default_source,
+        rest_url=settings.binance_rest_url,
+        stream_url=settings.binance_stream_url,
+        symbols_url=settings.binance_list,
+    )
+
+
+def run_to_end(work: Coroutine[None, None, int]) -> int:
     """Run `work` and return its exit status, without waiting for threads that hang.
 
     Without a network, looking up one name can take half a minute, and cannot be cancelled.
@@ -182,8 +191,8 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     text.append(f"Candlewire {__version__}\n", style="bold")
     source = hub.source
     loud = "bold black on yellow"
-    if source.simulated:
-        text.append("SIMULATED DATA: source simulated, an invented market\n", style=loud)
+    if hub.simulated:
+        text.append(f"SIMULATED DATA: source {source.name}, an invented market\n", style=loud)
         if plan.fallback_reason:
             text.append(
                 f"Binance cannot be used from here: {plan.fallback_reason}\n", style="yellow"
@@ -206,7 +215,11 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             "SYMBOLS_PER_CONNECTION=50\n",
             style="yellow",
         )
-    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n\n")
+    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    if hub.grpc_port:
+        secured = " over TLS" if settings.grpc_tls_cert else ""
+        text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")
+    text.append("\n")
     url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")
     text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")
@@ -221,6 +234,7 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     for setting, address in (
         ("SERVER_IP", settings.server_ip),
         ("WEBSOCKET_IP", settings.websocket_ip),
+        *([("GRPC_IP", settings.grpc_ip)] if settings.grpc_port else []),
     ):
         if not _is_loopback(address):
             text.append(

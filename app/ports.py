@@ -14,6 +14,7 @@ import msgspec
 from app.market.book import OrderBook
 from app.market.events import (
     AggTrade,
+    BookMetrics,
     BookState,
     DepthSnapshot,
     ExchangeEvent,
@@ -223,6 +224,29 @@ class Books(Protocol):
 
     def book(self, symbol: str) -> KeptBook | None:
         """Return a symbol's book; `None` where none is kept."""
+
+
+class ExchangeClock(Protocol):
+    """What is known of the exchange's clock."""
+
+    def exchange_us(self) -> int | None:
+        """Return its time now, in microseconds UTC; `None` before anything is known of it."""
+
+    def seconds_for(self, exchange_us: int) -> float:
+        """Return how many of our seconds so many microseconds of it take."""
+
+
+class MetricsOfBooks(Protocol):
+    """The sampled metrics of every book; safe to ask from any thread."""
+
+    def newest(self, symbol: str) -> BookMetrics | None:
+        """Return the newest sample of a symbol, if there is one."""
+
+    def last(self, symbol: str, count: int) -> Sequence[BookMetrics]:
+        """Return the newest `count` samples of a symbol, oldest first; fewer if fewer are held."""
+
+    def snapshot(self) -> Mapping[str, BookMetrics]:
+        """Return the newest sample of every symbol, all as of one call."""
 
 
 class SymbolStatus(msgspec.Struct, frozen=True):

@@ -11,14 +11,17 @@ import io
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from dotenv.parser import Binding, parse_stream
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from dotenv.parser import Binding
+from dotenv.parser import parse_stream as parse_env
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,6 +31,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from app.binance.streams import AGG_TRADE, BOOK_TICKER, parse_stream
 from app.errors import InvalidSetting, InvalidSymbol
 from app.market.symbols import parse_symbol
 
@@ -42,6 +46,12 @@ _LIMIT = re.compile(
 )
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.\-]*://[^\s/?#\\]+/?", re.IGNORECASE)
 _HOST = re.compile(r"[^\s/?#@\\]+")
+# LIMIT@MS: so many levels, each so many milliseconds.
+_POLL = re.compile(r"([1-9]\d{0,3})@([1-9]\d{2,6})")
+
+# Streams whose names have capitals. Of klines they mean something: 1m is not 1M.
+_CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
+_SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 TextList = Annotated[tuple[str, ...], NoDecode]
@@ -63,6 +73,10 @@ class Settings(BaseSettings):
     server_port: Port = 8000
     websocket_ip: str = "127.0.0.1"
     websocket_port: Port = 8765
+    grpc_ip: str = "127.0.0.1"
+    grpc_port: Port = 50051
+    grpc_tls_cert: Path | None = None
+    grpc_tls_key: Path | None = None
 
     # Source
     market_source: str | None = None
@@ -86,6 +100,20 @@ class Settings(BaseSettings):
     forming_per_second: Annotated[int, Field(ge=1, le=50)] = 4
     display_timezone: str = "Asia/Kolkata"
 
+    # Streams and order books
+    streams: TextList = ("trade", "kline_1s", "depth@100ms", "bookTicker")
+    symbol_streams: Annotated[dict[str, tuple[str, ...]], NoDecode] = Field(default_factory=dict)
+    book_source: Literal["stream", "poll", "hybrid"] = "stream"
+    book_depth: Annotated[int, Field(ge=1, le=5_000)] = 1_000
+    book_poll_limit: Annotated[int, Field(ge=1, le=5_000)] = 100
+    book_poll_interval_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1_000
+    # Per symbol: how many levels, each how many milliseconds.
+    book_polls: Annotated[dict[str, tuple[int, int]], NoDecode] = Field(default_factory=dict)
+    book_metrics_levels: Annotated[int, Field(ge=1, le=1_000)] = 5
+    book_metrics_bands: Annotated[tuple[int, ...], NoDecode] = (10, 50, 100)
+    book_metrics_window_s: Annotated[int, Field(ge=1, le=900)] = 60
+    book_metrics_seconds: Annotated[int, Field(ge=1, le=3_600)] = 600
+
     # What is kept
     data_dir: Path = Path("data")
 
@@ -101,6 +129,8 @@ class Settings(BaseSettings):
     rest_max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 1_000
     rest_max_streams: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     rest_max_streams_per_ip: Annotated[int, Field(ge=0)] = 50
+    grpc_max_streams: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    grpc_max_streams_per_ip: Annotated[int, Field(ge=0)] = 100
     websocket_messages_per_second: Annotated[int, Field(ge=0)] = 10
     websocket_messages_per_second_per_ip: Annotated[int, Field(ge=0, le=1_000_000)] = 100
     websocket_messages_per_second_total: Annotated[int, Field(ge=0, le=1_000_000)] = 20_000
@@ -116,7 +146,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator("log_level", "log_format", "empty_seconds", mode="before")
+    @field_validator("log_level", "log_format", "empty_seconds", "book_source", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -129,6 +159,64 @@ class Settings(BaseSettings):
         except InvalidSymbol as error:
             message = f"symbols such as BTCUSDT,ETHUSDT; {error.text[:50]!r} is none"
             raise ValueError(message) from error
+
+    @field_validator("streams", mode="before")
+    @classmethod
+    def _streams(cls, value: object) -> object:
+        return _stream_names(_listed(value))
+
+    @field_validator("symbol_streams", mode="before")
+    @classmethod
+    def _streams_by_symbol(cls, value: object) -> object:
+        expected = "symbols with their streams, such as BTCUSDT=trade+kline_1s,ETHUSDT=aggTrade"
+        return {
+            symbol: _stream_names(
+                _listed(streams.replace("+", ",") if isinstance(streams, str) else streams)
+            )
+            for symbol, streams in _by_symbol(value, expected).items()
+        }
+
+    @field_validator("book_metrics_bands", mode="before")
+    @classmethod
+    def _bands(cls, value: object) -> object:
+        try:
+            bands = sorted({int(text) for text in _listed(value)})
+        except ValueError:
+            bands = []
+        if not bands or len(bands) > 10 or not 1 <= bands[0] <= bands[-1] < 10_000:
+            message = "one to ten widths in basis points, each from 1 to 9999, such as 10,50,100"
+            raise ValueError(message)
+        return tuple(bands)
+
+    @field_validator("book_polls", mode="before")
+    @classmethod
+    def _polls_by_symbol(cls, value: object) -> object:
+        expected = (
+            "symbols with levels@milliseconds, such as BTCUSDT=1000@500: "
+            "1 to 5000 levels, 100 to 3600000 ms"
+        )
+        polls = {}
+        for symbol, text in _by_symbol(value, expected).items():
+            found = _POLL.fullmatch(str(text).strip())
+            limit, every_ms = map(int, found.groups()) if found else (0, 0)
+            if not (1 <= limit <= 5_000 and 100 <= every_ms <= 3_600_000):
+                raise ValueError(expected)
+            polls[symbol] = (limit, every_ms)
+        return polls
+
+    @model_validator(mode="after")
+    def _certificate_and_key(self) -> Self:
+        """Refuse one of the two files that TLS needs without the other."""
+        certificate, key = self.grpc_tls_cert, self.grpc_tls_key
+        if certificate is not None and key is None:
+            raise InvalidSetting(
+                key="GRPC_TLS_CERT", value=certificate, expected="GRPC_TLS_KEY to be set with it"
+            )
+        if key is not None and certificate is None:
+            raise InvalidSetting(
+                key="GRPC_TLS_KEY", value=key, expected="GRPC_TLS_CERT to be set with it"
+            )
+        return self
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
@@ -215,6 +303,16 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, yaml_settings
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A setting that cannot be used: its key, its value, what was expected, where it stands."""
+
+    key: str
+    value: str
+    expected: str
+    origin: str
+
+
 def read_settings(**flags: object) -> Settings:
     """Return the settings; `flags` win over everything, those that are `None` are left out.
 
@@ -226,9 +324,44 @@ def read_settings(**flags: object) -> Settings:
     try:
         return Settings(_env_file=ENV_FILE, **given)  # type: ignore[call-arg, arg-type] # checked by pydantic
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]).upper() or "settings"
-        raise InvalidSetting(key, _short(first.get("input")), _expected(first["msg"])) from error
+        raise _invalid(error.errors()[0]) from error
+
+
+def problems(**flags: object) -> list[Problem]:
+    """Return all that `read_settings` could complain of, in the order of the settings."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        _check_env_file(ENV_FILE)
+        Settings(_env_file=ENV_FILE, **given)  # type: ignore[call-arg, arg-type] # checked by pydantic
+    except InvalidSetting as error:
+        found = [error]
+    except ValidationError as error:
+        found = [_invalid(detail) for detail in error.errors()]
+    else:
+        return []
+    return [
+        Problem(error.key, _short(error.value), error.expected, origin_of(error.key, flags))
+        for error in found
+    ]
+
+
+def origin_of(key: str, flags: Mapping[str, object]) -> str:
+    """Say where a setting has its value from; empty for a default and for what is none."""
+    name = key.lower()
+    names = {name, "binance_testnet"} if name == "binance_stream_url" else {name}
+    if flags.get(name) is not None:
+        return "the command line"
+    if any(each.lower() in names and os.environ[each] for each in os.environ):
+        return "the environment"
+    for binding in _env_lines(ENV_FILE):
+        if binding.key and binding.key.lower() in names and binding.value:
+            return f"{ENV_FILE}, line {_line_number(binding)}"
+    return str(YAML_FILE) if names & _yaml_values(YAML_FILE).keys() else ""
+
+
+def _invalid(detail: ErrorDetails) -> InvalidSetting:
+    key = ".".join(str(part) for part in detail["loc"]).upper() or "settings"
+    return InvalidSetting(key, _short(detail.get("input")), _expected(detail["msg"]))
 
 
 def unknown_keys() -> list[str]:
@@ -260,18 +393,23 @@ def _check_env_file(path: Path) -> None:
     """Raise `InvalidSetting` when `path` cannot be read, or holds a line that is no setting."""
     for binding in _env_lines(path):
         if binding.error or (binding.key is not None and binding.value is None):
-            line = binding.original.string.lstrip()
-            above = binding.original.string[: len(binding.original.string) - len(line)]
-            number = binding.original.line + len(above.splitlines())
             raise InvalidSetting(
-                key=f"{path}, line {number}", value=_short(line), expected="KEY=value"
+                key=f"{path}, line {_line_number(binding)}",
+                value=_short(binding.original.string),
+                expected="KEY=value",
             )
+
+
+def _line_number(binding: Binding) -> int:
+    text = binding.original.string
+    above = text[: len(text) - len(text.lstrip())]
+    return binding.original.line + len(above.splitlines())
 
 
 def _env_lines(path: Path) -> Iterator[Binding]:
     """Return what the lines of `path` say; nothing when there is no such file."""
     text = _text_of(path)
-    return iter(()) if text is None else parse_stream(io.StringIO(text))
+    return iter(()) if text is None else parse_env(io.StringIO(text))
 
 
 def _yaml_values(path: Path) -> dict[str, Any]:
@@ -322,6 +460,39 @@ def _listed(
     if each is not None and not all(each.fullmatch(part) for part in parts):
         raise ValueError(expected)
     return parts
+
+
+def _stream_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of streams in the exchange's spelling, each once; raise `ValueError`."""
+    found = []
+    for name in names:
+        small = name if name.startswith("kline_") else name.lower()
+        stream = parse_stream(f"x@{_CAPITALS.get(small, small)}")
+        if stream is None:
+            message = f"streams such as {_SOME_STREAMS}; {name[:50]!r} is none"
+            raise ValueError(message)
+        found.append(str(stream).removeprefix("x@"))
+    if not found:
+        message = f"at least one stream, such as {_SOME_STREAMS}"
+        raise ValueError(message)
+    return tuple(dict.fromkeys(found))
+
+
+def _by_symbol(value: object, expected: str) -> dict[str, object]:
+    """Return `SYMBOL=text` pairs, or a YAML mapping, by symbol; raise `ValueError`."""
+    pairs: list[tuple[object, object]]
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    else:
+        parts = [part.partition("=") for part in _listed(value)]
+        if not all(equals for _, equals, _ in parts):
+            raise ValueError(expected)
+        pairs = [(symbol, text) for symbol, _, text in parts]
+    try:
+        return {parse_symbol(str(symbol)): text for symbol, text in pairs}
+    except InvalidSymbol as error:
+        message = f"{expected}; {error.text[:50]!r} is no symbol"
+        raise ValueError(message) from error
 
 
 def _short(value: object) -> str:

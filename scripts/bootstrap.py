@@ -4,8 +4,9 @@
     python3 scripts/bootstrap.py requirements-dev.txt          .venv with the development tools
     python3 scripts/bootstrap.py --venv .venvs/x some-lock.txt another environment
 
-A second run that finds nothing changed ends at once. Every package is checked against the hashes
-in the lock. `NO_UV=1` installs with pip alone.
+The first two also put `candlewire` into .venv/bin, the command line of this checkout. A second run
+that finds nothing changed ends at once. Every package is checked against the hashes in the lock.
+`NO_UV=1` installs with pip alone.
 """
 
 # This file must still be readable by old Pythons, so that they can say which Python is needed.
@@ -29,6 +30,17 @@ STAMP = "lock-stamp"
 # An environment that holds the value also serves whoever asks for the key: both locks agree on
 # every version.
 SUPERSET = {"requirements.txt": "requirements-dev.txt"}
+# The first lines are read by a shell, which hands over to Python whatever blanks its path has.
+COMMAND = """#!/bin/sh
+'''exec' "%(python)s" "$0" "$@"
+'''
+import sys
+
+sys.path[0] = %(root)r
+from app.cli.commands import main
+
+sys.exit(main())
+"""
 NO_PYTHON = """Candlewire needs Python 3.11 or newer, and none was found on PATH.
 Install one and run this command again, for example:
   Debian 12+, Ubuntu 24.04+   sudo apt install python3 python3-venv
@@ -249,11 +261,24 @@ def shown(path: Path) -> str:
     return str(path.relative_to(ROOT)) if ROOT in path.parents else str(path)
 
 
+def write_command(venv: Path, lock: Path) -> None:
+    """Put `candlewire`, the command line of this checkout, into an environment that can run it."""
+    if os.name == "nt" or lock.name not in (*SUPERSET, *SUPERSET.values()):
+        return
+    command = executable(venv, "candlewire")
+    text = COMMAND % {"python": executable(venv, "python"), "root": str(ROOT)}
+    if command.is_file() and command.read_text(encoding="utf-8") == text:
+        return
+    command.write_text(text, encoding="utf-8")
+    command.chmod(0o755)
+
+
 def bootstrap(venv: Path, lock: Path) -> None:
     """Make `venv` hold `lock`, saying what is done; do nothing if it already does."""
     if not lock.is_file():
         raise BootstrapError("The lock file %s does not exist." % lock)
     if is_current(venv, lock):
+        write_command(venv, lock)
         return
     started = time.monotonic()
     create(venv)
@@ -262,6 +287,7 @@ def bootstrap(venv: Path, lock: Path) -> None:
     stamp.unlink(missing_ok=True)
     line = stamp_line(lock)
     install(venv, lock)
+    write_command(venv, lock)
     stamp.write_text(line, encoding="utf-8")
     say("%s is ready after %.0f seconds" % (shown(venv), time.monotonic() - started))
 

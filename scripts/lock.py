@@ -59,6 +59,7 @@ LOCKS = (
     Lock("tests/clients/requirements-ws.txt", "tests/clients/requirements-ws.in"),
     Lock("benchmarks/requirements-cryptofeed.txt", "benchmarks/requirements-cryptofeed.in"),
     Lock("benchmarks/requirements-fanout.txt", "benchmarks/requirements-fanout.in"),
+    Lock("benchmarks/requirements-books.txt", "benchmarks/requirements-books.in"),
 )
 
 

@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from app.errors import SymbolAlreadyActive, SymbolNotActive, SymbolsNotLoaded, UnknownSymbol
-from app.market.events import AggTrade, Candle, MarketEvent, Publication, Trade
+from app.market.events import (
+    AggTrade,
+    BookState,
+    BookView,
+    Candle,
+    MarketEvent,
+    Publication,
+    Trade,
+)
 from app.market.symbols import SymbolInfo
 from app.sockets.frames import BINARY, PLAIN, WINDOW_BITS, message_frame
 
@@ -239,6 +247,29 @@ def an_aggregate(symbol: str = "BTCUSDT", **changes: object) -> AggTrade:
         received_us=START_US + 130_000,
     )
     return msgspec.structs.replace(aggregate, **changes)
+
+
+def a_book_view(symbol: str = "BTCUSDT", **changes: object) -> BookView:
+    """Return a view of a small book as of `START_US`, and what changed in it, with `changes`."""
+    view = BookView(
+        symbol=symbol,
+        depth=20,
+        every_ms=100,
+        number=1_207,
+        previous=1_206,
+        update_id=52_981_348_801,
+        state=BookState.IN_STEP,
+        reason="",
+        bids=(("43250.50000000", "1.10000000"), ("43250.49000000", "0.00120000")),
+        asks=(("43251.00000000", "3.10000000"), ("43251.04000000", "0.02000000")),
+        bid_changes=(("43250.50000000", "1.10000000"),),
+        ask_changes=(("43251.04000000", "0.02000000"), ("43250.51000000", "0")),
+        exact_from="42960.10000000",
+        exact_to="43590.00000000",
+        event_us=START_US + 123_456,
+        received_us=START_US + 130_000,
+    )
+    return msgspec.structs.replace(view, **changes)
 
 
 class FakePeer:

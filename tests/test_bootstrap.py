@@ -12,11 +12,13 @@ import httpx
 import pytest
 import websockets
 
-from app.bootstrap import Hub
+from app.bootstrap import Engine, Hub
 from app.clock import SystemClock
 from app.errors import PortInUse
 from app.feed.plan import plan_source
 from app.feed.state import KeptState
+from app.market.events import Candle, Publication
+from app.ports import CANDLES, FORMING
 from app.settings import Settings
 from tests.end_to_end.running_hub import exact, rest_url, running_hub, stream_url
 
@@ -84,6 +86,36 @@ async def test_a_stream_of_events_has_what_the_websocket_has_and_its_end_is_told
         ]
         report = hub.snapshot()["events"]
         assert report == {"streams": 0, "opened": 1, "refused": 0, "closed": {"1012": 1}}
+
+
+async def test_an_engine_carries_data_and_serves_nobody(tmp_path: Path):
+    """Without gateways the bus has every candle, and bars where a part of the process wants any."""
+    read = Settings(market_source="simulated", symbols=("BTCUSDT",), data_dir=tmp_path)
+    engine = Engine(read, plan_source("simulated"), clock=SystemClock())
+    await engine.start()
+    asked: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str]] = set()
+
+    def wants(channel: str, symbol: str, interval: str) -> bool:
+        asked.add((channel, symbol))
+        return interval == "1m"
+
+    def take(publication: Publication) -> None:
+        if isinstance(candle := publication.event, Candle):
+            seen.add((publication.topic, candle.interval))
+
+    engine.wanted_here.append(wants)
+    for topic in (CANDLES, FORMING):
+        engine.bus.subscribe(topic, take)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(engine.run())
+        while not {(CANDLES, "1s"), (FORMING, "1m")} <= seen:
+            await asyncio.sleep(0.05)
+        assert engine.snapshot()["status"] == "live"
+        assert "clients" not in engine.snapshot()
+        engine.stop()
+    await engine.close()
+    assert {(CANDLES, "BTCUSDT"), (FORMING, "BTCUSDT")} <= asked
 
 
 async def test_each_start_has_a_larger_epoch(tmp_path: Path):

@@ -15,8 +15,11 @@ from pydantic import ValidationError
 
 from app.errors import InvalidSetting
 from app.settings import Settings, color_wanted, read_settings, unknown_keys
+from scripts.settings_example import as_yaml
 
-EXAMPLE = Path(__file__).resolve().parent.parent / ".env.example"
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / ".env.example"
+YAML_EXAMPLE = ROOT / "config" / "settings.yaml.example"
 DEFAULTS = {
     name: field.get_default(call_default_factory=True)
     for name, field in Settings.model_fields.items()
@@ -84,6 +87,10 @@ def test_the_defaults_that_scripts_rely_on() -> None:
     assert (settings.ring_seconds, settings.ring_max_mb) == (3_600, 256)
     assert settings.forming_per_second == 4
     assert (settings.log_level, settings.log_format) == ("info", "text")
+    assert (settings.grpc_ip, settings.grpc_port) == ("127.0.0.1", 50051)
+    assert settings.streams == ("trade", "kline_1s", "depth@100ms", "bookTicker")
+    assert (settings.book_source, settings.book_depth) == ("stream", 1_000)
+    assert (settings.book_poll_limit, settings.book_poll_interval_ms) == (100, 1_000)
 
 
 def test_flags_then_environment_then_env_file_then_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +279,27 @@ def test_limits_that_can_be_read(limit: str) -> None:
         ("RATE_LIMIT", "0/second", "10/second"),
         ("RATE_LIMITS", "tick", "tick=50/second"),
         ("RATE_LIMITS", "tick=often", "tick=50/second"),
+        ("GRPC_PORT", "70000", "65535"),
+        ("STREAMS", "trade,candles", "'candles'"),
+        ("STREAMS", "kline_1S", "'kline_1S'"),
+        ("STREAMS", "depth7", "'depth7'"),
+        ("SYMBOL_STREAMS", "BTCUSDT", "BTCUSDT=trade+kline_1s"),
+        ("SYMBOL_STREAMS", "BTC USDT=trade", "'BTC USDT'"),
+        ("SYMBOL_STREAMS", "BTCUSDT=trade+prices", "'prices'"),
+        ("BOOK_SOURCE", "rest", "'stream', 'poll' or 'hybrid'"),
+        ("BOOK_DEPTH", "5001", "5000"),
+        ("BOOK_POLL_LIMIT", "0", "1"),
+        ("BOOK_METRICS_LEVELS", "0", "1"),
+        ("BOOK_METRICS_BANDS", "10,x", "basis points"),
+        ("BOOK_METRICS_BANDS", "10,10000", "9999"),
+        ("BOOK_METRICS_BANDS", "1,2,3,4,5,6,7,8,9,10,11", "one to ten"),
+        ("BOOK_METRICS_WINDOW_S", "901", "900"),
+        ("BOOK_METRICS_SECONDS", "3601", "3600"),
+        ("BOOK_POLL_INTERVAL_MS", "99", "100"),
+        ("BOOK_POLLS", "BTCUSDT=1000", "BTCUSDT=1000@500"),
+        ("BOOK_POLLS", "BTCUSDT=5001@500", "5000"),
+        ("BOOK_POLLS", "BTCUSDT=1000@99", "100"),
+        ("BOOK_POLLS", "?=1000@500", "'?'"),
         ("LOG_LEVEL", "loud", "'debug'"),
         ("LOG_FORMAT", "xml", "'text' or 'json'"),
     ],
@@ -307,12 +335,57 @@ def test_a_bad_value_names_its_setting(
         ("rate_limits: {tick: often}\n", "RATE_LIMITS"),
         ("data_dir: [5]\n", "DATA_DIR"),
         ("allowed_origins: {a: b}\n", "ALLOWED_ORIGINS"),
+        ("streams: {a: b}\n", "STREAMS"),
+        ("symbol_streams: {BTCUSDT: 7}\n", "SYMBOL_STREAMS"),
+        ("book_polls: {BTCUSDT: [1000, 500]}\n", "BOOK_POLLS"),
+        ("book_polls: 5\n", "BOOK_POLLS"),
     ],
 )
 def test_a_bad_value_in_yaml_names_its_setting(text: str, key: str) -> None:
     """So does a value of the wrong kind in the YAML file."""
     yaml_file(text)
     assert refusal().key == key
+
+
+def test_streams_are_spelt_as_the_exchange_spells_them() -> None:
+    """Names come in any case, each once, in their order; only klines keep theirs: 1m is not 1M."""
+    names = "TRADE, bookticker,kline_1M,Depth20@100MS,kline_1m,,aggtrade,trade,depth@1000ms"
+    assert read_settings(streams=names).streams == (
+        *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade", "depth"),
+    )
+    assert "at least one" in refusal(streams=" , ").expected
+
+
+def test_bands_rise_and_are_there_once() -> None:
+    """However they are written down."""
+    assert read_settings(book_metrics_bands="50, 5,50").book_metrics_bands == (5, 50)
+    yaml_file("book_metrics_bands: [100, 10]\n")
+    assert different() == {"book_metrics_bands": (10, 100)}
+
+
+def test_single_symbols_have_streams_and_polls_of_their_own() -> None:
+    """They come as pairs, or as YAML writes mappings and lists."""
+    streams = {"BTCUSDT": ("trade", "depth"), "ETHUSDT": ("aggTrade",)}
+    polls = {"BTCUSDT": (1_000, 500), "ETHUSDT": (20, 2_000)}
+    flags = read_settings(
+        symbol_streams="btcusdt=trade+depth, ETHUSDT=aggTrade",
+        book_polls="btcusdt=1000@500 , ETHUSDT=20@2000",
+    )
+    assert (flags.symbol_streams, flags.book_polls) == (streams, polls)
+    yaml_file(
+        "symbol_streams:\n  btcusdt: [trade, depth]\n  ETHUSDT: aggTrade\n"
+        "book_polls:\n  BTCUSDT: 1000@500\n  ETHUSDT: 20@2000\n"
+    )
+    assert different() == {"symbol_streams": streams, "book_polls": polls}
+    yaml_file("symbol_streams: {BTCUSDT: trade+depth, ETHUSDT: [aggTrade]}\n")
+    assert different() == {"symbol_streams": streams}
+
+
+def test_tls_needs_a_certificate_and_its_key() -> None:
+    """One of the two files without the other stops the start, naming both."""
+    assert read_settings(grpc_tls_cert="c.pem", grpc_tls_key="k.pem").grpc_tls_key == Path("k.pem")
+    assert "GRPC_TLS_KEY" in refusal(grpc_tls_cert="c.pem").expected
+    assert "GRPC_TLS_CERT" in refusal(grpc_tls_key="k.pem").expected
 
 
 def test_a_multi_line_value_gives_one_line() -> None:
@@ -445,7 +518,8 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     assert unknown_keys() == []
     for key, value in values.items():
         default = DEFAULTS[key.lower()]
-        assert value == ("" if default in (None, (), {}) else str(default))
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        assert value == ("" if default in (None, {}) else text)
 
 
 def test_the_example_explains_every_setting() -> None:
@@ -458,3 +532,18 @@ def test_the_example_explains_every_setting() -> None:
         assert all(line.startswith("# ") for line in paragraph)
     env_file(text)
     assert different() == {}
+
+
+def test_the_yaml_example_is_of_the_present_settings() -> None:
+    """It says the same as .env.example, and with every line uncommented it sets the defaults."""
+    text = YAML_EXAMPLE.read_text(encoding="utf-8")
+    assert text == as_yaml(EXAMPLE.read_text(encoding="utf-8")), (
+        "python -m scripts.settings_example"
+    )
+    yaml_file(text)
+    assert different() == {}
+    lines = re.findall(r"^# ([a-z][a-z0-9_]*):(?: (.*))?$", text, re.MULTILINE)
+    assert [name for name, _ in lines if name != "binance_testnet"] == list(Settings.model_fields)
+    yaml_file("".join(f"{name}: {value}\n" for name, value in lines))
+    assert different() == {}
+    assert unknown_keys() == []

@@ -13,11 +13,12 @@
     async for candle in candles("ws://127.0.0.1:8765", symbols=["BTCUSDT"], interval="1m"):
         print(candle.symbol, candle.close)
 
-`CandlewireClient` is the same with everything in reach: several subscriptions, trades, what the
-hub says of its data, and what happens to the connection. What a good client does is all in here:
-it comes back after a lost connection with growing, random pauses, asks for what it missed
-meanwhile and says whether it got it, heeds the codes that the hub closes with, drops what comes
-twice, and reads numbers without losing digits.
+`CandlewireClient` is the same with everything in reach: several subscriptions, trades, order
+books, what the hub says of its data, and what happens to the connection. What a good client does is
+all in here: it comes back after a lost connection with growing, random pauses, asks for what it
+missed meanwhile and says whether it got it, heeds the codes that the hub closes with, drops what
+comes twice, rebuilds books and checks that no update is missing, and reads numbers without losing
+digits.
 
 As a program: `python ws_client.py --help`.
 """
@@ -37,12 +38,14 @@ import signal
 import sys
 import time
 import zlib
+from bisect import bisect_left
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, TextIO, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -71,6 +74,7 @@ else:
 
 
 __all__ = [
+    "Book",
     "Candle",
     "CandlewireClient",
     "CandlewireError",
@@ -103,7 +107,16 @@ REQUESTS_PER_SECOND = 8  # the hub closes with 4009 beyond 10
 REFRESH_S = 60.0  # after so long without news a client asks up to where it has got everything
 ALL_SYMBOLS = ("*",)
 REPLAYED = ("candles", "status")  # channels that the hub keeps for a while
-SAID_IN_REQUESTS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+NEWEST_WINS = ("book", "book_metrics")  # channels that begin anew whenever they are asked for
+SAID_IN_REQUESTS = (
+    *("symbols", "channels", "interval", "forming", "depth", "every", "batch", "since", "last"),
+)
+# What a channel has if nothing else is said.
+USUAL: Mapping[str, Mapping[str, str | int]] = {
+    "candles": {"interval": "1s"},
+    "book": {"depth": 20, "every": 100},
+    "book_metrics": {"every": 1_000},
+}
 KEPT_ISSUES = 32_768  # of this many candles at least it is known which issue was seen last
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024  # a batch of an hour's candles has its place in it
 MAX_WAITING_MESSAGES = 1_024  # read from the socket before the user asks for them
@@ -275,6 +288,43 @@ class Status:
     fields: Fields = field(repr=False, compare=False)
 
 
+Level = tuple[Decimal, Decimal]
+"""A price and the quantity that is offered there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Book:
+    """The best levels of one book, whole, as they are after a message: the newest is the book.
+
+    Best levels come first. `state` is `in_step` or `polled` where they are right, else `syncing` or
+    `stale`: then they are what was last known, and `reason` says why. Bids from `exact_from` up and
+    asks up to `exact_to` are known, others not at all; `None` where that whole side is. `number`
+    rises with each change of the book; numbers that the client did not need are left out.
+    """
+
+    symbol: str
+    depth: int
+    every: int
+    number: int
+    update_id: int
+    state: str
+    reason: str
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
+    exact_from: Decimal | None
+    exact_to: Decimal | None
+    time: int
+    timestamp: str
+    source: str
+    position: Position
+    fields: Fields = field(repr=False, compare=False)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the levels are right, as far as the hub knows."""
+        return self.state in ("in_step", "polled")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
     """A message of a channel that this file does not know, with all its fields."""
@@ -285,7 +335,7 @@ class Other:
     fields: Fields
 
 
-Data = Candle | Trade | Status | Other
+Data = Candle | Trade | Book | Status | Other
 """What the hub publishes."""
 
 
@@ -408,6 +458,67 @@ def _status(fields: Fields) -> Status:
     )
 
 
+class Books:
+    """Rebuilds the books of one connection: each begins with a snapshot, and updates change it."""
+
+    def __init__(self) -> None:
+        self._held: dict[object, tuple[int, list[Level], list[Level]]] = {}
+
+    def take(self, fields: Fields) -> Data:
+        """Return the book after a message; raise `_ComeBack` if it does not follow what is held."""
+        try:
+            return self._take(fields)
+        except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+            msg = f"a message of a book is not as expected: {error!r}"
+            raise NotUnderstood(msg) from error
+
+    def _take(self, fields: Fields) -> Data:
+        key = fields["symbol"], fields["depth"], fields["every"]
+        if fields["type"] == "snapshot":
+            bids, asks = _levels(fields["bids"]), _levels(fields["asks"])
+        elif fields["type"] == "update":
+            held, bids, asks = self._held.get(key, (None, [], []))
+            if fields["previous"] != held:
+                msg = f"an update of {key[0]}'s book follows {fields['previous']}, not {held}"
+                raise _ComeBack(msg)
+            _change(bids, fields["bids"], -1)
+            _change(asks, fields["asks"], 1)
+        else:
+            return _other(fields)
+        self._held[key] = fields["number"], bids, asks
+        exact_from, exact_to = fields["exact_from"], fields["exact_to"]
+        return Book(
+            symbol=fields["symbol"],
+            depth=fields["depth"],
+            every=fields["every"],
+            number=fields["number"],
+            update_id=fields["update_id"],
+            state=fields["state"],
+            reason=fields.get("reason", ""),
+            bids=tuple(bids),
+            asks=tuple(asks),
+            exact_from=None if exact_from is None else Decimal(exact_from),
+            exact_to=None if exact_to is None else Decimal(exact_to),
+            time=fields["time"],
+            timestamp=fields["timestamp"],
+            source=fields["source"],
+            position=Position(fields["epoch"], fields["sequence"]),
+            fields=fields,
+        )
+
+
+def _levels(rows: list[list[Decimal]]) -> list[Level]:
+    return [(Decimal(price), Decimal(quantity)) for price, quantity in rows]
+
+
+def _change(levels: list[Level], rows: list[list[Decimal]], sign: int) -> None:
+    """Set or, where the quantity is 0, delete levels of a side whose best (x `sign`) is first."""
+    for price, quantity in _levels(rows):
+        place = bisect_left(levels, price * sign, key=lambda level: level[0] * sign)
+        there = place < len(levels) and levels[place][0] == price
+        levels[place : place + there] = [(price, quantity)] if quantity else []
+
+
 def _other(fields: Fields) -> Other:
     numbered = "epoch" in fields and "sequence" in fields
     return Other(
@@ -466,23 +577,29 @@ def interval_ms(interval: str) -> int | None:
 # sources, where every column is explained. The schema is a compressed FileDescriptorSet, in base64.
 
 _SCHEMA = """\
-eNrNVkuP40QQ3kwcJ6k8JuN5rHmtwLuww2o1wIJGiAPSDg8NEiuhgRMXq+N0ktba7oy7nZnhygVx5e/wEzjwI/gT3Kgu
-2xPbSYYLK3Hs6q+ququ+/qrhz/swClg8CfmVSPjJIpFaOoOSZfmR94cFve/ScSgCpoWMnSHY6iYay9BtvN047tJapknA
-3R1aD6DFFzKYu01cWs4IOopfpjxGgEWWd8D6ScbcbeGq92z/pJLu5Efcch6DnVldm0CHNdAXtDq/57wLLZ2wCXfbhDuo
-4X4wewh7Cl02m/kZtEPQ+zXo89msQH8IPaUTziI/lEq7I8K/VsN/T4hvEYAen8Ju7pFwpWXCJ+4eeb210esiB6HnCcBc
-htyfyjSeuA45uTWncwR8bfYR/wkMCJ/wBRMmzz65vLHB5SKHoNcpDMmLjRGFBZ64B+T25ga35wUG/T6DEb8O5iyemYzT
-VLHQPSTPBzXPr3LYRYZCX8ODa6y42zW0OLPBeiniiXcK7S95ICIWGuZMxExoRUxyjIcKWJgRaeD0wdIYgXjU9Y7BImo4
-AKkOfDmdKq7Jcc8gYxblBPT+boKdEcSQT8SaJ0tWsHUPunLBY1+LHG85j8AyJsrTe3ZUu1hxWETNxWxOHN6OegjNUF7l
-1N4GQtIGyKyC3Ntg74G9lGEaFeTehnsK/ctUau7n6M6daCw6PQNFfbGQ7CPNXvLEH6c3RQS4M8IpHK08Kpl7d/odwXAq
-EqWzZ+iLidunth/CIGRl84DM2LtARouQa+4O0dIxloQvhUIVcnfp8LvQnsokEvGMXmnH+7UBLXrGSJMdDNUgGBZ8kYhc
-obYf8Bg6lymLtdA3/0IGQ01DoEzQ8GJYCiyIUH5kKkP973i/N6BTyMr/4DwbGmBvboDhm+M9AViJ3G2K7AbIItxR2Ijs
-zT2AYVXaqnhvDN1bFauFWj/VzuZTNcmMztNERvlVsapa0vUsL4F+WfZeURqnB80rdkOl63pLGFQ081UlXdU7y/sCdmuK
-e3eDUDZbKTIpzKby+b1fGo2zDtg+Gb2fd6B1xnQwL03zRnWaZ1rpQcvMboVhmtuG9/rEfwztDKe2KGMm1wofRiFOm+c+
-PSXlvA9wO85Vro5boE/AlnrOE4WyaE78eg1W+tl4n0PvmxjnOEpZrJURl+yjo0o/nXQ6Fdd5Tc3azKusGgPvtya0i5t8
-AD2xikUB1pOXs5WrtoPhrOqoMhmcknhbBFnnV4tw/Xyk2bQaFPOmXSzZWC45VcQyyzE3Q6tLS6RdZRIY2z5+iHgYrmTe
-GA+gb4AToQJ81RrFPLcSdJHwSKQRanmeYxqymUIhx0LVhDzPuioXarlB4f2L4a3wO9XEipfnuUOgfv6Z3KcVhmFjhSGw
-FAr/OHhd768G2DkZ/oOmFK8s60cm6lZR1kzUsxaMSuJtV4vQprOu965DjljsCBXUv53SxlitD1SubtoxGNv0ef/4H0Zy
-Eqk=
+eNrNWEuPG0UQju3x2C579jH7yIRHBBMgIYoWkqAIcUDKElCQEgktnLiMesZte7TzcKZ77DVXLogr/4FfwS9B4sY/4MSN
+6uoZe+z1Q0hE4tjlr6p76vFVleGPO3AQsKQf8WmY8bNxlsrUtiqSyUP39yZ0v8n9KAyYDNPE3gNTzGI/jZzaO7V7HTqn
+eRZwp05nC5p8nAYjp4FHwz6AtuCvcp4gwCDJu2D8kCbcaeKp++jobOm6s+/xJ/sumFrqmAQ6WQF9QafnN+z3oSkz1udO
+i3DHK7jv1G8IewAdNhx6Gtom6M0V6NPhcIG2/DS99ETCxmKUSgfWvvQcMYi+D11C5+M+k9zpbsM+gh5hYy6zMBBOj8Bv
+rAG/1AjU+Ri6QmacxV6UCukckMqtFZVvCfECAajxKewXGhkXMs143zkkrbfXal0UINQ8AxilEfcGaZ70HZuUnBWl5wj4
+Sv2O+E/AInzGxyxU9xyRyptrVC4KCGo9gT3SYj6iMNx955jU3lqj9rTEoN5ncMCvghFLhurGQS5Y5JyQ5u0VzS8L2IVG
+oa7KyiuMv9NRSXpugnEZJn33CbSe8SCMWaTyuB8OQykor22lIQIW6bS27B4YEi1QVnfce2BQotoAuQy8dDAQXJLioUIm
+LC7Kwf27AaZOV1UKYSJ5NmFl7RxCJx3zxJNhgTfs98BQIrqn++h05cPKxyJqFA5HVFGbUXegEaXTotA2gbCEAsysstQ2
+wT4Ac5JGeVyW2ibcA+i9ylPJvQLd3opGp1NRCoqLgcl+INklzzw/n5UWYKuFJ3C60Fi6ubtV7xT2BmEmpCYFL+xTMdr2
+CVgRq4otEmPsgjQeRxxLfA8lbSXJ+CQUyInOPj1+H1qDNIvDZEhV2nZ/rkGTSAXTpI6magRDh4+xtnXANz/wHrRf5SyR
+oZztSAaVmiqBNL3ih6Er0CGh8GLlGYp/2/2tBu2S5P4H71kTAHN9AFS+2e6vdTAUMaq67POxHNHrLSrsCc9mRZliQiV5
+7OMt8/YzVmFKc1G8B2tOU7Wy3SSRKnWpyNssOxryosC4tuhcfk+bwHfA8MO+TtjrnekFPiYSCsTEpShydwPoPgC/YoH0
+Blka70hX9L7GyrToGhuQ7gjMwv4RdCmwnuYx7S90exlGr8pv6INBxIaC/EZ+JF3ltQZGBTOmUAtR1kSZ4f5lQrfSqxah
+qK2Eol4kQsXxFJ3nN36q1RbeN1a831zyvklG0A8+9ivPLxJjs8cewmGJ9OaJ297lZFLB0BXh3WUckQvjsIuMY3z09jBj
+SsRhkKW6IHu7GFlgbjNNUVttapznjwWR12bsh9AJY59FTI1r+7uoO6I8I7KzcGZrql4tcNZorBkbnqmaPUeRKskp9t50
+6gkaMaxKFziiIC96zfG/6jUnu3rmZMrGzulW1GM4Ql9FoeB9ZRZn3kjF9uauh/h5cMmlNw37SE3OVvQZ7OsHe/7M05G+
+tYUnznsA3rxyXAmdhS+70FBB1QWnXlFN9vquNy9l71ZOdzGJFjPmvCZ1A1lUrB55bsPe8mS5jHd96MyHyBVT15tCfX1T
+aJAYlYk7NbNjU0N2JEp3M+hVp87XdI3y/5TNdN9wJ2Atjayv69KFv/W9L2F/ZeDdHiAk82aOQY8qLHzeBtMjoftjHZrn
+TAajympXW17tNKG70FSLnGoZjU2b3PX17y60NE5sGEz1tCxwLilZYf0SSJOMQMqC+W4nip6wAXofzFSOeCawDzTWLF6V
+Ndf9HLpfJ7hGYZkmUqjZTm+9orL25oNBeFX4VJ1VO9XesNxfGtAqv+Qj6IYLW2Tg+uXV26peq6teu7wpNKglL1jTIMj1
+/GoSrldsFCadrHLcb5VH5qcTTh6hScjnamfo0BHTbmkQVzKcKgSPosWUrYTHigBnXj8UAVa1xM5VSAmK3ScO8xj7VHGH
+njT2lKNW5uji1oW7sLsoFH5/uTvpDtNZWqdsAvWKfxaO6IRmmC/QhKfGtWP1ue6fNTCLZPgPglJWmY6HnqmN0q2a2HUI
+Diqzs7nshBa99Xrs2qSIzo6RQb35klTMYhX/wNKnq3BYvkn/5Dz+B6P4v4U=
 """
 
 _OF_A_CANDLE = (
@@ -582,17 +699,48 @@ def _single(publication: Parsed, source: str, epoch: int, zone: Parsed) -> Field
     if kind not in _CHANNELS:
         fields["event"] = kind
     for one in body.DESCRIPTOR.fields:
-        value = getattr(body, one.name)
-        if one.message_type is not None:
-            value = Decimal(value.text) if value.text else _decimal(value.digits, value.scale)
-        elif one.has_presence and not body.HasField(one.name):
-            value = None
-        fields[one.name] = value
+        fields[one.name] = _value(body, one)
+    if fields["channel"] in NEWEST_WINS:
+        silent = ("reason", "bucket_width", "volume_by_price")
+        fields = {
+            key: one for key, one in fields.items() if one not in ("", None) or key not in silent
+        }
+    if fields["channel"] == "book":
+        fields["type"] = kind.removeprefix("book_")
+        if fields["type"] == "snapshot":
+            del fields["previous"]
     return _ordered(fields, fields["time" if "time" in fields else "open_time"], zone) | extra
 
 
+def _value(body: Parsed, one: Parsed) -> Any:  # noqa: ANN401 - JSON
+    """Return what a field stands for in JSON."""
+    value = getattr(body, one.name)
+    if one.has_presence and not body.HasField(one.name):
+        return None
+    if one.message_type is None:
+        return value
+    if one.message_type.name == "Decimal":
+        return Decimal(value.text) if value.text else _decimal(value.digits, value.scale)
+    if one.message_type.name == "Levels":
+        price_of = _bare if value.flags & 4 else _decimal
+        quantity_of = _bare if value.flags & 8 else _decimal
+        return [
+            [price_of(price, value.price_scale), quantity_of(quantity, value.quantity_scale)]
+            for price, quantity in zip(accumulate(value.prices), value.quantities, strict=True)
+        ]
+    inner = one.message_type.fields
+    return [{each.name: _value(row, each) for each in inner} for row in value]
+
+
 _1970 = datetime(1970, 1, 1, tzinfo=UTC)
-_CHANNELS = {"candle": "candles", "trade": "trades", "agg_trade": "trades"}
+_CHANNELS = {
+    "candle": "candles",
+    "trade": "trades",
+    "agg_trade": "trades",
+    "book_snapshot": "book",
+    "book_update": "book",
+    "book_metrics": "book_metrics",
+}
 
 
 def _ordered(fields: Fields, time_ms: int, zone: Parsed) -> Fields:
@@ -606,8 +754,8 @@ def _ordered(fields: Fields, time_ms: int, zone: Parsed) -> Fields:
     elif fields["channel"] == "trades":
         names = _OF_A_TRADE
     else:
-        own = (name for name in fields if name not in _OF_EVERY_STATUS)
-        names = ("symbol", "event", *own, *_LAST_OF_EVERY_STATUS)
+        own = (name for name in fields if name not in (*_OF_EVERY_STATUS, "type"))
+        names = ("symbol", "event", "type", *own, *_LAST_OF_EVERY_STATUS)
     return {name: fields[name] for name in names if name in fields}
 
 
@@ -758,12 +906,19 @@ class Subscription:
         *,
         interval: str | None = None,
         forming: bool = False,
+        depth: int | None = None,
+        every: int | None = None,
         since: Position | int | None = None,
         last: int | None = None,
     ) -> None:
         self.channel = channel
         self.symbols = symbols
-        self.interval = interval or ("1s" if channel == "candles" else None)
+        said = {"interval": interval, "depth": depth, "every": every}
+        self.variant = {
+            **USUAL.get(channel, {}),
+            **{k: v for k, v in said.items() if v is not None},
+        }
+        self.interval = self.variant.get("interval")
         self.forming = forming
         self.recovered: bool | None = None
         self.reason: str | None = None
@@ -781,7 +936,7 @@ class Subscription:
     @override
     def __repr__(self) -> str:
         symbols = "all" if self.symbols is None else ",".join(self.symbols)
-        more = f" {self.interval}" if self.interval else ""
+        more = "".join(f" {name}={value}" for name, value in self.variant.items())
         return f"<Subscription {self.channel}{more} of {symbols}>"
 
     @property
@@ -802,7 +957,7 @@ class Subscription:
         """Return the symbols, `*` for all, that none of the others keeps."""
         kept: set[str] = set()
         for other in others:
-            if (other.channel, other.interval) == (self.channel, self.interval):
+            if (other.channel, other.variant) == (self.channel, self.variant):
                 kept.update(ALL_SYMBOLS if other.symbols is None else other.symbols)
         return [
             symbol
@@ -814,9 +969,7 @@ class Subscription:
         """Return what ends it, as far as some symbols are concerned."""
         wish: Fields = {"op": "unsubscribe", "id": number, "channel": self.channel}
         wish["symbols"] = symbols
-        if self.interval is not None:
-            wish["interval"] = self.interval
-        return wish
+        return wish | self.variant
 
     def request(self, number: int) -> Fields:
         """Return what to ask on a new connection: from where this got to, or as at first."""
@@ -824,8 +977,7 @@ class Subscription:
         wish: Fields = {"op": "subscribe", "id": number, "channel": self.channel}
         if self.symbols is not None:
             wish["symbols"] = list(self.symbols)
-        if self.interval is not None:
-            wish["interval"] = self.interval
+        wish |= self.variant
         if self.forming:
             wish["forming"] = True
         self._asked = self._since
@@ -848,7 +1000,7 @@ class Subscription:
         self._joins_after = position
         self.recovered = result.get("recovered")
         self.reason = result.get("reason")
-        if again and self.channel not in REPLAYED:
+        if again and self.channel not in (*REPLAYED, *NEWEST_WINS):
             self.recovered, self.reason = False, "no replay"
         elif not asked_history:
             self._position = position
@@ -862,13 +1014,11 @@ class Subscription:
         """Learn from a message that was received how far this has come.
 
         History comes in order and before what is new. So until it has all come, only messages of
-        this subscription say how far it is; from then on every message does. Forming candles never
-        do: they may overtake what is kept.
+        this subscription say how far it is; from then on every message does. Forming candles and
+        books never do: they may overtake what is kept.
         """
         position = message.position
-        if position is None or not self._answered:
-            return
-        if isinstance(message, Candle) and message.forming:
+        if position is None or not self._answered or is_passing(message):
             return
         if not self._joined:
             if self._joins_after is not None and position > self._joins_after:
@@ -897,6 +1047,13 @@ class Subscription:
         return message.fields["channel"] == self.channel and (
             self.symbols is None or message.symbol in self.symbols or not message.symbol
         )
+
+
+def is_passing(message: Data) -> bool:
+    """Tell whether only the newest of its kind matters, so that it may overtake others."""
+    if isinstance(message, Candle):
+        return message.forming
+    return message.fields["channel"] in NEWEST_WINS
 
 
 def _position(found: Fields | None) -> Position | None:
@@ -1041,6 +1198,7 @@ class CandlewireClient:
         }
         self._on_event = on_event
         self._seen = Repeats() if drop_repeats else None
+        self._books = Books()
         self._ready: deque[Message] = deque()
         self._unasked: deque[Callable[[int], Fields]] = deque()
         self._refused: dict[Subscription, RequestRefused | None] = {}  # who waits for an answer
@@ -1087,12 +1245,18 @@ class CandlewireClient:
         symbols: str | Iterable[str] | None = None,
         interval: str | None = None,
         forming: bool = False,
+        depth: int | None = None,
+        every: int | None = None,
         since: Position | int | None = None,
         last: int | None = None,
     ) -> Subscription:
-        """Follow a channel: `candles`, `trades` or `status`, of these symbols or of all.
+        """Follow a channel: `candles`, `trades`, `book`, `book_metrics` or `status`.
 
-        `interval` is that of candles, 1s if not said; `forming` adds those that are not over yet.
+        Of these symbols, or of all. `interval` is that of candles, 1s if not said; `forming` adds
+        those that are not over yet. `depth` is how many levels a side a book has, 20 if not said,
+        `every` how many ms lie between two books at least, 100, or between metrics, 1000; 0 is
+        each change.
+
         History comes first, with `since` (what was published after a position, or candles from a
         time in ms on) or with `last` (so many candles of each symbol).
 
@@ -1106,6 +1270,8 @@ class CandlewireClient:
             None if symbols is None else tuple(dict.fromkeys(one.upper() for one in symbols)),
             interval=interval,
             forming=forming,
+            depth=depth,
+            every=every,
             since=since,
             last=last,
         )
@@ -1187,7 +1353,7 @@ class CandlewireClient:
             return
         try:
             self._take(message)
-        except _NotYet as error:
+        except _ComeBack as error:
             await self._hang_up()
             self._come_back(str(error))
         except NotUnderstood:
@@ -1226,6 +1392,7 @@ class CandlewireClient:
     def _lost(self) -> None:
         """Forget the connection."""
         self._connection = None
+        self._books = Books()
         self._unasked.clear()
         self._asked_at.clear()
         self._pings.clear()
@@ -1303,7 +1470,8 @@ class CandlewireClient:
         """Take in one WebSocket message."""
         for fields in read(message) if isinstance(message, str) else self._read_binary(message):
             if "channel" in fields:
-                self._publish(message_of(fields))
+                book = fields["channel"] == "book"
+                self._publish(self._books.take(fields) if book else message_of(fields))
             else:
                 try:
                     self._reply(fields)
@@ -1313,7 +1481,7 @@ class CandlewireClient:
 
     def _publish(self, message: Data) -> None:
         self._failures = 0
-        if not (isinstance(message, Candle) and message.forming):
+        if not is_passing(message):
             self._moved_at = asyncio.get_running_loop().time()
         for subscription in self.subscriptions:
             subscription.take(message)
@@ -1345,7 +1513,7 @@ class CandlewireClient:
     ) -> None:
         """Tell who asked, or else who iterates; what nobody awaits any more is only logged."""
         if error.code == "SymbolsNotLoaded":
-            raise _NotYet(str(error))
+            raise _ComeBack(str(error))
         if subscription is None and number is not None:
             log.warning("request %s was refused: %s", number, error)
             return
@@ -1356,8 +1524,8 @@ class CandlewireClient:
         self._refused[subscription] = error
 
 
-class _NotYet(Exception):
-    """The hub cannot meet a request now, but will."""
+class _ComeBack(Exception):
+    """This connection cannot go on; a later one can."""
 
 
 async def candles(
@@ -1394,6 +1562,7 @@ def _warn(event: Event) -> None:
 
 REDRAW_S = 0.25
 SHOWN_EVENTS = 5  # below the table
+LADDER_ROWS = 10  # levels a side of a book that is alone
 KEPT_PLACES = 7_200  # seconds, or trades, of each symbol that may still be corrected or come twice
 
 EXAMPLES = """\
@@ -1403,6 +1572,7 @@ examples:
   ws_client.py --interval 1m --forming            one-minute candles, and how the newest grows
   ws_client.py --symbols BTCUSDT --last 60        first those of the last minute
   ws_client.py --channel trades --symbols BTCUSDT every trade of one symbol
+  ws_client.py --channel book --symbols BTCUSDT   its order book, as it changes
   ws_client.py --raw | jq .close                  one JSON object a line, for other programs
   ws_client.py --raw --count 10                   stop after ten messages
   ws_client.py --status                           also what is missing, and when it is repaired
@@ -1420,6 +1590,8 @@ class Options:
     channel: str = "candles"
     interval: str | None = None
     forming: bool = False
+    depth: int | None = None
+    every: int | None = None
     since: Position | int | None = None
     last: int | None = None
     format: Format = "json"
@@ -1497,6 +1669,8 @@ class Tally:
 
     def report(self, symbol: str, channel: str) -> str:
         """Return the line of the summary."""
+        if channel == "book":
+            return f"{symbol}: {self.places} books, {self.incomplete} of them not in step"
         line = f"{symbol}: {self.places} {channel}, {self.missing} missing, {self.twice} twice"
         if channel != "candles":
             return line
@@ -1512,6 +1686,10 @@ class Tally:
             self._settled_until = place
 
 
+Shown = Candle | Trade | Book
+"""What is shown and counted."""
+
+
 class Watch:
     """Everything known about what has come: the newest message and the tally of each symbol.
 
@@ -1521,7 +1699,7 @@ class Watch:
 
     def __init__(self, channel: str, symbols: Sequence[str] = (), *, history: bool = False) -> None:
         self.channel = channel
-        self.newest: dict[str, Candle | Trade] = {}
+        self.newest: dict[str, Shown] = {}
         self.tallies = {symbol: Tally(from_any=history) for symbol in symbols}
         self.received = 0
         self.sources: set[str] = set()
@@ -1533,7 +1711,7 @@ class Watch:
 
     def add(self, message: Message) -> None:
         """Take in one message."""
-        if isinstance(message, Candle | Trade):
+        if isinstance(message, Shown):
             self._count(message)
         elif isinstance(message, Status):
             self.events.append(message)
@@ -1544,7 +1722,7 @@ class Watch:
         elif self._again and isinstance(message, Gap):
             self.gaps.append(message.reason)
 
-    def _count(self, message: Candle | Trade) -> None:
+    def _count(self, message: Shown) -> None:
         self.received += 1
         symbol = message.symbol
         self.sources.add(message.source)
@@ -1553,6 +1731,8 @@ class Watch:
             tally = self.tallies[symbol] = Tally(from_any=self._history)
         if isinstance(message, Trade):
             tally.add(message.id)
+        elif isinstance(message, Book):  # that none is missing is seen to where it is rebuilt
+            tally.add(tally.received, complete=message.in_step)
         elif not message.forming:
             tally.add(
                 message.open_time // (interval_ms(message.interval) or 1_000),
@@ -1585,17 +1765,17 @@ class Watch:
         )
 
 
-def place_of(message: Candle | Trade) -> int:
+def place_of(message: Shown) -> int:
     """Return the time that a message is about, in ms."""
     return message.open_time if isinstance(message, Candle) else message.time
 
 
-def age_key(message: Candle | Trade) -> tuple[int, Position]:
+def age_key(message: Shown) -> tuple[int, Position]:
     """Return what orders messages of one symbol: their time, and then the hub's numbering."""
     return place_of(message), message.position
 
 
-def age_text(message: Candle | Trade, now_s: float) -> str:
+def age_text(message: Shown, now_s: float) -> str:
     """Return how old the data of a message is: a candle's counts from the end of its interval."""
     end_ms = place_of(message)
     if isinstance(message, Candle):
@@ -1616,6 +1796,10 @@ def plain_line(message: Data) -> str:
     if isinstance(message, Other):
         return to_json(message.fields)
     head = f"{message.timestamp}  {message.symbol:<12}"
+    if isinstance(message, Book):
+        bid, ask = (_offer(side) for side in (message.bids, message.asks))
+        state = message.state if message.in_step else f"{message.state.upper()}: {message.reason}"
+        return f"{head} {bid} | {ask}  number {message.number}  {state}  {message.source}"
     if isinstance(message, Trade):
         side = "sell" if message.buyer_is_maker else "buy"
         price, quantity = digits(message.price), digits(message.quantity)
@@ -1630,6 +1814,16 @@ def plain_line(message: Data) -> str:
         f"{head} {interval}{numbers}  {message.trades} trades  {state}  "
         f"revision {message.revision}  {message.source}"
     )
+
+
+def _offer(side: Sequence[Level]) -> str:
+    """Return the best level of a side in words."""
+    return f"{digits(side[0][1])} at {digits(side[0][0])}" if side else "nobody"
+
+
+def _cells(side: Sequence[Level], place: int) -> tuple[str, str]:
+    """Return price and quantity of a level, which may not be there."""
+    return (digits(side[place][0]), digits(side[place][1])) if place < len(side) else ("", "")
 
 
 def prices(candle: Candle) -> tuple[Decimal, Decimal, Decimal, Decimal]:
@@ -1742,8 +1936,8 @@ class LiveTable(Output):
                 header.append(f"  {source.upper()}: NOT THE REAL MARKET ", "bold white on red")
             else:
                 header.append(f"  source {source}")
-        trades = self.watch.channel == "trades"
-        table = self._trades(now_s) if trades else self._candles(now_s)
+        tables = {"trades": self._trades, "book": self._books}
+        table = tables.get(self.watch.channel, self._candles)(now_s)
         events = (event_line(event) for event in self.watch.events)
         return Group(header, table, *(Text(line, "yellow") for line in events))
 
@@ -1787,6 +1981,27 @@ class LiveTable(Output):
             )
         return table
 
+    def _books(self, now_s: float) -> Table:
+        """Return one row a symbol or, where there is one alone, its ladder."""
+        table = self._table()
+        for name in ("quantity", "bid", "ask", "quantity"):
+            table.add_column(name, justify="right")
+        self._last_columns(table, "state")
+        rows = LADDER_ROWS if len(self.watch.newest) == 1 else 1
+        for symbol, one in sorted(self.watch.newest.items()):
+            if not isinstance(one, Book):
+                continue
+            levels = max(1, min(rows, max(len(one.bids), len(one.asks))))
+            for place in range(levels):
+                cells = (*_cells(one.bids, place)[::-1], *_cells(one.asks, place))
+                if place:
+                    table.add_row(*[""] * (1 + self._wide), *cells)
+                    continue
+                state = Text(one.state, "green" if one.in_step else "bold red")
+                first, last = self._first_cells(symbol, one), self._last_cells(one, now_s)
+                table.add_row(*first, *cells, state, *last)
+        return table
+
     # Where there is little room whole columns are left out, rather than digits of a number. The age
     # and the header say nearly the same as time and source.
 
@@ -1811,10 +2026,10 @@ class LiveTable(Output):
         for name in (*names, *(["source"] if self._wide else []), "age"):
             table.add_column(name)
 
-    def _first_cells(self, symbol: str, one: Candle | Trade) -> list[Text | str]:
+    def _first_cells(self, symbol: str, one: Shown) -> list[Text | str]:
         return [Text(symbol, "bold"), *([one.timestamp] if self._wide else [])]
 
-    def _last_cells(self, one: Candle | Trade, now_s: float) -> list[str]:
+    def _last_cells(self, one: Shown, now_s: float) -> list[str]:
         return [*([one.source] if self._wide else []), age_text(one, now_s)]
 
 
@@ -1851,6 +2066,8 @@ async def follow(options: Options, watch: Watch, output: Output) -> None:
             symbols=options.symbols or None,
             interval=options.interval,
             forming=options.forming,
+            depth=options.depth,
+            every=options.every,
             since=options.since,
             last=options.last,
         )
@@ -1908,8 +2125,8 @@ def parse(arguments: Sequence[str]) -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="ws_client.py",
-        description="Follow a Candlewire hub: candles or trades, and what is missing of them, "
-        "as a live table or as lines.",
+        description="Follow a Candlewire hub: candles, trades or order books, and what is "
+        "missing of them, as a live table or as lines.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -1925,12 +2142,14 @@ def parse(arguments: Sequence[str]) -> Options:
     )
     add(
         "--channel",
-        choices=("candles", "trades"),
+        choices=("candles", "trades", "book"),
         default=defaults.channel,
         help="what to follow (default: %(default)s)",
     )
     add("--interval", metavar="1m", help="how long a candle is (default: 1s)")
     add("--forming", action="store_true", help="candles that are not over yet, too")
+    add("--depth", type=_positive(int), metavar="N", help="levels a side of a book (default: 20)")
+    add("--every", type=int, metavar="MS", help="a book at most so often; 0: each change (100)")
     history = parser.add_mutually_exclusive_group()
     history.add_argument(
         "--last",

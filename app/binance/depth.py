@@ -73,9 +73,10 @@ class DepthBuffer:
     """The events of one symbol since its stream began, waiting for a snapshot; never with a gap.
 
     It begins again with an event that does not go on from those held, be it newer (what was lost
-    between them is lost for all older ones) or older than all (the ids were begun anew). Events
-    that it holds already are left out. Of more than `capacity` it drops the oldest: a snapshot may
-    then be too old, but never wrongly joined. `restarts` and `dropped` count both.
+    between them is lost for all older ones) or older than all (the ids were begun anew), unless it
+    was merely late and leads to the first. Events that it holds already are left out. Of more than
+    `capacity` it drops the oldest: a snapshot may then be too old, but never wrongly joined.
+    `restarts` and `dropped` count both.
     """
 
     def __init__(self, capacity: int = MAX_BUFFERED) -> None:
@@ -97,6 +98,9 @@ class DepthBuffer:
         updates = self._updates
         if updates:
             order = follows(update, updates[-1].last_update_id)
+            if update.last_update_id + 1 == updates[0].first_update_id:
+                updates.appendleft(update)  # it was late
+                return
             if order is Order.GAP or update.last_update_id < updates[0].first_update_id:
                 self.restarts += 1
                 updates.clear()

@@ -11,6 +11,7 @@ from app.binance.decode import Decoder
 from app.binance.encode import encode_request
 from app.binance.wire import ControlReply
 from app.errors import BadFrame, ConnectionFailed
+from app.feed.streams_plan import SECONDS
 from app.market.events import Kline, ServerShutdown, Trade
 from app.ports import EventReceiver
 
@@ -93,7 +94,7 @@ class FeedConnection:
             self._control_reply(event)
         else:
             if isinstance(event, Kline):
-                self.heartbeats += 1
+                self.heartbeats += event.interval == SECONDS
             elif isinstance(event, ServerShutdown):
                 self.leaving = True
             self._deliver(event)

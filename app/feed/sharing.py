@@ -13,7 +13,8 @@ from typing import Protocol
 
 from app.errors import ConnectionFailed
 from app.feed.governor import Governor
-from app.market.events import ExchangeEvent, Kline, ServerShutdown, SymbolEvent
+from app.feed.streams_plan import SECONDS
+from app.market.events import ExchangeEvent, Kline, ServerShutdown, SymbolEvent, Trade
 from app.ports import Clock, EventReceiver, StreamConnection
 
 MOST_STREAMS = 1_024  # on one connection, by the exchange's rule
@@ -229,8 +230,8 @@ class Trunk:
         if found is None:
             self._foreign(event)
             return
-        if isinstance(event, Kline):
-            found.heartbeats += 1
+        if not isinstance(event, Trade):  # these are too many to look at the clock for each
+            found.heartbeats += isinstance(event, Kline) and event.interval == SECONDS
             self._heard_s = self._clock.monotonic()
         found.deliver(event)
 

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
-from enum import StrEnum
 from random import Random
 
-from app.errors import FeedError
 from app.feed.backoff import Backoff
+from app.feed.book_keeper import BookKeeper
 from app.feed.doubts import Doubts
 from app.feed.feed_clock import FeedClock
+from app.feed.feed_state import HALTED, FeedState
 from app.feed.line import Line
+from app.feed.lines import FIRST_DATA_WITHIN_S, Lines
 from app.feed.silence import Silence
+from app.feed.streams_plan import SECONDS
 from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
+    BookTicker,
     Candle,
+    DepthUpdate,
     ExchangeEvent,
     HoleAbandoned,
     HoleFound,
     HoleRepaired,
     Kline,
+    PartialDepth,
     ServerShutdown,
     StreamLost,
     StreamRestored,
@@ -35,7 +39,12 @@ from app.market.holes import HoleWatch
 from app.market.ledger import Hole
 from app.market.position import Position
 from app.ports import (
+    AGG_TRADES,
+    BOOK_TICKERS,
     CANDLES,
+    DEPTH,
+    KLINES,
+    PARTIAL_DEPTHS,
     STATUS,
     TRADES,
     Bus,
@@ -46,36 +55,15 @@ from app.ports import (
 
 log = logging.getLogger(__name__)
 
-FIRST_DATA_WITHIN_S = 5.0  # subscribed means first data seen
 HEARTBEAT_WITHIN_S = 5.0  # kline_1s comes every second, trades or none
 ASK_AFTER_S = 3.0  # so that it is known by then whether pings are answered
 SILENT_TRADES = 3  # candles in a row that name trades, while none comes
 QUIET_AFTER_S = 10.0  # without a trade, while candles come
 STEADY_S = 5.0  # a stream that lived so long was a success: the next wait is short again
-OVERLAP_S = 2.0  # how long two connections run side by side before the old one is closed
 REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about the past
 NOTHING_CAME = "the exchange has traded, but nothing came"
 BY_STREAM = "stream"  # what was missing came late, or over the other connection
 ENDED_REASON = "the source has no more data"
-
-
-class FeedState(StrEnum):
-    """What a symbol's feed is doing."""
-
-    CONNECTING = "connecting"
-    SUBSCRIBED = "subscribed"  # connected, no data yet
-    LIVE = "live"
-    QUIET = "quiet"  # live, and nothing trades
-    STALLED = "stalled"  # no data although there should be: being replaced
-    WAITING = "waiting"  # for the next try
-    CRASHED = "crashed"  # an error of ours; about to be restarted
-    DELISTED = "delisted"  # the exchange does not list it
-    HALTED = "halted"  # it lists it, and does not trade it now
-    ENDED = "ended"  # the source has no more data: a replay came to its end
-    STOPPED = "stopped"
-
-
-HALTED = (FeedState.DELISTED, FeedState.HALTED, FeedState.STOPPED)
 
 
 class SymbolFeed:
@@ -85,8 +73,10 @@ class SymbolFeed:
     to be dead) is replaced before it is closed: for a moment there are two, never more. `wake` is
     called when something is missing that could be fetched; `stalled` when no data comes, so that
     somebody looks whether the symbol trades at all. `has_klines` says whether the source sends a
-    candle each second; without them, `silence` says when to ask whether the exchange moves. `ended`
-    says whether the source has no more.
+    candle each second; without them, `silence` says when to ask whether the exchange moves. Candles
+    are made of trades, of aggregates only where these alone come: not with `aggregates_apart`, and
+    of nothing without `has_trades`. `book` keeps the order book, if the source brings its changes.
+    `ended` says whether the source has no more.
     """
 
     def __init__(
@@ -103,19 +93,22 @@ class SymbolFeed:
         deadline_s: float = 3.0,
         stale_after_us: int = 5_000_000,
         has_klines: bool = True,
+        has_trades: bool = True,
+        aggregates_apart: bool = False,
+        book: BookKeeper | None = None,
         ended: Callable[[], bool] = lambda: False,
         wake: Callable[[], None] = lambda: None,
         stalled: Callable[[], None] = lambda: None,
     ) -> None:
         self.symbol = symbol
         self.aggregator = aggregator
+        self.book = book
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()  # of the state; `since_s` by the monotonic clock
         self.since_s = clock.monotonic()
         self.backoff = Backoff(random)
-        self.connections = 0
-        self.stalls = self.rotations = 0
+        self.stalls = 0
         self.id_resets = 0
         self.crashes = 0
         self.foreign = self.garbled = 0
@@ -127,32 +120,34 @@ class SymbolFeed:
         self.owed_from_us: int | None = None  # since when another run may have published
         self.last_candle_us: int | None = None
         self._last: ExchangeEvent | None = None
-        self._streams = streams
         self._bus = bus
         self._clock = clock
         self._feed_clock = feed_clock
         self._deadline_s = deadline_s
         self._stale_after_us = stale_after_us
         self._has_klines = has_klines
+        self._has_trades = has_trades
+        self._aggregates_apart = aggregates_apart
         self._ended = ended
         self._wake = wake
         self._stalled = stalled
         self._watch = HoleWatch(grace_s=grace_s)
-        self._line: Line | None = None
-        self._next: Line | None = None
-        self._changed = asyncio.Event()  # the line is lost, or is to be replaced
-        self._leave: str | None = None  # why the line is to be replaced
-        self._planned = False  # and that not because it seems dead
-        self._setback: str | None = None  # why there is to be a pause before the next try
-        self._failure: Exception | None = None
         self._doubts = Doubts(clock, feed_clock)
-        self._has_data = False
+        self.has_data = False
         self._live_since_s = 0.0
         self._trade_at_kline: ExchangeEvent | None = None
         self._last_trade: Trade | AggTrade | None = None
         self._silent_klines = 0
-        self._bad_frames_before = 0
-        self._unknown_frames_before = 0
+        self.lines = Lines(
+            symbol,
+            self,
+            streams=streams,
+            clock=clock,
+            feed_clock=feed_clock,
+            backoff=self.backoff,
+            has_klines=has_klines,
+            ended=ended,
+        )
 
     # -- its life ----------------------------------------------------------------------------
 
@@ -160,165 +155,29 @@ class SymbolFeed:
         """Connect, replace and connect again, until cancelled. Only a bug of ours ends it."""
         if self.state is not FeedState.CRASHED:
             self.reason = ""  # why it was halted is over
-        try:
-            while True:
-                if self._line is not None and self._leave is None:
-                    await self._changed.wait()
-                    self._changed.clear()
-                else:
-                    if self._setback is not None:
-                        await self._rest_if_ended()
-                        await self._pause(self._setback)
-                    await self._open()
-                self._raise_failure()
-        finally:
-            self._close_lines()
+        await self.lines.run()
 
-    async def _rest_if_ended(self) -> None:
-        """Rest until cancelled, once the source has no more data."""
-        if self._line is None and self._ended():
-            self._end_with_source()
-            await asyncio.Event().wait()
-
-    def _end_with_source(self) -> None:
+    def source_ended(self) -> None:
         """Note that the source has no more data, and let its last words be asked for."""
         if self.state is not FeedState.ENDED:
-            self.newest_is_due = True
-        self._enter(FeedState.ENDED, ENDED_REASON)
+            self.newest_is_due = self._has_trades
+        self.enter(FeedState.ENDED, ENDED_REASON)
 
-    async def _open(self) -> None:
-        """Open a connection, in the place of one that is lost or beside one that is to go."""
-        if self._line is None:
-            self._enter(FeedState.CONNECTING, self.reason)
-        now_s = self._clock.monotonic()
-        line = self._next = Line(
-            self.event_received,
-            self._line_lost,
-            now_s=now_s,
-            has_klines=self._has_klines,
-        )
-        try:
-            connection = await self._streams.connect((self.symbol,), line)
-        except FeedError as error:
-            self._do_without(line, str(error))
-            return
-        self.connections += 1
-        line.opened(connection, now_s=self._clock.monotonic())
-        if self._line is None or await self._has_taken_over(line):
-            self._use(line)
-        else:
-            self._do_without(line, line.reason)
-
-    def _do_without(self, line: Line, reason: str) -> None:
-        """Give up a new connection, for now: the old one has to do, if it is there still."""
-        self._next = None
-        self._setback = reason
-        self._retire(line)
-        if self._line is None:
-            self._stream_lost(reason)  # something may have come before it failed
-
-    async def _has_taken_over(self, line: Line) -> bool:
-        """Wait until a new connection has run beside the old one for long enough, with data."""
-        since_s: float | None = None
-        while not line.ended.is_set():
-            old = self._line
-            if old is None:
-                return True  # the old one is lost: there is nothing to wait for
-            now_s = self._clock.monotonic()
-            if not self._brings_as_much(line, old, now_s):
-                since_s = None
-            elif since_s is None:
-                since_s = now_s
-            elif now_s - since_s >= OVERLAP_S:
-                return True
-            if since_s is None and now_s - line.opened_s > self._seconds(FIRST_DATA_WITHIN_S):
-                line.end("the new connection was acknowledged, but brings no data")
-                return False
-            await self._clock.sleep(0.1)
-        return False
-
-    def _brings_as_much(self, line: Line, old: Line, now_s: float) -> bool:
-        """Whether data comes over a new connection or, without candles, over neither."""
-        if line.heartbeats or self._has_klines:
-            return line.heartbeats > 0
-        return old.silent_s(now_s) >= now_s - line.opened_s
-
-    async def _pause(self, reason: str) -> None:
-        """Wait before the next try, and say why; not when there is nothing left to lean on."""
-        wait_s = self.backoff.next_wait_s()
-        line = self._line
-        if line is None:
-            self._enter(FeedState.WAITING, reason)
-            await self._clock.sleep(wait_s)
-            return
-        with contextlib.suppress(TimeoutError):
-            async with self._clock.timeout(wait_s):
-                await line.ended.wait()
-
-    def _use(self, line: Line) -> None:
-        """Let a line be the one, and close the one that it replaces, if that is there still."""
-        replaced, self._line, self._next = self._line, line, None
-        setback: str | None = None
-        if replaced is not None:
-            log.info("replaced its connection symbol=%s reason=%s", self.symbol, self._leave)
-            self.rotations += self._planned
-            self._retire(replaced)
-            if line.connection is not None and line.connection.leaving:
-                setback = "the new connection is about to be closed too"
-            elif not line.heartbeats:
-                setback = "the new connection has brought nothing either"
-            else:
-                self.backoff.reset()
-        if not self._has_data:
-            self._enter(FeedState.SUBSCRIBED, "")
-        self._leave, self._setback = None, setback
+    def line_taken(self) -> None:
+        """Learn that another line is the one now: what was silent may have been the old one."""
         self._silent_klines = 0
-        if line.ended.is_set():
-            self._line_lost(line)
 
-    def _retire(self, line: Line) -> None:
-        """Close a line of which nobody is to hear any more."""
-        if not line.ended.is_set():
-            self._count_frames(line)
-            line.ended.set()
-        line.end("replaced")
-
-    def _close_lines(self) -> None:
-        for line in (self._line, self._next):
-            if line is not None:
-                self._retire(line)
-        self._line = self._next = self._leave = self._setback = None
-
-    def _line_lost(self, line: Line) -> None:
-        """Learn that a line has ended; whatever it was, `run` looks again."""
-        self._count_frames(line)
-        if line is self._line:
-            self._line = self._leave = None
-            self._setback = line.reason
-            if self._next is None or not self._next.heartbeats:
-                self._stream_lost(line.reason)
-                if self._next is not None:  # else `run` says what it does instead
-                    self._enter(FeedState.CONNECTING, line.reason)
-        self._changed.set()
-
-    def _count_frames(self, line: Line) -> None:
-        if line.connection is not None:
-            self._bad_frames_before += line.connection.bad_frames
-            self._unknown_frames_before += line.connection.unknown_frames
-
-    def _stream_lost(self, reason: str) -> None:
-        """Tell that no data comes, if it came before."""
-        if self._has_data:
+    def stream_lost(self, reason: str) -> None:
+        """Learn that no data comes, and tell it if it came before."""
+        if self.book is not None:
+            self.book.lost(reason)
+        if self.has_data:
             if self._clock.monotonic() - self._live_since_s >= STEADY_S:
                 self.backoff.reset()
             self._publish_lost(reason)
 
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-
-    def _enter(self, state: FeedState, reason: str) -> None:
+    def enter(self, state: FeedState, reason: str) -> None:
+        """Show what is being done, and why."""
         if state is not self.state:
             log.info(
                 "feed symbol=%s state=%s%s",
@@ -334,13 +193,15 @@ class SymbolFeed:
     def crashed(self, error: Exception) -> None:
         """Note that `run` ended with an error of ours; whoever supervises it runs it again."""
         self.crashes += 1
-        self._stream_lost("our own error")
-        self._enter(FeedState.CRASHED, repr(error)[:200])
+        self.stream_lost("our own error")
+        self.enter(FeedState.CRASHED, repr(error)[:200])
 
     def halt(self, state: FeedState, reason: str) -> None:
         """Show why it does not run; after `run` was cancelled."""
-        self._stream_lost(reason)
-        self._enter(state, reason)
+        self.stream_lost(reason)
+        self.enter(state, reason)
+        if state is FeedState.STOPPED and self.book is not None:
+            self.book.close()
 
     # -- what comes --------------------------------------------------------------------------
 
@@ -367,7 +228,7 @@ class SymbolFeed:
             if age_us >= self._stale_after_us:
                 self.stale_events += 1
             self._last_trade = event
-            if not self._has_data:
+            if not self.has_data:
                 self._first_data(event)
             candles = self.aggregator.add(event)
             if candles is None:
@@ -377,15 +238,7 @@ class SymbolFeed:
             if candles is not NOTHING:
                 self._publish(candles)
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._fail(error)
-
-    def _fail(self, error: Exception) -> None:
-        """Let `run` raise `error`; nothing more comes over the connections of this symbol."""
-        self._failure = error
-        for line in (self._line, self._next):
-            if line is not None:
-                line.end("our own error")
-        self._changed.set()
+            self.lines.fail(error)
 
     @contextlib.contextmanager
     def _owning_bugs(self) -> Iterator[None]:
@@ -393,47 +246,89 @@ class SymbolFeed:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._fail(error)
+            self.lines.fail(error)
 
     def _take_rare(self, event: ExchangeEvent) -> None:
         """Take anything but a single trade."""
         if isinstance(event, ServerShutdown):
             log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
-            self._replace("the exchange is about to close it")
+            self.lines.replace("the exchange is about to close it")
             return
         if event.symbol != self.symbol:
             self.foreign += 1
             return
+        if isinstance(event, BookTicker | DepthUpdate | PartialDepth):
+            self._take_of_book(event)
+            return
         if event.event_us is not None:
             self._feed_clock.observe(event.event_us, event.received_us)
-        if isinstance(event, Kline | AggTrade) and self._doubts.is_ahead(event):
+        if self._doubts.is_ahead(event):
             self._doubts.add(event)
             return
         if self._doubts.waiting:
             self._settle_doubts()
         if event.event_us is not None:
-            age_us = event.received_us - event.event_us - self._feed_clock.wall_offset_us
-            self.ages[(age_us >> 9).bit_length()] += 1
-            self.stale_events += age_us >= self._stale_after_us
+            self._note_age(event.event_us, event.received_us)
         self._last = event
-        if not self._has_data and not (isinstance(event, Kline) and self._trades_are_silent):
+        if not self.has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
         if isinstance(event, Kline):
-            self._publish(self.aggregator.add_kline(event))
-            self._note_silence(event)
+            self._bus.publish(KLINES, event)
+            if event.interval == SECONDS and self._has_trades:
+                self._publish(self.aggregator.add_kline(event))
+                self._note_silence(event)
         elif isinstance(event, AggTrade):
-            self._last_trade = event
-            candles = self.aggregator.add_aggregate(event)
-            if candles is None:
-                self._note_repeated()
+            self._take_aggregate(event)
+
+    def _take_aggregate(self, event: AggTrade) -> None:
+        self._bus.publish(AGG_TRADES, event)
+        if self._aggregates_apart:
+            return
+        self._last_trade = event
+        candles = self.aggregator.add_aggregate(event)
+        if candles is None:
+            self._note_repeated()
+        else:
+            self._bus.publish(TRADES, event)
+            self._publish(candles)
+
+    def _take_of_book(self, event: BookTicker | DepthUpdate | PartialDepth) -> None:
+        """Take what tells of the book, which no candle depends on."""
+        if event.event_us is not None:
+            self._feed_clock.observe(event.event_us, event.received_us)
+            self._note_age(event.event_us, event.received_us)
+            self._last = event
+        if not self.has_data and not self._has_trades:
+            self._first_data(event)  # else candles tell: what was missed is asked for with them
+        if self.book is not None:
+            self.book.restored()
+        if isinstance(event, PartialDepth):
+            self._bus.publish(PARTIAL_DEPTHS, event)
+            return
+        is_ticker = isinstance(event, BookTicker)
+        self._bus.publish(BOOK_TICKERS if is_ticker else DEPTH, event)
+        book = self.book
+        if book is None:
+            return
+        try:
+            if isinstance(event, BookTicker):
+                book.take_ticker(event)
             else:
-                self._bus.publish(TRADES, event)
-                self._publish(candles)
+                book.take(event)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            book.failed(error)
+
+    def _note_age(self, event_us: int, received_us: int) -> None:
+        age_us = received_us - event_us - self._feed_clock.wall_offset_us
+        self.ages[(age_us >> 9).bit_length()] += 1
+        self.stale_events += age_us >= self._stale_after_us
 
     def _note_repeated(self) -> None:
         """Tell, once for each connection, that trades come again, or contradict what is held."""
-        line = self._line
-        if line is not None and self._next is None:  # two connections bring each of them twice
+        line = self.lines.current
+        if (
+            line is not None and self.lines.coming is None
+        ):  # two connections bring each of them twice
             line.repeated += 1
             if line.repeated == REPEATED_TOLD:
                 log.info("trades come again symbol=%s", self.symbol)
@@ -450,10 +345,14 @@ class SymbolFeed:
             self.event_received(event)
 
     def _first_data(self, event: ExchangeEvent) -> None:
-        self._has_data = self.heard = True
+        self.has_data = self.heard = True
+        if self.book is not None:
+            self.book.restored()
         self._live_since_s = self._clock.monotonic()
-        self._enter(FeedState.LIVE, "")
+        self.enter(FeedState.LIVE, "")
         self._bus.publish(STATUS, StreamRestored(self.symbol, event.event_us, event.received_us))
+        if not self._has_trades:
+            return
         # Not when the stream was lost: what came after the answer would be missing still.
         self.newest_is_due |= self.connections > 1
         if self.owed_from_us is not None or (
@@ -482,7 +381,7 @@ class SymbolFeed:
             self._bus.publish(STATUS, event)
 
     def _publish_lost(self, reason: str) -> None:
-        self._has_data = False
+        self.has_data = False
         now_us = self._feed_clock.received_us()
         self._bus.publish(STATUS, StreamLost(self.symbol, reason, None, now_us))
 
@@ -490,6 +389,8 @@ class SymbolFeed:
 
     def resume(self, position: Position) -> None:
         """Go on from where another run of the hub had come to; before `run`."""
+        if not self._has_trades:
+            return  # what was missed then is not to be fetched
         log.info(
             "goes on symbol=%s after_us=%d holes=%d",
             self.symbol,
@@ -501,7 +402,8 @@ class SymbolFeed:
 
     def owe_from(self, second_us: int) -> None:
         """Learn since when it was wanted, where another run has not kept how far it had come."""
-        self.owed_from_us = second_us
+        if self._has_trades:
+            self.owed_from_us = second_us
 
     def position(self) -> Position | None:
         """Return how far everything is known or named as missing; `None` when that is not known."""
@@ -510,7 +412,7 @@ class SymbolFeed:
         try:
             return self.aggregator.position()
         except Exception as error:  # noqa: BLE001 - handed on to `run`, which raises it
-            self._fail(error)
+            self.lines.fail(error)
             return None
 
     # -- what is missing ---------------------------------------------------------------------
@@ -520,7 +422,7 @@ class SymbolFeed:
         now_s = self._clock.monotonic()
         seen_before = self._watch.seen
         found, repaired = self._watch.look(
-            self.aggregator.ledger.holes(), now_s, wait=self._next is not None
+            self.aggregator.ledger.holes(), now_s, wait=self.lines.coming is not None
         )
         now_us = self._feed_clock.received_us()
         for hole in found:
@@ -656,7 +558,7 @@ class SymbolFeed:
                     held_back=self._watch.young(now_s, self._deadline_s),
                 )
             )
-            if self.aggregator.unexplained:
+            if self.aggregator.unexplained and self._has_trades:
                 self.newest_is_due = True
                 self._wake()
 
@@ -669,9 +571,9 @@ class SymbolFeed:
         if self.state in HALTED:
             return
         if self._ended():
-            self._end_with_source()
+            self.source_ended()
             return
-        line = self._line
+        line = self.lines.current
         if line is None:
             return
         now_s = self._clock.monotonic()
@@ -680,12 +582,26 @@ class SymbolFeed:
             self._suspect(line, stalled)
             return
         line.suspected = False
+        self._look_at_book()
         if line.connection is not None and line.connection.old:
-            self._replace("it is old")
+            self.lines.replace("it is old")
         elif line.connection is not None and line.connection.leaving:
-            self._replace("the exchange is about to close it")
-        if self._has_data and self._is_alive:
-            self._enter(self._activity(), "")
+            self.lines.replace("the exchange is about to close it")
+        if self.has_data and self._is_alive:
+            self.enter(self._activity(), "")
+
+    def _look_at_book(self) -> None:
+        """Let the book see what time has brought; replace a line whose changes of it are silent."""
+        book = self.book
+        if book is None:
+            return
+        try:
+            silent = book.look(self._last_trade)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            book.failed(error)
+            return
+        if silent:
+            self.lines.replace("the changes of its book are silent", planned=False)
 
     def _why_stalled(self, line: Line, now_s: float) -> str | None:
         """Say why a connection seems dead; `None` when it does not."""
@@ -714,36 +630,30 @@ class SymbolFeed:
 
     def judge_silence(self, newest: AggTrade | None) -> None:
         """Learn which trade is the exchange's newest: whether it has moved while nothing came."""
-        line, exchange_us = self._line, self._feed_clock.exchange_us()
+        line, exchange_us = self.lines.current, self._feed_clock.exchange_us()
         if line is None or exchange_us is None:
             self.silence.is_due = False
             return
         silent_s = line.silent_s(self._clock.monotonic()) * self._feed_clock.rate
         newest_us = None if newest is None else newest.time_us
         self.silence.judge(newest_us, silent_us=round(silent_s * 1e6), exchange_us=exchange_us)
-        if newest is not None and not self.silence.missed and not self._has_data:
+        if newest is not None and not self.silence.missed and not self.has_data:
             self._first_data(newest)  # there is nothing else to come
 
     def _suspect(self, line: Line, reason: str) -> None:
         """Replace a connection that seems dead."""
-        if self._next is not None and self._next.heartbeats:
+        if self.lines.successor_brings_data:
             return  # data come over its successor, which is about to take its place
         if not line.suspected:
             line.suspected = True
             self.stalls += 1
-            self._stream_lost(f"stalled: {reason}")
-            self._enter(FeedState.STALLED, reason)
-            self._replace(f"stalled: {reason}", planned=False)
+            self.stream_lost(f"stalled: {reason}")
+            self.enter(FeedState.STALLED, reason)
+            self.lines.replace(f"stalled: {reason}", planned=False)
         elif self.state is FeedState.STALLED:
-            self._enter(FeedState.STALLED, reason)
+            self.enter(FeedState.STALLED, reason)
         if self.state is FeedState.STALLED:
             self._stalled()
-
-    def _replace(self, reason: str, *, planned: bool = True) -> None:
-        """Let `run` open another connection beside this one, which goes once that one is there."""
-        if self._line is not None and self._leave is None:
-            self._leave, self._planned = reason, planned
-            self._changed.set()
 
     def _activity(self) -> FeedState:
         silent_s = self._clock.monotonic() - self._live_since_s
@@ -759,29 +669,24 @@ class SymbolFeed:
     # -- what it has seen --------------------------------------------------------------------
 
     @property
-    def open_connections(self) -> int:
-        """How many connections it has now: one, or two while one replaces the other."""
-        lines = (self._line, self._next)
-        return sum(line is not None and line.connection is not None for line in lines)
+    def connections(self) -> int:
+        """How many connections were opened so far."""
+        return self.lines.connections
 
     def status(self) -> SymbolStatus:
         """Return what `/status` shows of it."""
         aggregator = self.aggregator
         last_trade_id = aggregator.last_trade_id
         holes = aggregator.ledger.holes()
-        bad_frames = self._bad_frames_before + self._doubts.dropped + self.foreign + self.garbled
-        unknown_frames = self._unknown_frames_before
-        for line in (self._line, self._next):
-            if line is not None and line.connection is not None:
-                bad_frames += line.connection.bad_frames
-                unknown_frames += line.connection.unknown_frames
+        bad_frames, unknown_frames = self.lines.frames()
+        bad_frames += self._doubts.dropped + self.foreign + self.garbled
         last = self._newest_event()
         return SymbolStatus(
             symbol=self.symbol,
             state=str(self.state),
             reason=self.reason,
             since_us=self.since_us,
-            connections=self.open_connections,
+            connections=self.lines.open_connections,
             reconnects=max(0, self.connections - 1),
             trades=aggregator.trades,
             klines=aggregator.klines,
@@ -809,7 +714,7 @@ class SymbolFeed:
             duplicates=aggregator.duplicates,
             id_resets=self.id_resets,
             stalls=self.stalls,
-            rotations=self.rotations,
+            rotations=self.lines.rotations,
             stale_events=self.stale_events,
             first_second_us=aggregator.first_second_us,
             complete_until_us=aggregator.complete_until_us,

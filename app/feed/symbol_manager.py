@@ -21,8 +21,9 @@ from app.errors import (
 )
 from app.feed.backoff import Backoff
 from app.feed.feed_clock import FeedClock
+from app.feed.feed_state import HALTED, FeedState
 from app.feed.state import KeptState
-from app.feed.symbol_feed import HALTED, FeedState, SymbolFeed
+from app.feed.symbol_feed import SymbolFeed
 from app.market.events import SECOND_US
 from app.market.position import Position
 from app.market.symbols import SymbolInfo
@@ -48,7 +49,8 @@ class SymbolManager:
     `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
     longer, after its connection is closed. How far each symbol has come is kept too, and gone on
     from, unless `resumes` says that the source begins anew each time. `refused` says why the
-    exchange may not be asked anything now, if that is so.
+    exchange may not be asked anything now, if that is so. `admit` raises a `SymbolError` for a
+    symbol that cannot be followed beside the wanted ones.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SymbolManager:
         backfill_s: int = 86_400,
         resumes: bool = True,
         refused: Callable[[], str | None] = lambda: None,
+        admit: Callable[[str, Sequence[str]], None] = lambda _symbol, _wanted: None,
     ) -> None:
         self._exchange = exchange
         self._state = state
@@ -79,6 +82,7 @@ class SymbolManager:
         self._backfill_us = backfill_s * SECOND_US
         self._resumes = resumes
         self._refused = refused
+        self._admit = admit
         # Of the run before, until this one begins.
         self._positions: Mapping[str, Position] = {}
         self._wanted_since_us: Mapping[str, int] = {}
@@ -358,6 +362,7 @@ class SymbolManager:
                 raise UnknownSymbol(symbol)
             if not info.trading:
                 raise SymbolNotTrading(symbol, info.status)
+            self._admit(symbol, self.active())
             now_us = self._clock.now_us()
             await self._keep(symbol, lambda: self._state.want([symbol], now_us=now_us))
             self._feeds[symbol] = self._make_feed(symbol)

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from app.binance.client.rest import RestClient
 from app.binance.client.streams import open_stream
 from app.binance.decode import Decoder
-from app.binance.limits import weight_of
+from app.binance.limits import depth_weight, weight_of
 from app.errors import (
     AccessDenied,
     ConnectionFailed,
@@ -23,12 +23,11 @@ from app.feed.connection import FeedConnection, OpenSocket
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor, Side
 from app.feed.source import Source
-from app.market.events import AggTrade, Kline, Trade
+from app.feed.streams_plan import CANDLE_STREAMS
+from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 from app.market.symbols import SymbolInfo
 from app.ports import Clock, EventReceiver
 
-KLINES = "kline_1s"
-DEFAULT_STREAMS = ("trade", KLINES)
 KLINE_INTERVAL = "1s"
 
 # The exchange ends a connection after 24 hours: each is replaced before, at a moment of its own.
@@ -54,7 +53,7 @@ class OpenStream(Protocol):
 
 
 class UpstreamBinance:
-    """Opens streams and makes calls; implements `app.ports.Exchange` and `TradeHistory`.
+    """Opens streams and makes calls; implements `Exchange`, `TradeHistory` and `DepthHistory`.
 
     `streams_of` gives the streams of a symbol, without its name: `trade`, `kline_1s`.
     """
@@ -68,7 +67,7 @@ class UpstreamBinance:
         feed_clock: FeedClock,
         clock: Clock,
         random: Random,
-        streams_of: Callable[[str], Sequence[str]] = lambda _symbol: DEFAULT_STREAMS,
+        streams_of: Callable[[str], Sequence[str]] = lambda _symbol: CANDLE_STREAMS,
         open_stream: OpenStream = open_stream,
     ) -> None:
         self._source = source
@@ -189,9 +188,26 @@ class UpstreamBinance:
             ),
         )
 
-    async def _call(self, path: str, call: Callable[[], Awaitable[T]], side: Side = Side.REST) -> T:
+    # app.ports.DepthHistory
+
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the best `limit` levels of each side; raise `FeedError`."""
+        return await self._call(
+            "/api/v3/depth",
+            lambda: self._rest.depth(symbol, limit=limit),
+            weight=depth_weight(limit),
+        )
+
+    async def _call(
+        self,
+        path: str,
+        call: Callable[[], Awaitable[T]],
+        side: Side = Side.REST,
+        *,
+        weight: int | None = None,
+    ) -> T:
         """Make one call when the governor lets it through, and tell it how that went."""
-        await self._governor.spend(weight_of(path, {}), side)
+        await self._governor.spend(weight_of(path, {}) if weight is None else weight, side)
         try:
             answer = await call()
         except (RateLimited, AccessDenied) as error:

@@ -23,8 +23,8 @@ _POWERS = [10**n for n in range(2 * _MOST_DIGITS + 1)]
 _INCOMPLETE = 1
 _BUYER_IS_MAKER = 1
 _FORMING = 2
-_BARE_PRICES = 4
-_BARE_QUANTITIES = 8
+BARE_PRICES = 4
+BARE_QUANTITIES = 8
 
 # The order of a row's values in the code below.
 _CANDLE_COLUMNS = (
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     own: dict[str, Any]
 
 
-class _Aligned(NamedTuple):
+class Aligned(NamedTuple):
     """Numbers times 10^`scale`. `bare`: as text none of them ends in a zero after the point."""
 
     digits: Sequence[int]
@@ -94,8 +94,8 @@ class CandleTable:
 
     def add(self, message: CandleMessage, zone: int) -> bool:
         """Take a candle as the next row, or tell that no row can hold it."""
-        prices = _aligned(message.open, message.high, message.low, message.close)
-        volumes = _aligned(message.volume, message.taker_buy_volume)
+        prices = aligned(message.open, message.high, message.low, message.close)
+        volumes = aligned(message.volume, message.taker_buy_volume)
         if prices is None or volumes is None or message.open_time % 1000:
             return False
         if not _is_joinable(message.symbol):
@@ -141,8 +141,8 @@ class CandleTable:
         flags = (
             (0 if message.complete else _INCOMPLETE)
             | (_FORMING if message.forming is True else 0)
-            | (_BARE_PRICES if prices.bare else 0)
-            | (_BARE_QUANTITIES if volumes.bare else 0)
+            | (BARE_PRICES if prices.bare else 0)
+            | (BARE_QUANTITIES if volumes.bare else 0)
         )
         open_time = message.open_time // 1000
         sequence, revision, trades, *rest = unsigned
@@ -192,8 +192,8 @@ def candle_rows(table: pb.Candles, sequence: int) -> Iterator[Row]:
             last_id = first_id + row["trades"] - 1 + row["absent_ids"]
             next_ids[symbol] = last_id + 1
         flags = row["flags"]
-        price = _bare if flags & _BARE_PRICES else unscaled
-        quantity = _bare if flags & _BARE_QUANTITIES else unscaled
+        price = bare if flags & BARE_PRICES else unscaled
+        quantity = bare if flags & BARE_QUANTITIES else unscaled
         own = {
             "open": price(open_, price_scale),
             "high": price(high, price_scale),
@@ -201,10 +201,10 @@ def candle_rows(table: pb.Candles, sequence: int) -> Iterator[Row]:
             "close": price(close, price_scale),
             "open_time": open_time * 1000,
             "volume": quantity(volume, quantity_scale),
-            "quote_volume": _bare(quote_volume, price_scale + quantity_scale),
+            "quote_volume": bare(quote_volume, price_scale + quantity_scale),
             "trades": row["trades"],
             "taker_buy_volume": quantity(row["buy_volume"], quantity_scale),
-            "taker_buy_quote_volume": _bare(buy_quote_volume, price_scale + quantity_scale),
+            "taker_buy_quote_volume": bare(buy_quote_volume, price_scale + quantity_scale),
             "first_trade_id": first_id,
             "last_trade_id": last_id,
             "complete": not flags & _INCOMPLETE,
@@ -231,8 +231,8 @@ class TradeTable:
 
     def add(self, message: TradeMessage | AggTradeMessage, zone: int) -> bool:
         """Take a trade as the next row, or tell that no row can hold it."""
-        prices = _aligned(message.price)
-        quantities = _aligned(message.quantity)
+        prices = aligned(message.price)
+        quantities = aligned(message.quantity)
         if prices is None or quantities is None or not _is_joinable(message.symbol):
             return False
         (price,), (quantity,) = prices.digits, quantities.digits
@@ -302,7 +302,7 @@ def trade_rows(table: pb.Trades, sequence: int, *, aggregates: bool) -> Iterator
         sequence += 1
 
 
-def _aligned(*numbers: Decimal) -> _Aligned | None:
+def aligned(*numbers: Decimal) -> Aligned | None:
     """Return numbers at one scale, if their texts can be told from it; else `None`."""
     pairs = [scaled(number) for number in numbers]
     scales = {scale for _, scale in pairs}
@@ -310,10 +310,10 @@ def _aligned(*numbers: Decimal) -> _Aligned | None:
     if scale > _MOST_DIGITS:
         return None
     if len(scales) == 1:
-        return _Aligned([digits for digits, _ in pairs], scale, bare=False)
+        return Aligned([digits for digits, _ in pairs], scale, bare=False)
     if all(_is_bare(digits, own) for digits, own in pairs):
-        aligned = [digits * _POWERS[scale - own] for digits, own in pairs]
-        return _Aligned(aligned, scale, bare=True)
+        at_scale = [digits * _POWERS[scale - own] for digits, own in pairs]
+        return Aligned(at_scale, scale, bare=True)
     return None
 
 
@@ -327,7 +327,7 @@ def _is_bare(digits: int, scale: int) -> bool:
     return scale == 0 or digits % 10 != 0
 
 
-def _bare(digits: int, scale: int) -> Decimal:
+def bare(digits: int, scale: int) -> Decimal:
     """Return the number without trailing zeros after the point."""
     while scale and digits % 10 == 0:
         digits //= 10

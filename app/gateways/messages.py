@@ -355,5 +355,252 @@ StatusMessage = (
 )
 """What comes on the channel `status`, told apart by `event`; other events may join these."""
 
-DataMessage = CandleMessage | TradeMessage | AggTradeMessage | StatusMessage
-"""Every data message: told apart by `channel`, then by `first_trade_id` or by `event`."""
+Level = tuple[
+    Annotated[Decimal, Meta(description="The price, in the quote asset.")],
+    Annotated[Decimal, Meta(description="The quantity, in the base asset.")],
+]
+"""What is offered at one price."""
+
+Depth = Annotated[
+    int, Meta(description="How many levels a side it has at most.", ge=1, examples=[20])
+]
+Every = Annotated[
+    int,
+    Meta(
+        description="How many ms lie between two messages at least; 0 is each change.",
+        ge=0,
+        examples=[100],
+    ),
+]
+BookNumber = Annotated[
+    int,
+    Meta(
+        description="Number of the book's state within the epoch, rising by 1 with each change of "
+        "the whole book; a message may take several together.",
+        ge=0,
+        examples=[1207],
+    ),
+]
+UpdateId = Annotated[
+    int,
+    Meta(
+        description="The exchange's id of the last update that is in it: that of its REST "
+        "snapshots and of its stream bookTicker.",
+        ge=0,
+        examples=[52981348801],
+    ),
+]
+State = Annotated[
+    str,
+    Meta(
+        description="`in_step`: as the exchange's, update by update. `polled`: as its REST API "
+        "answered last. `syncing`: not joined with the stream yet. `stale`: what was last known, "
+        "until it is whole again. Only the first two are to be acted on.",
+        examples=["in_step"],
+    ),
+]
+StateReason = Annotated[
+    str | UnsetType, Meta(description="Why it is in that state, in words; not there if no matter.")
+]
+ExactFrom = Annotated[
+    Decimal | None,
+    Meta(
+        description="Bids at this price or higher are known exactly, lower ones not at all; null "
+        "where all bids are known.",
+        examples=[42960.10],
+    ),
+]
+ExactTo = Annotated[
+    Decimal | None,
+    Meta(
+        description="Asks at this price or lower are known exactly, higher ones not at all; null "
+        "where all asks are known.",
+        examples=[43590.00],
+    ),
+]
+BookTimestamp = Annotated[
+    Timestamp, Meta(description="`time` for people, as with every text time.")
+]
+BookTime = Annotated[
+    int,
+    Meta(
+        description="When the exchange made its newest update, where it says so, else when it "
+        "reached the hub; in ms since 1970 UTC.",
+        examples=[1731232845123],
+    ),
+]
+
+
+class BookSnapshotMessage(Struct, kw_only=True, tag_field="type", tag="snapshot"):
+    """The best levels of one book, whole. It replaces what is held of the same symbol and depth."""
+
+    symbol: Symbol
+    depth: Depth
+    every: Every
+    number: BookNumber
+    update_id: UpdateId
+    state: State
+    reason: StateReason = UNSET
+    bids: Annotated[list[Level], Meta(description="Best (highest) first.")]
+    asks: Annotated[list[Level], Meta(description="Best (lowest) first.")]
+    exact_from: ExactFrom
+    exact_to: ExactTo
+    timestamp: BookTimestamp
+    time: BookTime
+    channel: Literal["book"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+class BookUpdateMessage(Struct, kw_only=True, tag_field="type", tag="update"):
+    """What changed of a book since the message `previous`, which is the last one that you have.
+
+    A quantity of 0 deletes the level, also where it only is not among the best `depth` any more;
+    any other is what is offered at that price from now on.
+    """
+
+    symbol: Symbol
+    depth: Depth
+    every: Every
+    number: BookNumber
+    previous: Annotated[
+        int,
+        Meta(description="`number` of the message that this one follows.", ge=0, examples=[1206]),
+    ]
+    update_id: UpdateId
+    state: State
+    reason: StateReason = UNSET
+    bids: Annotated[list[Level], Meta(description="Changed bids, in no order.")]
+    asks: Annotated[list[Level], Meta(description="Changed asks, in no order.")]
+    exact_from: ExactFrom
+    exact_to: ExactTo
+    timestamp: BookTimestamp
+    time: BookTime
+    channel: Literal["book"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+class MarketDataMessage(BookSnapshotMessage, kw_only=True, tag_field="type", tag="snapshot"):
+    """The best levels of one book, whole, as `/ws/market_data/{instrument_id}` sends them."""
+
+    instrument_id: Annotated[str, Meta(description="What the address named: the symbol.")]
+
+
+BookMessage = BookSnapshotMessage | BookUpdateMessage
+"""What comes on the channel `book`, told apart by `type`."""
+
+
+class DepthBandFields(Struct, kw_only=True):
+    """What stands near the mid, in the base asset; null where that side is not known so far."""
+
+    bps: Annotated[int, Meta(description="How far from the mid, in 1/10000 of it.", examples=[10])]
+    bid_quantity: Annotated[Decimal | None, Meta(description="Of the bids, together.")]
+    ask_quantity: Annotated[Decimal | None, Meta(description="Of the asks, together.")]
+
+
+PriceVolume = tuple[
+    Annotated[Decimal, Meta(description="The lowest price of the step.")],
+    Annotated[Decimal, Meta(description="What traded there, in the base asset.")],
+]
+"""What traded from a price up to the next one, `bucket_width` higher."""
+
+
+class BookMetricsMessage(Struct, kw_only=True):
+    """Figures of one book and of the trades beside it. The newest replaces those before.
+
+    Null means unknown: a side is empty, not known that far, or nothing was traded.
+    """
+
+    symbol: Symbol
+    every: Annotated[
+        int,
+        Meta(
+            description="0 for those of each change, 1000 for those of each full second.",
+            examples=[1000],
+        ),
+    ]
+    number: BookNumber
+    update_id: Annotated[
+        int | None,
+        Meta(description="The exchange's id of the last update in the book; null: no book yet."),
+    ]
+    state: State
+    reason: StateReason = UNSET
+    best_bid: Annotated[Decimal | None, Meta(description="Highest bid, in the quote asset.")]
+    best_bid_quantity: Annotated[Decimal | None, Meta(description="In the base asset.")]
+    best_ask: Annotated[Decimal | None, Meta(description="Lowest ask, in the quote asset.")]
+    best_ask_quantity: Annotated[Decimal | None, Meta(description="In the base asset.")]
+    mid: Annotated[Decimal | None, Meta(description="(bid + ask) / 2.")]
+    microprice: Annotated[
+        Decimal | None,
+        Meta(
+            description="(bid x ask quantity + ask x bid quantity) / (both quantities), with 12 "
+            "decimals at most."
+        ),
+    ]
+    spread: Annotated[Decimal | None, Meta(description="Ask - bid, in the quote asset.")]
+    spread_bps: Annotated[Decimal | None, Meta(description="That, in 1/10000 of the mid.")]
+    imbalance: Annotated[
+        Decimal | None,
+        Meta(
+            description="(B - A) / (B + A), where B and A are the quantities of the best `levels` "
+            "of each side: from -1 to 1.",
+            examples=[0.18],
+        ),
+    ]
+    levels: Annotated[int, Meta(description="Of how many levels a side.", examples=[5])]
+    bands: list[DepthBandFields]
+    window_s: Annotated[
+        int,
+        Meta(description="How many s the trades reach back that follow.", examples=[60]),
+    ]
+    trades: Annotated[int, Meta(description="Number of trades.", ge=0)]
+    volume: Annotated[Decimal, Meta(description="Traded quantity, in the base asset.")]
+    quote_volume: Annotated[
+        Decimal, Meta(description="Sum of price times quantity, in the quote asset.")
+    ]
+    vwap: Annotated[
+        Decimal | None, Meta(description="The quote volume by the volume, 12 decimals at most.")
+    ]
+    realised_volatility: Annotated[
+        Decimal | None,
+        Meta(
+            description="Root of the sum of squared logarithmic returns from second to second, for "
+            "the window, not for a year."
+        ),
+    ]
+    bucket_width: Annotated[
+        Decimal | UnsetType,
+        Meta(description="The step of `volume_by_price`, in the quote asset; there if that is."),
+    ] = UNSET
+    volume_by_price: Annotated[
+        list[PriceVolume] | UnsetType,
+        Meta(description="Lowest price first; only with `every` 1000, and there not always."),
+    ] = UNSET
+    timestamp: BookTimestamp
+    time: Annotated[
+        int,
+        Meta(
+            description="The moment that they are of, on the exchange's clock, in ms since 1970 "
+            "UTC; with `every` 1000 the beginning of a second.",
+            examples=[1731232845000],
+        ),
+    ]
+    channel: Literal["book_metrics"]
+    source: Source
+    epoch: Epoch
+    sequence: Sequence
+
+
+DataMessage = (
+    CandleMessage
+    | TradeMessage
+    | AggTradeMessage
+    | StatusMessage
+    | BookMessage
+    | BookMetricsMessage
+)
+"""Every data message: told apart by `channel`, then by `first_trade_id`, `event` or `type`."""

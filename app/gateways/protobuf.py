@@ -24,8 +24,13 @@ from app.gateways.columns import (
     trade_rows,
     unscaled,
 )
+from app.gateways.levels import packed_levels, unpacked_levels
 from app.gateways.messages import (
     AggTradeMessage,
+    BookMessage,
+    BookMetricsMessage,
+    BookSnapshotMessage,
+    BookUpdateMessage,
     CandleMessage,
     DataMessage,
     ExchangeRefusalMessage,
@@ -38,7 +43,18 @@ from app.gateways.messages import (
 )
 from app.proto import candlewire_pb2 as pb
 
-_CHANNELS = {"candle": "candles", "trade": "trades", "agg_trade": "trades"}
+_CHANNELS = {
+    "candle": "candles",
+    "trade": "trades",
+    "agg_trade": "trades",
+    "book_snapshot": "book",
+    "book_update": "book",
+    "book_metrics": "book_metrics",
+}
+_BOOKS: Mapping[str, type[BookMessage]] = {
+    "book_snapshot": BookSnapshotMessage,
+    "book_update": BookUpdateMessage,
+}
 _STATUSES: Mapping[str, type[DataMessage]] = {
     "stream_lost": StreamLostMessage,
     "stream_restored": StreamRestoredMessage,
@@ -51,10 +67,13 @@ _KINDS: Mapping[str, type[DataMessage]] = {
     "candle": CandleMessage,
     "trade": TradeMessage,
     "agg_trade": AggTradeMessage,
+    **_BOOKS,
+    "book_metrics": BookMetricsMessage,
     **_STATUSES,
 }
 """The field of `Publication` for each message. That of a status has the name of the event."""
 
+_LEVELS = frozenset({"bids", "asks", "volume_by_price"})
 _SHARED = frozenset({"symbol", "timestamp", "channel", "source", "epoch", "sequence"})
 _MALFORMED = (DecodeError, msgspec.DecodeError, ValueError, LookupError, ArithmeticError)
 """What bytes that are not ours can lead to."""
@@ -68,6 +87,7 @@ class _Head(msgspec.Struct):
 
     channel: str = ""
     event: str = ""
+    type: str = ""
     first_trade_id: int | None = None
 
 
@@ -109,13 +129,20 @@ _OWN = {
     kind: [(attribute, name) for attribute, name in names if name not in _SHARED]
     for kind, names in _NAMES.items()
 }
-# In the order of the JSON text, where the event of a status comes second.
+# In the order of the JSON text, where the event of a status and the type of a book come second.
 _ORDER = {
     kind: [name for _, name in names][:1]
-    + (["event"] if kind in _STATUSES else [])
+    + (["event"] if kind in _STATUSES else ["type"] if kind in _BOOKS else [])
     + [name for _, name in names][1:]
     for kind, names in _NAMES.items()
 }
+_OPTIONAL = {
+    kind: frozenset(
+        one.encode_name for one in msgspec.structs.fields(message) if one.default is msgspec.UNSET
+    )
+    for kind, message in _KINDS.items()
+}
+"""Fields that are not there where they would say nothing."""
 
 
 def encode_publication(text: bytes) -> bytes:
@@ -241,6 +268,10 @@ def _read(text: bytes) -> _Reading | None:
                 kind = "trade" if head.first_trade_id is None else "agg_trade"
             case "status" if head.event in _STATUSES:
                 kind = head.event
+            case "book" if f"book_{head.type}" in _BOOKS:
+                kind = f"book_{head.type}"
+            case "book_metrics":
+                kind = head.channel
             case _:
                 return None
         try:
@@ -268,10 +299,11 @@ def _typed(reading: _Reading) -> pb.Publication:
     own: dict[str, Any] = {}
     for attribute, name in _OWN[kind]:
         value = getattr(message, attribute)
-        if isinstance(value, Decimal):
-            own[name] = _number(value)
-        elif value is not None and value is not msgspec.UNSET:
-            own[name] = value
+        if value is msgspec.UNSET:
+            continue
+        if name in _OPTIONAL[kind] and (value is None or value is False or value == ""):
+            raise ValueError(name)  # it would come back as not there
+        own[name] = packed_levels(value) if name in _LEVELS else _packed(value)
     if not message.source or not message.epoch:
         raise ValueError(kind)  # in a batch they would be taken for left out
     offset, zone = _zone(message.timestamp, _time_ms(message) // 1000)
@@ -306,12 +338,7 @@ def _fields(publication: pb.Publication) -> dict[str, Any]:
     body = getattr(publication, kind)
     own: dict[str, Any] = {}
     for _, name in _OWN[kind]:
-        value = getattr(body, name)
-        if isinstance(value, pb.Decimal):
-            value = Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
-        elif name == "until" and not body.HasField(name):
-            value = None
-        own[name] = value
+        own[name] = _unpacked(body, name)
     return _in_order(kind, own, publication) | extra
 
 
@@ -353,19 +380,21 @@ def _row_fields(batch: pb.Batch, kind: str, row: Row) -> dict[str, Any]:
 
 
 def _in_order(kind: str, own: Mapping[str, Any], shared: pb.Publication) -> dict[str, Any]:
-    """Return all fields in the order of the JSON text; `forming` is only there if true."""
+    """Return all fields in the order of the JSON text, but for those that say nothing."""
     time_ms = own["open_time"] if kind == "candle" else own["time"]
     values = {
         **own,
         "symbol": shared.symbol,
         "event": kind,
+        "type": kind.removeprefix("book_"),
         "timestamp": _timestamp(time_ms // 1000, shared.zone.utc_offset, shared.zone.name),
         "channel": _CHANNELS.get(kind, "status"),
         "source": shared.source,
         "epoch": shared.epoch,
         "sequence": shared.sequence,
     }
-    return {name: values[name] for name in _ORDER[kind] if name != "forming" or values[name]}
+    silent = {name for name in _OPTIONAL[kind] if values[name] in (None, False, "")}
+    return {name: values[name] for name in _ORDER[kind] if name not in silent}
 
 
 def _time_ms(message: DataMessage) -> int:
@@ -390,6 +419,31 @@ def _zone(timestamp: str, second: int) -> tuple[int, str]:
 def _timestamp(second: int, offset: int, name: str) -> str:
     local = _1970 + timedelta(seconds=second + offset)
     return f"{local:%Y-%m-%d %H:%M:%S} {name}"
+
+
+def _packed(value: Any) -> Any:  # noqa: ANN401 - JSON
+    """Return a field's value as its place in the schema takes it; raise `ValueError`."""
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, msgspec.Struct):
+        return {name: _packed(one) for name, one in msgspec.structs.asdict(value).items()}
+    return [_packed(one) for one in value] if isinstance(value, list) else value
+
+
+def _unpacked(body: Any, name: str) -> Any:  # noqa: ANN401 - a message of any kind, JSON
+    """Return the value of a field; `None` for one that is absent and might be."""
+    field = body.DESCRIPTOR.fields_by_name[name]
+    value = getattr(body, name)
+    if field.has_presence and not body.HasField(name):
+        return None
+    if isinstance(value, pb.Decimal):
+        return Decimal(value.text) if value.text else unscaled(value.digits, value.scale)
+    if isinstance(value, pb.Levels):
+        return unpacked_levels(value)
+    if field.message_type is not None:
+        names = [one.name for one in field.message_type.fields]
+        return [{inner: _unpacked(one, inner) for inner in names} for one in value]
+    return value
 
 
 def _number(value: Decimal) -> dict[str, Any]:

@@ -1,16 +1,20 @@
 """One symbol's order book: a snapshot and the changes since, level by level in the exchange's text.
 
 A book knows how far it knows. A snapshot of `limit` levels tells nothing of what lies beyond its
-last level, and what a diff says of a price out there says nothing of its neighbours. So a side
-holds the levels of its *exact range* and no others: bids at or above `exact_from`, asks at or below
-`exact_to`, and whatever is not held in that range does not exist. `None` means that the snapshot
-showed the whole side. The range never grows: for a wider one a new book is made, of a newer
-snapshot and the diffs since. It shrinks when a side would hold more than `MAX_LEVELS`: the worst
-quarter is given up and the range ends before it. That bounds a book for good.
+last level, and what a diff says of one price out there says nothing of its neighbours. So each side
+has an *exact range*: bids at or above `exact_from`, asks at or below `exact_to`; what is not held
+in it does not exist. `None` means that the snapshot showed the whole side. Levels beyond the range
+are held as well, each of them right, but between them others may be unknown: they are told only to
+those who ask for them, `levels`, `presumed_top` and `quantity_at`. The range never grows: for a
+wider one a new book is made, of a newer snapshot and the diffs since.
+
+A side holds at most `MAX_LEVELS`: of more it gives up the worst quarter, those beyond the range
+first of all, and if that is not enough the range ends earlier. That bounds a book for good.
 
 Prices order levels and mean them: `1.10` and `1.1` are one level. They are compared as floats,
 which keep 15 digits apart; with the first price that has more, a side compares Decimals from then
-on. What is handed out is always the text that came last.
+on. What is handed out is always the text that came last. Texts must be numbers: who decodes them
+sees to that.
 
 Which update follows which is not decided here: see `app.binance.depth`.
 """
@@ -20,7 +24,7 @@ from __future__ import annotations
 import heapq
 import sys
 import zlib
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from enum import StrEnum
@@ -36,10 +40,10 @@ MAX_LEVELS: Final = 10_000
 
 CHECKSUM_LEVELS: Final = 25
 
-_NEAR = 32  # levels a side that are kept sorted before anybody has asked for more
+_NEAR = 20  # levels a side that are kept sorted before anybody has asked for more
 _FLOAT_DIGITS = 15  # decimal numbers of so many digits differ as floats, too
-_LEAST_PRICE, _MOST_PRICE = 1e-18, 1e12  # what `app.binance.numbers` accepts lies between
-_ZEROS = frozenset(["0"] + ["0." + "0" * decimals for decimals in range(1, 19)])
+_LOWEST, _HIGHEST = float("-inf"), float("inf")
+_ZERO = "0." + "0" * 18  # as a text it is above any other zero, and below any number above zero
 
 
 class Side(StrEnum):
@@ -89,8 +93,7 @@ class OrderBook:
     def apply(self, update: DepthUpdate) -> None:
         """Set the levels that an update names; its ids are not looked at.
 
-        A quantity of zero deletes. Deleting what is not held is normal, and so are levels out of
-        the exact range, which are left out.
+        A quantity of zero deletes; deleting what is not held is normal.
         """
         self._bids.put(update.bids)
         self._asks.put(update.asks)
@@ -101,6 +104,11 @@ class OrderBook:
         self._bids.put(bids)
         self._asks.put(asks)
         self.update_id = update_id
+
+    def set_range(self, *, exact_from: str | None, exact_to: str | None) -> None:
+        """Know exactly up to these prices from now on; levels stay as they are."""
+        self._bids.set_edge(exact_from)
+        self._asks.set_edge(exact_to)
 
     def copy(self) -> OrderBook:
         """Return a book of its own that is equal to this one."""
@@ -123,17 +131,20 @@ class OrderBook:
         return self._asks.edge
 
     def reaches(self, side: Side, price: str) -> bool:
-        """Tell whether the quantity at a price is known, be it zero."""
+        """Tell whether a price lies in the exact range."""
         return bool(self.update_id) and self._side(side).reaches(price)
 
     def quantity_at(self, side: Side, price: str) -> str | None:
-        """Return the quantity at a price: `0` where there is no level, `None` if unknown."""
-        if not self.reaches(side, price):
-            return None
-        level = self._side(side).get(price)
-        return "0" if level is None else level[1]
+        """Return the quantity at a price: `0` where there is no level, `None` if unknown.
 
-    # What is read, always within the exact range
+        It may be known beyond the exact range, too: a diff has named the price.
+        """
+        level = self._side(side).get(price)
+        if level is not None:
+            return level[1]
+        return "0" if self.reaches(side, price) else None
+
+    # What is read, nothing beyond the exact range
 
     def bids(self, depth: int) -> tuple[Level, ...]:
         """Return the highest `depth` bids, best first; fewer if fewer are known."""
@@ -147,24 +158,36 @@ class OrderBook:
         """Return `bids` and `asks`."""
         return self._bids.best(depth), self._asks.best(depth)
 
-    def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
-        """Return all bids and all asks that are known, best first."""
-        return self._bids.all(), self._asks.all()
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """How many bids and asks are known."""
-        return len(self._bids), len(self._asks)
-
     @property
     def best_bid(self) -> Level | None:
         """The highest bid; `None` if there is none, or none is known."""
-        return self._bids.first()
+        best = self._bids.best(1)
+        return best[0] if best else None
 
     @property
     def best_ask(self) -> Level | None:
         """The lowest ask; `None` if there is none, or none is known."""
-        return self._asks.first()
+        best = self._asks.best(1)
+        return best[0] if best else None
+
+    # What is read, wherever it lies
+
+    def levels(self) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
+        """Return all bids and all asks that are held, best first."""
+        return self._bids.all(), self._asks.all()
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many bids and asks are held."""
+        return len(self._bids), len(self._asks)
+
+    def presumed_top(self) -> tuple[Level | None, Level | None]:
+        """Return the best bid and the best ask that are held.
+
+        They differ from `best_bid` and `best_ask` when the price has left the exact range: then
+        nothing better has been heard of, but there may be something.
+        """
+        return self._bids.first(), self._asks.first()
 
     @property
     def is_crossed(self) -> bool:
@@ -204,12 +227,11 @@ class _Levels:
 
     All levels lie in `_held`, in no order. The keys of the best of them, those from `_near_low` to
     `_near_high`, are kept sorted too, ascending: most changes are far from the top and then cost no
-    search. Of how many depends on how deep the side is read; where they run out they are found
-    anew.
+    search. How many depends on how deep the side is read; where they run out they are found anew.
     """
 
     __slots__ = (
-        *("_descending", "_held", "_high", "_key_of", "_longest", "_low", "_near", "_near_high"),
+        *("_descending", "_edge", "_held", "_key_of", "_longest", "_near", "_near_high"),
         *("_near_low", "_wanted", "edge"),
     )
 
@@ -219,13 +241,13 @@ class _Levels:
         self.fill((), edge=None)
 
     def fill(self, levels: Iterable[Level], *, edge: str | None) -> None:
-        """Hold these levels and no others, none beyond `edge`."""
+        """Hold these levels and no others, known exactly up to `edge`."""
         self._key_of: Callable[[str], float] = float
         self._longest = _FLOAT_DIGITS + 1  # characters: the digits and a point
         self._held: dict[float, Level] = {}
-        self._set_edge(edge)
-        self._near_low, self._near_high = self._high, self._low  # nothing is near
         self._near: list[float] = []
+        self._near_low, self._near_high = _HIGHEST, _LOWEST  # nothing is near
+        self.set_edge(edge)
         self.put(tuple(levels))
         self._find_order()
 
@@ -239,9 +261,9 @@ class _Levels:
         return made
 
     def put(self, levels: Sequence[Level]) -> None:
-        """Set these levels, leaving out those beyond the edge."""
+        """Set these levels."""
         key_of, longest = self._key_of, self._longest
-        low, high, near_low, near_high = self._low, self._high, self._near_low, self._near_high
+        near_low, near_high = self._near_low, self._near_high
         held, near = self._held, self._near
         pop = held.pop
         for level in levels:
@@ -252,18 +274,17 @@ class _Levels:
                 return
             key = key_of(price)
             if near_low <= key <= near_high:
-                if quantity in _ZEROS:
+                if quantity <= _ZERO:
                     if pop(key, None) is not None:
                         del near[bisect_left(near, key)]
                 else:
                     if key not in held:
                         insort(near, key)
                     held[key] = level
-            elif low <= key <= high:
-                if quantity in _ZEROS:
-                    pop(key, None)
-                else:
-                    held[key] = level
+            elif quantity <= _ZERO:
+                pop(key, None)
+            else:
+                held[key] = level
         if len(near) > 4 * self._wanted:
             self._forget_order()
         if len(held) > MAX_LEVELS:
@@ -275,20 +296,28 @@ class _Levels:
 
     def reaches(self, price: str) -> bool:
         """Tell whether a price is in the exact range."""
-        return self._low <= self._key(price) <= self._high
+        key = self._key(price)
+        return key >= self._edge if self._descending else key <= self._edge
 
     def best(self, count: int) -> tuple[Level, ...]:
-        """Return the best levels, best first."""
+        """Return the best levels in the exact range, best first."""
         near = self._near
         if len(near) < count and len(near) < len(self._held):
             self._wanted = max(self._wanted, count)
             self._find_order()
             near = self._near
-        chosen = near[: -count - 1 : -1] if self._descending else near[:count]
+        if self._descending:
+            chosen = near[: -count - 1 : -1]
+            if chosen and chosen[-1] < self._edge:
+                del chosen[len(near) - bisect_left(near, self._edge) :]
+        else:
+            chosen = near[:count]
+            if chosen and chosen[-1] > self._edge:
+                del chosen[bisect_right(chosen, self._edge) :]
         return tuple(map(self._held.__getitem__, chosen))
 
     def first(self) -> Level | None:
-        """Return the best level."""
+        """Return the best level, wherever it is."""
         if not self._near:
             if not self._held:
                 return None
@@ -308,22 +337,22 @@ class _Levels:
             self._compare_decimals()
         return self._key_of(price)
 
-    def _set_edge(self, edge: str | None) -> None:
+    def set_edge(self, edge: str | None) -> None:
+        """Know exactly up to a price; `None`: all of the side."""
         self.edge = edge
-        self._low, self._high = _LEAST_PRICE, _MOST_PRICE
-        if edge is not None and self._descending:
-            self._low = self._key(edge)
-        elif edge is not None:
-            self._high = self._key(edge)
+        if edge is None:
+            self._edge = _LOWEST if self._descending else _HIGHEST
+        else:
+            self._edge = self._key(edge)
 
     def _find_order(self) -> None:
         """Sort the keys of twice as many levels as are wanted, the best ones."""
         count = 2 * self._wanted
         best = heapq.nlargest if self._descending else heapq.nsmallest
-        near = best(count, self._held) if 8 * count < len(self._held) else sorted(self._held)
+        near = best(count, self._held) if 8 * count < len(self._held) else list(self._held)
         near.sort()
         self._near = near
-        self._near_low, self._near_high = self._low, self._high
+        self._near_low, self._near_high = _LOWEST, _HIGHEST
         self._forget_order()
 
     def _forget_order(self) -> None:
@@ -332,25 +361,25 @@ class _Levels:
         near = self._near
         if self._descending:
             del near[:-count]
+            if len(near) < len(self._held):
+                self._near_low = near[0]
         else:
             del near[count:]
-        if near and len(near) < len(self._held):
-            if self._descending:
-                self._near_low = near[0]
-            else:
+            if len(near) < len(self._held):
                 self._near_high = near[-1]
 
     def _shrink(self) -> None:
-        """Give up the worst quarter and end the range before it."""
+        """Give up the worst quarter; where that was in the range, it ends before."""
         best = self.all()[: MAX_LEVELS - MAX_LEVELS // 4]
-        self.fill(best, edge=best[-1][0])
+        last = best[-1][0]
+        self.fill(best, edge=last if self.reaches(last) else self.edge)
 
     def _compare_decimals(self) -> None:
         """Order by Decimals from now on."""
         self._key_of = cast("Callable[[str], float]", Decimal)
         self._longest = sys.maxsize
         self._held = {self._key_of(level[0]): level for level in self._held.values()}
-        self._set_edge(self.edge)
+        self.set_edge(self.edge)
         self._find_order()
 
 

@@ -16,6 +16,7 @@ import msgspec
 from app.market.events import (
     SECOND_US,
     AggTrade,
+    BookMetrics,
     BookView,
     Candle,
     ExchangeRefusal,
@@ -101,6 +102,22 @@ class JsonCodec:
                 "sequence": publication.sequence,
             }
         )
+
+    def book_metrics(self, publication: Publication, event: BookMetrics) -> bytes:
+        """Return figures of a book with their position, as channel `book_metrics` sends them."""
+        return (
+            f'{self._metrics_fields(event)},"channel":"book_metrics",'
+            f'"source":{self._quoted_source},"epoch":{publication.epoch},'
+            f'"sequence":{publication.sequence}}}'
+        ).encode()
+
+    def metrics_answer(self, newest: BookMetrics, history: Sequence[BookMetrics] | None) -> bytes:
+        """Return what `GET /book/{symbol}/metrics` answers: the newest, and those asked for."""
+        head = f'{self._metrics_fields(newest)},"source":{self._quoted_source}'
+        if history is None:
+            return f"{head}}}".encode()
+        rows = ",".join(f"{self._metrics_fields(event)}}}" for event in history)
+        return f'{head},"history":[{rows}]}}'.encode()
 
     def book(self, publication: Publication, view: BookView) -> bytes:
         """Return a book whole, as the `book` channel sends it to who has not seen it before."""
@@ -195,6 +212,35 @@ class JsonCodec:
             f'"complete":{"true" if candle.complete else "false"},'
             f'"revision":{candle.revision}{_FORMING if candle.forming else ""},"source":'
             f"{self._quoted_source if same else _quoted(candle.source)}"
+        )
+
+    def _metrics_fields(self, event: BookMetrics) -> str:
+        """Return, as a JSON object left open, everything that belongs to the figures."""
+        style = self._style(event.symbol)
+        price, quantity = _or_null(style.price), _or_null(style.quantity)
+        bands = ",".join(
+            f'{{"bps":{band.bps},"bid_quantity":{quantity(band.bid_quantity)},'
+            f'"ask_quantity":{quantity(band.ask_quantity)}}}'
+            for band in event.bands
+        )
+        return (
+            f'{{"symbol":{style.symbol},"every":{event.every_ms},"number":{event.number},'
+            f'"update_id":{_number(event.update_id)},"state":"{event.state}"'
+            f"{_reason(event.reason)},"
+            f'"best_bid":{price(event.best_bid)},"best_bid_quantity":'
+            f"{quantity(event.best_bid_quantity)},"
+            f'"best_ask":{price(event.best_ask)},"best_ask_quantity":'
+            f"{quantity(event.best_ask_quantity)},"
+            f'"mid":{price(event.mid)},"microprice":{_or_null(plain)(event.microprice)},'
+            f'"spread":{price(event.spread)},"spread_bps":{_number(event.spread_bps)},'
+            f'"imbalance":{_number(event.imbalance)},"levels":{event.levels},"bands":[{bands}],'
+            f'"window_s":{event.window_s},"trades":{event.trades},'
+            f'"volume":{quantity(event.volume)},"quote_volume":{plain(event.quote_volume)},'
+            f'"vwap":{_or_null(plain)(event.vwap)},'
+            f'"realised_volatility":{_number(event.realised_volatility)}'
+            f"{_volume_by_price(event)},"
+            f'"timestamp":{self._second(event.time_us // SECOND_US)},'
+            f'"time":{event.time_us // 1_000}'
         )
 
     def _style(self, symbol: str) -> _Style:
@@ -313,6 +359,29 @@ def _particulars(event: StatusEvent) -> dict[str, object]:
             return {**_span(event), "reason": event.reason}
         case ExchangeRefusal():
             return {"reason": event.reason, "until": _milliseconds(event.until_us)}
+
+
+def _or_null(write: Callable[[Decimal], str]) -> Callable[[Decimal | None], str]:
+    """Return a writer of numbers that may be unknown."""
+    return lambda number: "null" if number is None else write(number)
+
+
+def _number(number: float | None) -> str:
+    return "null" if number is None else plain(Decimal(repr(number)))
+
+
+def _reason(reason: str) -> str:
+    """Return, as a further JSON field, why a book is not in step; nothing where it is."""
+    return f',"reason":{_quoted(reason)}' if reason else ""
+
+
+def _volume_by_price(event: BookMetrics) -> str:
+    """Return, as further JSON fields, the volumes by price, where the event has them."""
+    if event.volume_by_price is None:
+        return ""
+    rows = ",".join(f"[{plain(row.price)},{plain(row.volume)}]" for row in event.volume_by_price)
+    width = "" if event.bucket_width is None else f',"bucket_width":{plain(event.bucket_width)}'
+    return f'{width},"volume_by_price":[{rows}]'
 
 
 def _milliseconds(time_us: int | None) -> int | None:

@@ -307,6 +307,70 @@ class BookView(Event, tag="book_view", frozen=True, gc=False):
     received_us: int
 
 
+class DepthBand(msgspec.Struct, frozen=True, gc=False):
+    """What stands within `bps` basis points of the mid, in the base currency.
+
+    `None`: that side is not known so far, or there is no mid.
+    """
+
+    bps: int
+    bid_quantity: Decimal | None
+    ask_quantity: Decimal | None
+
+
+class PriceVolume(msgspec.Struct, frozen=True, gc=False):
+    """What traded from `price` up to the next price bucket, in the base currency."""
+
+    price: Decimal
+    volume: Decimal
+
+
+class BookMetrics(Event, tag="book_metrics", frozen=True, gc=False):
+    """Figures of one book, and of the trades beside it, as of `time_us` of the exchange's clock.
+
+    `every_ms` is 0 for those made with each change of the book, 1000 for samples: theirs is the
+    beginning of a second. `number`, `update_id` (`None`: no book yet), `state`, `reason`,
+    `event_us` and `received_us` are those of the book, and what is said of its levels is worth as
+    much as its state. `None` means unknown: a side is empty, or ends within its exact range.
+
+    * `mid` is (bid + ask) / 2, `spread` ask - bid, `spread_bps` that in 1/10000 of the mid;
+    * `microprice` is (bid x ask quantity + ask x bid quantity) / (both quantities), 12 decimals;
+    * `imbalance` is (B - A) / (B + A) of the quantities of the best `levels` of each side;
+    * the rest is of the trades matched in the `window_s` seconds before: see `TradeFigures` in
+      `app.analytics.trade_window`. Only samples, and of those only the newest, have
+      `volume_by_price`, in steps of `bucket_width`, lowest first.
+    """
+
+    symbol: str
+    every_ms: int
+    time_us: int
+    number: int
+    update_id: int | None
+    state: BookState
+    reason: str
+    best_bid: Decimal | None
+    best_bid_quantity: Decimal | None
+    best_ask: Decimal | None
+    best_ask_quantity: Decimal | None
+    mid: Decimal | None
+    microprice: Decimal | None
+    spread: Decimal | None
+    spread_bps: float | None
+    imbalance: float | None
+    levels: int
+    bands: tuple[DepthBand, ...]
+    window_s: int
+    trades: int
+    volume: Decimal
+    quote_volume: Decimal
+    vwap: Decimal | None
+    realised_volatility: float | None
+    bucket_width: Decimal | None
+    volume_by_price: tuple[PriceVolume, ...] | None
+    event_us: int | None
+    received_us: int
+
+
 StatusEvent = (
     StreamLost | StreamRestored | HoleFound | HoleRepaired | HoleAbandoned | ExchangeRefusal
 )
@@ -318,7 +382,7 @@ SymbolEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth
 ExchangeEvent = SymbolEvent | ServerShutdown
 """What an exchange's connection delivers."""
 
-MarketEvent = ExchangeEvent | Candle | BookChange | BookView | StatusEvent
+MarketEvent = ExchangeEvent | Candle | BookChange | BookView | BookMetrics | StatusEvent
 """Anything that the bus carries or an exchange's connection delivers."""
 
 

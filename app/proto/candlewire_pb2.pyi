@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Publication(_message.Message):
-    __slots__ = ("symbol", "source", "epoch", "sequence", "zone", "candle", "trade", "agg_trade", "stream_lost", "stream_restored", "hole_found", "hole_repaired", "hole_abandoned", "exchange_refusal", "extra")
+    __slots__ = ("symbol", "source", "epoch", "sequence", "zone", "candle", "trade", "agg_trade", "book_snapshot", "book_update", "book_metrics", "stream_lost", "stream_restored", "hole_found", "hole_repaired", "hole_abandoned", "exchange_refusal", "extra")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,9 @@ class Publication(_message.Message):
     CANDLE_FIELD_NUMBER: _ClassVar[int]
     TRADE_FIELD_NUMBER: _ClassVar[int]
     AGG_TRADE_FIELD_NUMBER: _ClassVar[int]
+    BOOK_SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
+    BOOK_UPDATE_FIELD_NUMBER: _ClassVar[int]
+    BOOK_METRICS_FIELD_NUMBER: _ClassVar[int]
     STREAM_LOST_FIELD_NUMBER: _ClassVar[int]
     STREAM_RESTORED_FIELD_NUMBER: _ClassVar[int]
     HOLE_FOUND_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +34,9 @@ class Publication(_message.Message):
     candle: Candle
     trade: Trade
     agg_trade: AggTrade
+    book_snapshot: Book
+    book_update: Book
+    book_metrics: BookMetrics
     stream_lost: StreamLost
     stream_restored: StreamRestored
     hole_found: HoleFound
@@ -38,7 +44,7 @@ class Publication(_message.Message):
     hole_abandoned: HoleAbandoned
     exchange_refusal: ExchangeRefusal
     extra: str
-    def __init__(self, symbol: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., zone: _Optional[_Union[Zone, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., agg_trade: _Optional[_Union[AggTrade, _Mapping]] = ..., stream_lost: _Optional[_Union[StreamLost, _Mapping]] = ..., stream_restored: _Optional[_Union[StreamRestored, _Mapping]] = ..., hole_found: _Optional[_Union[HoleFound, _Mapping]] = ..., hole_repaired: _Optional[_Union[HoleRepaired, _Mapping]] = ..., hole_abandoned: _Optional[_Union[HoleAbandoned, _Mapping]] = ..., exchange_refusal: _Optional[_Union[ExchangeRefusal, _Mapping]] = ..., extra: _Optional[str] = ...) -> None: ...
+    def __init__(self, symbol: _Optional[str] = ..., source: _Optional[str] = ..., epoch: _Optional[int] = ..., sequence: _Optional[int] = ..., zone: _Optional[_Union[Zone, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., agg_trade: _Optional[_Union[AggTrade, _Mapping]] = ..., book_snapshot: _Optional[_Union[Book, _Mapping]] = ..., book_update: _Optional[_Union[Book, _Mapping]] = ..., book_metrics: _Optional[_Union[BookMetrics, _Mapping]] = ..., stream_lost: _Optional[_Union[StreamLost, _Mapping]] = ..., stream_restored: _Optional[_Union[StreamRestored, _Mapping]] = ..., hole_found: _Optional[_Union[HoleFound, _Mapping]] = ..., hole_repaired: _Optional[_Union[HoleRepaired, _Mapping]] = ..., hole_abandoned: _Optional[_Union[HoleAbandoned, _Mapping]] = ..., exchange_refusal: _Optional[_Union[ExchangeRefusal, _Mapping]] = ..., extra: _Optional[str] = ...) -> None: ...
 
 class Decimal(_message.Message):
     __slots__ = ("digits", "scale", "text")
@@ -125,6 +131,112 @@ class AggTrade(_message.Message):
     first_trade_id: int
     last_trade_id: int
     def __init__(self, id: _Optional[int] = ..., price: _Optional[_Union[Decimal, _Mapping]] = ..., quantity: _Optional[_Union[Decimal, _Mapping]] = ..., time: _Optional[int] = ..., buyer_is_maker: _Optional[bool] = ..., first_trade_id: _Optional[int] = ..., last_trade_id: _Optional[int] = ...) -> None: ...
+
+class Book(_message.Message):
+    __slots__ = ("depth", "every", "number", "previous", "update_id", "state", "reason", "time", "bids", "asks", "exact_from", "exact_to")
+    DEPTH_FIELD_NUMBER: _ClassVar[int]
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    BIDS_FIELD_NUMBER: _ClassVar[int]
+    ASKS_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FROM_FIELD_NUMBER: _ClassVar[int]
+    EXACT_TO_FIELD_NUMBER: _ClassVar[int]
+    depth: int
+    every: int
+    number: int
+    previous: int
+    update_id: int
+    state: str
+    reason: str
+    time: int
+    bids: Levels
+    asks: Levels
+    exact_from: Decimal
+    exact_to: Decimal
+    def __init__(self, depth: _Optional[int] = ..., every: _Optional[int] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., update_id: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[int] = ..., bids: _Optional[_Union[Levels, _Mapping]] = ..., asks: _Optional[_Union[Levels, _Mapping]] = ..., exact_from: _Optional[_Union[Decimal, _Mapping]] = ..., exact_to: _Optional[_Union[Decimal, _Mapping]] = ...) -> None: ...
+
+class Levels(_message.Message):
+    __slots__ = ("price_scale", "quantity_scale", "flags", "prices", "quantities")
+    PRICE_SCALE_FIELD_NUMBER: _ClassVar[int]
+    QUANTITY_SCALE_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    PRICES_FIELD_NUMBER: _ClassVar[int]
+    QUANTITIES_FIELD_NUMBER: _ClassVar[int]
+    price_scale: int
+    quantity_scale: int
+    flags: int
+    prices: _containers.RepeatedScalarFieldContainer[int]
+    quantities: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, price_scale: _Optional[int] = ..., quantity_scale: _Optional[int] = ..., flags: _Optional[int] = ..., prices: _Optional[_Iterable[int]] = ..., quantities: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class BookMetrics(_message.Message):
+    __slots__ = ("every", "number", "update_id", "state", "reason", "time", "best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity", "mid", "microprice", "spread", "spread_bps", "imbalance", "levels", "bands", "window_s", "trades", "volume", "quote_volume", "vwap", "realised_volatility", "bucket_width", "volume_by_price")
+    EVERY_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    UPDATE_ID_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    TIME_FIELD_NUMBER: _ClassVar[int]
+    BEST_BID_FIELD_NUMBER: _ClassVar[int]
+    BEST_BID_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    BEST_ASK_FIELD_NUMBER: _ClassVar[int]
+    BEST_ASK_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    MID_FIELD_NUMBER: _ClassVar[int]
+    MICROPRICE_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_BPS_FIELD_NUMBER: _ClassVar[int]
+    IMBALANCE_FIELD_NUMBER: _ClassVar[int]
+    LEVELS_FIELD_NUMBER: _ClassVar[int]
+    BANDS_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_S_FIELD_NUMBER: _ClassVar[int]
+    TRADES_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_FIELD_NUMBER: _ClassVar[int]
+    QUOTE_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    VWAP_FIELD_NUMBER: _ClassVar[int]
+    REALISED_VOLATILITY_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    VOLUME_BY_PRICE_FIELD_NUMBER: _ClassVar[int]
+    every: int
+    number: int
+    update_id: int
+    state: str
+    reason: str
+    time: int
+    best_bid: Decimal
+    best_bid_quantity: Decimal
+    best_ask: Decimal
+    best_ask_quantity: Decimal
+    mid: Decimal
+    microprice: Decimal
+    spread: Decimal
+    spread_bps: Decimal
+    imbalance: Decimal
+    levels: int
+    bands: _containers.RepeatedCompositeFieldContainer[DepthBand]
+    window_s: int
+    trades: int
+    volume: Decimal
+    quote_volume: Decimal
+    vwap: Decimal
+    realised_volatility: Decimal
+    bucket_width: Decimal
+    volume_by_price: Levels
+    def __init__(self, every: _Optional[int] = ..., number: _Optional[int] = ..., update_id: _Optional[int] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., time: _Optional[int] = ..., best_bid: _Optional[_Union[Decimal, _Mapping]] = ..., best_bid_quantity: _Optional[_Union[Decimal, _Mapping]] = ..., best_ask: _Optional[_Union[Decimal, _Mapping]] = ..., best_ask_quantity: _Optional[_Union[Decimal, _Mapping]] = ..., mid: _Optional[_Union[Decimal, _Mapping]] = ..., microprice: _Optional[_Union[Decimal, _Mapping]] = ..., spread: _Optional[_Union[Decimal, _Mapping]] = ..., spread_bps: _Optional[_Union[Decimal, _Mapping]] = ..., imbalance: _Optional[_Union[Decimal, _Mapping]] = ..., levels: _Optional[int] = ..., bands: _Optional[_Iterable[_Union[DepthBand, _Mapping]]] = ..., window_s: _Optional[int] = ..., trades: _Optional[int] = ..., volume: _Optional[_Union[Decimal, _Mapping]] = ..., quote_volume: _Optional[_Union[Decimal, _Mapping]] = ..., vwap: _Optional[_Union[Decimal, _Mapping]] = ..., realised_volatility: _Optional[_Union[Decimal, _Mapping]] = ..., bucket_width: _Optional[_Union[Decimal, _Mapping]] = ..., volume_by_price: _Optional[_Union[Levels, _Mapping]] = ...) -> None: ...
+
+class DepthBand(_message.Message):
+    __slots__ = ("bps", "bid_quantity", "ask_quantity")
+    BPS_FIELD_NUMBER: _ClassVar[int]
+    BID_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    ASK_QUANTITY_FIELD_NUMBER: _ClassVar[int]
+    bps: int
+    bid_quantity: Decimal
+    ask_quantity: Decimal
+    def __init__(self, bps: _Optional[int] = ..., bid_quantity: _Optional[_Union[Decimal, _Mapping]] = ..., ask_quantity: _Optional[_Union[Decimal, _Mapping]] = ...) -> None: ...
 
 class StreamLost(_message.Message):
     __slots__ = ("time", "reason")

@@ -24,6 +24,7 @@ async def running_hub(data_dir: Path, **settings: object) -> AsyncIterator[Hub]:
     values: dict[str, Any] = {
         "server_port": 0,
         "websocket_port": 0,
+        "grpc_port": 0,
         "data_dir": data_dir,
         "market_source": "simulated",
         "rate_limit": "0",

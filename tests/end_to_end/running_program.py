@@ -87,7 +87,12 @@ async def program(folder: Path, *arguments: str, **settings: str) -> AsyncIterat
         *arguments,
         cwd=folder,
         env=environment(
-            **{"SERVER_PORT": str(rest_port), "WEBSOCKET_PORT": str(stream_port)} | settings
+            **{
+                "SERVER_PORT": str(rest_port),
+                "WEBSOCKET_PORT": str(stream_port),
+                "GRPC_PORT": "0",
+            }
+            | settings
         ),
         stdin=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from app.errors import ExchangeRefused, ExchangeUnavailable, RateLimited
-from app.feed.symbol_feed import FeedState
+from app.feed.feed_state import FeedState
 from app.market.events import Candle, HoleAbandoned, HoleFound, HoleRepaired
 from app.market.position import Position
 from tests.fakes import START_US

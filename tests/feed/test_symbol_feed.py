@@ -14,7 +14,8 @@ import pytest
 from app.errors import ConnectionFailed, RateLimited
 from app.feed.doubts import DOUBTED_MOST
 from app.feed.feed_clock import FeedClock
-from app.feed.symbol_feed import FeedState, SymbolFeed
+from app.feed.feed_state import FeedState
+from app.feed.symbol_feed import SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,

@@ -24,6 +24,8 @@ from app.gateways.protobuf import (
 from app.market.codec import JsonCodec
 from app.market.events import (
     AggTrade,
+    BookMetrics,
+    BookView,
     Candle,
     ExchangeRefusal,
     HoleAbandoned,
@@ -42,16 +44,21 @@ from app.simulator.market import Happening
 from app.simulator.recorded import RecordedMarket
 from app.simulator.seeded import SeededMarket
 from app.sockets.frames import data_frame, deflated_frame
-from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
+from tests.analytics.samples import a_sample
+from tests.fakes import START_US, a_book_view, a_candle, a_trade, an_aggregate, symbol_info
+from tests.gateways.book_texts import book_text, metrics_text
 
 EPOCH = 1_731_232_800_000
 HOLE = (4_123_456_790, 4_123_456_801, START_US, START_US + 2_000_000)
 LEARNED_US = START_US + 3_456_789
-Sendable = Candle | Trade | AggTrade | StatusEvent
+Sendable = Candle | Trade | AggTrade | StatusEvent | BookView | BookMetrics
 KINDS: dict[str, Sendable] = {
     "candle": a_candle(),
     "trade": a_trade(),
     "agg_trade": an_aggregate(),
+    "book_snapshot": a_book_view(previous=None),
+    "book_update": a_book_view(),
+    "book_metrics": a_sample(),
     "stream_lost": StreamLost("BTCUSDT", 'closed "1006", é', None, LEARNED_US),
     "stream_restored": StreamRestored("BTCUSDT", START_US, LEARNED_US),
     "hole_found": HoleFound("BTCUSDT", *HOLE, None, LEARNED_US),
@@ -89,6 +96,12 @@ def text_of(
         return codec.candle(publication, msgspec.structs.replace(event, source=source))
     if isinstance(event, Trade | AggTrade):
         return codec.trade(publication, event)
+    if isinstance(event, BookView):
+        if event.previous is None:
+            return codec.book(publication, event)
+        return codec.book_update(publication, event, event.previous)
+    if isinstance(event, BookMetrics):
+        return codec.book_metrics(publication, event)
     return codec.status(publication, event)
 
 
@@ -99,10 +112,26 @@ def changed(text: bytes, **fields: object) -> bytes:
     return msgspec.json.encode(message)
 
 
+def in_order(text: bytes) -> bytes:
+    """Return a book with its reason where the hub writes it, none if it is empty."""
+    message = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    reason = message.pop("reason")
+    if reason == b'""':
+        return msgspec.json.encode(message)
+    whole = {}
+    for name, value in message.items():
+        if name == "bids":
+            whole["reason"] = reason
+        whole[name] = value
+    return msgspec.json.encode(whole)
+
+
 def as_json(value: object) -> str:
     """Return decoded fields as the JSON text that they came from, digit for digit."""
     if isinstance(value, dict):
         return "{" + ",".join(f'"{name}":{as_json(each)}' for name, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(as_json, value)) + "]"
     return format(value, "f") if isinstance(value, Decimal) else msgspec.json.encode(value).decode()
 
 
@@ -384,13 +413,133 @@ def test_candles_that_add_up_are_in_the_table(candles):
     )
 
 
+BOOKS = {
+    "a snapshot": book_text(),
+    "an update": book_text(previous=1_205, bids=[("43250.50", "0.00000")], asks=[]),
+    "another update": book_text(previous=0, number=1, bids=[("43251", "2")], asks=[("43252", "0")]),
+    "an empty update": book_text(previous=1_206, bids=[], asks=[]),
+    "an empty book": book_text(bids=[], asks=[], exact=("null", "null")),
+    "one side known whole": book_text(exact=("null", "43590.00")),
+    "a stale book": book_text(state="stale", reason="the stream was lost: 1006"),
+    "unknown digits": book_text(
+        bids=[("43250.5", "1.25"), ("43250", "0.001"), ("43249.75", "7")], asks=[]
+    ),
+    "small prices": book_text(bids=[("0.00000123", "1")], asks=[("0.00000124", "2000000")]),
+    "a later state": book_text(state="perfect"),
+}
+
+
+@pytest.mark.parametrize("text", BOOKS.values(), ids=BOOKS)
+def test_books_come_back_digit_for_digit(text):
+    """Snapshots and updates of every state are typed and whole, alone and in a batch."""
+    publication = pb.Publication.FromString(encode_publication(text))
+    assert publication.WhichOneof("kind") == f"book_{msgspec.json.decode(text)['type']}"
+    assert publication.extra == ""
+    assert back(text) == text
+    trade = text_of(a_trade(), 41)
+    assert back_in_batch([trade, text]) == [trade, text]
+
+
+def test_a_book_is_what_the_schema_says():
+    """Levels are columns of integers; a price is told as its distance from the one before."""
+    data = encode_publication(book_text(previous=1_205))
+    book = pb.Publication.FromString(data).book_update
+    assert (book.bids.price_scale, book.bids.quantity_scale, book.bids.flags) == (2, 5, 0)
+    assert list(book.bids.prices) == [4_325_050, -1, -249]
+    assert list(book.bids.quantities) == [125_000, 120, 1_200_000]
+    assert list(book.asks.prices) == [4_325_051, 49]
+    assert (book.number, book.previous, book.depth, book.every) == (1_207, 1_205, 20, 100)
+    assert book.exact_from == pb.Decimal(digits=4_296_010, scale=2)
+    assert len(data) < len(book_text(previous=1_205)) / 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(book_text(bids=[("5.50", "1"), ("5.4", "1")]), id="mixed digits of prices"),
+        pytest.param(book_text(bids=[("5.5", "1.0"), ("5.4", "1")]), id="of quantities"),
+        pytest.param(book_text(asks=[("1" + "0" * 30, "1")], bids=[]), id="more than 64 bits"),
+        pytest.param(book_text(asks=[("5." + "1" * 18, "1")], bids=[]), id="18 decimals"),
+        pytest.param(book_text(update_id=-1), id="a negative update id"),
+        pytest.param(
+            book_text().replace(b'"bids"', b'"reason":"","bids"'), id="a reason that says nothing"
+        ),
+        pytest.param(book_text().replace(b"snapshot", b"repair"), id="another type"),
+    ],
+)
+def test_unusual_books_are_kept_as_text(text):
+    """What the columns cannot tell digit for digit goes along as JSON."""
+    assert pb.Publication.FromString(encode_publication(text)).extra == text.decode()
+    assert back(text) == text
+    assert back_in_batch([text_of(summed(), 41), text]) == [text_of(summed(), 41), text]
+
+
+NO_BOOK: dict[str, Any] = {
+    **dict.fromkeys(("best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity"), "null"),
+    **dict.fromkeys(("mid", "microprice", "spread", "spread_bps", "imbalance"), "null"),
+    "update_id": "null",
+    "bands": '[{"bps":10,"bid_quantity":null,"ask_quantity":null}]',
+}
+METRICS = {
+    "of a second": metrics_text(),
+    "of a change": metrics_text(every=0, volume_by_price=None),
+    "nothing traded": metrics_text(vwap="null", realised_volatility="null", volume_by_price=None),
+    "no prices yet": metrics_text(volume_by_price=[]),
+    "a stale book": metrics_text(state="stale", reason="the stream was lost"),
+    "no book yet": metrics_text(state="syncing", reason="waiting for a snapshot", **NO_BOOK),
+    "no bands": metrics_text(bands="[]"),
+    "more asked than bid": metrics_text(imbalance="-0.25"),
+}
+
+
+@pytest.mark.parametrize("text", METRICS.values(), ids=METRICS)
+def test_metrics_come_back_digit_for_digit(text):
+    """What is unknown stays null, what is not there stays away."""
+    publication = pb.Publication.FromString(encode_publication(text))
+    assert publication.WhichOneof("kind") == "book_metrics"
+    assert publication.extra == ""
+    assert back(text) == text
+    trade = text_of(a_trade(), 41)
+    assert back_in_batch([trade, text]) == [trade, text]
+
+
+def levels() -> st.SearchStrategy[list[tuple[str, str]]]:
+    """Return levels of one side, in no order, of any digits."""
+    number = digits(10**20).map(lambda value: f"{value:f}")
+    return st.lists(st.tuples(number, number), max_size=6)
+
+
+@given(levels(), levels(), st.none() | st.integers(0, 1 << 40), st.text())
+def test_any_books_come_back(bids, asks, previous, reason):
+    """Whatever the levels are, the JSON text is the same."""
+    text = changed(book_text(bids=bids, asks=asks, previous=previous), reason=reason)
+    texts = [text_of(a_trade(), 41), in_order(text)]
+    assert back(texts[1]) == texts[1]
+    assert back_in_batch(texts) == texts
+
+
+@given(st.integers(0, 15), st.integers(0, 15), st.lists(st.integers(1, 10**12), max_size=9))
+def test_books_of_one_scale_are_typed(price_digits, quantity_digits, numbers):
+    """As a hub writes them that knows tick and step."""
+    side = [
+        (
+            f"{Decimal(number).scaleb(-price_digits):f}",
+            f"{Decimal(number + 1).scaleb(-quantity_digits):f}",
+        )
+        for number in numbers
+    ]
+    text = book_text(bids=side, asks=side)
+    assert pb.Publication.FromString(encode_publication(text)).HasField("book_snapshot")
+    assert back(text) == text
+
+
 def test_fields_of_a_later_json_are_kept():
     """A known kind stays typed; what the schema does not know goes along as JSON."""
     for event in KINDS.values():
-        text = changed(text_of(event, 9), venue="x", depth={"best": [1, None]})
+        text = changed(text_of(event, 9), venue="x", fees={"best": [1, None]})
         publication = pb.Publication.FromString(encode_publication(text))
         assert publication.WhichOneof("kind") is not None
-        assert publication.extra == '{"venue":"x","depth":{"best":[1,null]}}'
+        assert publication.extra == '{"venue":"x","fees":{"best":[1,null]}}'
         assert back(text) == text
         assert back_in_batch([text_of(a_candle(), 8), text])[1] == text
 

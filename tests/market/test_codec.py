@@ -7,6 +7,7 @@ import re
 from datetime import UTC
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 
 from app.market.codec import JsonCodec, plain, read_candle, with_digits
 from app.market.events import (
+    BookState,
+    BookView,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
@@ -25,7 +28,8 @@ from app.market.events import (
     StreamRestored,
 )
 from app.market.ring import CandleSpan
-from app.ports import CANDLES, FORMING
+from app.ports import BOOK_METRICS, CANDLES, FORMING
+from tests.analytics.samples import a_sample
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate, symbol_info
 
 INDIA = ZoneInfo("Asia/Kolkata")
@@ -310,3 +314,127 @@ def test_a_candle_can_be_read_back(candle):
     """All but the times at which it happened and came."""
     text = codec().candle(Publication(7, 9, CANDLES, candle), candle)
     assert read_candle(text) == msgspec.structs.replace(candle, event_us=0, received_us=0)
+
+
+METRICS = (
+    '{"symbol":"BTCUSDT","every":1000,"number":812,"update_id":77310042,"state":"in_step","best_bid":43250.50,'
+    '"best_bid_quantity":0.30000,"best_ask":43250.51,"best_ask_quantity":0.10000,"mid":43250.505,'
+    '"microprice":43250.5075,"spread":0.01,"spread_bps":0.00231211178,"imbalance":0.25,'
+    '"levels":5,"bands":[{"bps":10,"bid_quantity":12.50000,"ask_quantity":9.75000},'
+    '{"bps":50,"bid_quantity":40.00000,"ask_quantity":null}],"window_s":60,"trades":42,"volume":1.25410,'
+    '"quote_volume":54248.1905825,"vwap":43256.670586476357,"realised_volatility":0.00031'
+)
+AT = ',"timestamp":"2024-11-10 15:30:45 IST","time":1731232845000'
+BY_PRICE = ',"bucket_width":5,"volume_by_price":[[43250,1.2],[43255,0.0541]]'
+
+
+def test_figures_of_a_book_have_the_promised_bytes():
+    """Numbers are JSON numbers with the symbol's digits; what is not known is null."""
+    publication = position(a_sample(), BOOK_METRICS)
+    text = codec().book_metrics(publication, a_sample()).decode()
+    assert text == (
+        f'{METRICS}{BY_PRICE}{AT},"channel":"book_metrics","source":"binance",'
+        f'"epoch":{publication.epoch},"sequence":{publication.sequence}}}'
+    )
+    json.loads(text)
+
+
+def test_figures_of_a_change_have_no_volumes_by_price():
+    """These are told once a second."""
+    event = a_sample(every_ms=0, volume_by_price=None)
+    text = codec().book_metrics(position(event, BOOK_METRICS), event).decode()
+    told = json.loads(text)
+    assert told["every"] == 0
+    assert not {"bucket_width", "volume_by_price"} & set(told)
+
+
+def test_figures_of_a_book_that_is_not_known_are_null():
+    """Nothing is zero but the sums of no trades; the reason is told."""
+    nothing: dict[str, Any] = dict.fromkeys(
+        (
+            *("update_id", "best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity", "mid"),
+            *("microprice", "spread", "spread_bps", "imbalance", "vwap", "realised_volatility"),
+        )
+    )
+    nothing["bucket_width"] = None
+    event = a_sample(
+        **nothing, state="syncing", reason='no "snapshot" yet', bands=(), volume_by_price=()
+    )
+    del nothing["bucket_width"]
+    told = json.loads(codec().book_metrics(position(event, BOOK_METRICS), event))
+    assert {name: told[name] for name in nothing} == nothing
+    assert (told["state"], told["reason"], told["bands"]) == ("syncing", 'no "snapshot" yet', [])
+    assert (told["volume_by_price"], "bucket_width" in told) == ([], False)
+
+
+def test_rest_gets_figures_with_the_samples_before():
+    """The newest without a position, and those asked for, oldest first."""
+    newest, before = a_sample(), a_sample(number=811, volume_by_price=None)
+    alone = codec().metrics_answer(newest, None).decode()
+    assert alone == f'{METRICS}{BY_PRICE}{AT},"source":"binance"}}'
+    told = json.loads(codec().metrics_answer(newest, [before, newest]))
+    assert [row["number"] for row in told["history"]] == [811, 812]
+    assert "volume_by_price" not in told["history"][0]
+
+
+def a_view(**changes):
+    """Return a view of a book, numbers as the exchange writes them."""
+    view = BookView(
+        "BTCUSDT", 20, 100, 812, 810, 77310042, BookState.IN_STEP, "",
+        (("43250.50000000", "0.50000000"), ("43250.00000000", "2.00001000")),
+        (("43250.51000000", "1.00000000"),),
+        (("43250.50000000", "0.50000000"), ("43249.99000000", "0")),
+        (("43250.52000000", "0.00000000"),),
+        "43100.00000000", None, START_US + 123_456, START_US + 200_000,
+    )  # fmt: skip
+    return msgspec.structs.replace(view, **changes)
+
+
+def test_a_book_has_the_promised_bytes():
+    """Whole: levels best first with the digits of tick and step, and how far they are known."""
+    view = a_view()
+    assert codec().book(position(view, "book"), view).decode() == (
+        '{"symbol":"BTCUSDT","type":"snapshot","depth":20,"every":100,"number":812,'
+        '"update_id":77310042,"state":"in_step","bids":[[43250.50,0.50000],[43250.00,2.00001]],'
+        '"asks":[[43250.51,1.00000]],"exact_from":43100.00,"exact_to":null,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
+        '"source":"binance","epoch":1731232800000,"sequence":42}'
+    )
+
+
+def test_an_update_of_a_book_has_the_promised_bytes():
+    """What changed alone, after which view; a quantity of zero deletes."""
+    view = a_view(state=BookState.STALE, reason="the stream is lost", event_us=None)
+    assert codec().book_update(position(view, "book"), view, 810).decode() == (
+        '{"symbol":"BTCUSDT","type":"update","depth":20,"every":100,"number":812,"previous":810,'
+        '"update_id":77310042,"state":"stale","reason":"the stream is lost",'
+        '"bids":[[43250.50,0.50000],[43249.99,0.00000]],"asks":[[43250.52,0.00000]],'
+        '"exact_from":43100.00,"exact_to":null,"timestamp":"2024-11-10 15:30:45 IST",'
+        '"time":1731232845200,"channel":"book","source":"binance","epoch":1731232800000,'
+        '"sequence":42}'
+    )
+
+
+def test_rest_gets_a_book_without_a_position():
+    """It is the same book."""
+    told = json.loads(codec().book_answer(a_view()))
+    view = a_view()
+    whole = json.loads(codec().book(position(view, "book"), view))
+    left_out = {"type", "every", "epoch", "sequence"}
+    assert told == {name: value for name, value in whole.items() if name not in left_out}
+
+
+@given(st.decimals(0, 10**11, allow_nan=False, places=8), st.one_of(st.none(), st.integers(0, 8)))
+def test_text_of_the_exchange_is_written_as_its_number(number, digits):
+    """The quick way for text comes to what the decimal comes to."""
+    info = (
+        None
+        if digits is None
+        else msgspec.structs.replace(
+            BTC, tick_size=Decimal(1).scaleb(-digits), step_size=Decimal(1).scaleb(-digits)
+        )
+    )
+    view = a_view(bids=((f"{number:.8f}", "1"),))
+    text = codec(info).book(position(view, "book"), view).decode()
+    expected = plain(number) if digits is None else with_digits(number, digits)
+    assert f'"bids":[[{expected},' in text

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from app import __version__
 from scripts import bootstrap
 
 
@@ -101,3 +104,37 @@ def test_the_index_of_pip_is_handed_to_uv(monkeypatch: pytest.MonkeyPatch) -> No
     assert bootstrap.uv_environment(pip)["UV_DEFAULT_INDEX"] == "https://packages.example/simple"
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://other.example/simple")
     assert bootstrap.uv_environment(pip)["UV_DEFAULT_INDEX"] == "https://other.example/simple"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the command is a shell's")
+def test_the_command_runs_this_checkout_from_anywhere(
+    tmp_path: Path, locks: tuple[Path, Path]
+) -> None:
+    """`.venv/bin/candlewire` is there after a set-up, also where nothing else had to be done."""
+    run, _ = locks
+    venv = tmp_path / "a venv"
+    environment(tmp_path, run).rename(venv)
+    bootstrap.bootstrap(venv, run)
+    command = venv / "bin" / "candlewire"
+    packages = [path for path in sys.path if path.endswith("-packages")]
+    for _ in range(2):
+        answer = subprocess.run(
+            [command, "--version"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": os.pathsep.join(packages)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout == f"candlewire {__version__}\n"
+        command.write_text("something else\n")
+        bootstrap.bootstrap(venv, run)  # which a change of its text or place mends
+
+
+def test_other_environments_have_no_such_command(tmp_path: Path) -> None:
+    """Those of other programs cannot run it."""
+    lock = tmp_path / "requirements-ccxt.txt"
+    lock.write_text("c==1\n", encoding="utf-8")
+    venv = environment(tmp_path, lock)
+    bootstrap.bootstrap(venv, lock)
+    assert not (venv / "bin" / "candlewire").exists()

@@ -8,18 +8,28 @@ from functools import partial
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.market.book_views import view_name
 from app.market.codec import JsonCodec
-from app.market.events import AggTrade, BookView, Candle, Publication, StatusEvent, Trade
+from app.market.events import (
+    AggTrade,
+    BookMetrics,
+    BookView,
+    Candle,
+    Publication,
+    StatusEvent,
+    Trade,
+)
 from app.market.ring import Key, Outgoing
-from app.ports import BOOK, CANDLES, FORMING, STATUS, TRADES, Bus, Subscription
+from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES, Bus, Subscription
 
-_TOPICS = (CANDLES, TRADES, STATUS, FORMING, BOOK)
+_TOPICS = (CANDLES, TRADES, STATUS, FORMING, BOOK, BOOK_METRICS)
 
 
 class Encoder:
     """Stands between the bus and the broadcaster, from `start` to `stop`.
 
     Candles and status events are always written, since they are held for who comes later; trades
-    only while somebody follows them; books as they come, since only those that are followed do.
+    only while somebody follows them, and so the figures of each change of a book; those of each
+    second always, as who comes is told the newest; books as they come, since only those that are
+    followed do.
     `published` counts what came, `encoded` what was written, `skipped` what has no text.
     """
 
@@ -57,6 +67,10 @@ class Encoder:
                 self._add(publication, key, self._codec.trade(publication, event))
         elif isinstance(event, BookView):
             self._add_view(publication, event)
+        elif isinstance(event, BookMetrics):
+            key = (BOOK_METRICS, event.symbol, str(event.every_ms))
+            if event.every_ms or self._broadcaster.has_takers(key):
+                self._add(publication, key, self._codec.book_metrics(publication, event))
         elif isinstance(event, StatusEvent):
             key = (STATUS, event.symbol, "")
             self._add(publication, key, self._codec.status(publication, event))

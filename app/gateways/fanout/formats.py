@@ -114,12 +114,18 @@ def _text(item: Outgoing) -> bytes:
     return item.text
 
 
+def _page(item: Outgoing) -> bytes:
+    """Return all of a value, by the name that a page knows it by."""
+    return b'{"instrument_id":"%b",%b' % (item.key[1].encode(), item.as_whole().text[1:])
+
+
 def _texts(items: Iterable[Outgoing]) -> bytes:
     return b'{"batch":[' + b",".join([item.text for item in items]) + b"]}"
 
 
-def _protobuf(item: Outgoing) -> bytes:
-    return _kept(item, (_protobuf, 0), lambda item, _key: encode_publication(item.text))
+def publication_form(item: Outgoing) -> bytes:
+    """Return a publication as a `Publication` of protocol buffers, made when first asked for."""
+    return _kept(item, (publication_form, 0), lambda item, _key: encode_publication(item.text))
 
 
 def _protobufs(items: Iterable[Outgoing]) -> bytes:
@@ -128,6 +134,8 @@ def _protobufs(items: Iterable[Outgoing]) -> bytes:
 
 JSON = Messages("json", _text)
 JSON_BATCHES = Batches("json batches", _texts)
-PROTOBUF = Messages("protobuf", _protobuf, binary=True)
+PROTOBUF = Messages("protobuf", publication_form, binary=True)
 PROTOBUF_BATCHES = Batches("protobuf batches", _protobufs, binary=True)
 EVENTS = ServerSentEvents()
+PAGES = Messages("pages", _page)
+"""Each message says all of a book, for pages that want to keep nothing."""

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from app.errors import BadRequest, CandlewireError, NotSubscribed, TooManySubscriptions
+from app.errors import (
+    BadRequest,
+    CandlewireError,
+    NotSubscribed,
+    NotSupported,
+    TooManySubscriptions,
+)
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Peer, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
@@ -30,6 +36,7 @@ from app.gateways.live.requests import (
     result_reply,
 )
 from app.gateways.live.upgrade import Admitted
+from app.gateways.live.variants import Variant
 from app.gateways.live.wanted import Since, check_symbols, history
 from app.ports import CANDLES, FORMING, Clock, SymbolList
 
@@ -64,11 +71,20 @@ class LiveClient:
     at all. Only more messages than allowed, or a binary one, end the connection.
     """
 
-    __slots__ = ("_admitted", "_around", "_by_default", "_controls", "_follower", "_requests")
+    __slots__ = (
+        "_admitted",
+        "_around",
+        "_by_default",
+        "_controls",
+        "_follower",
+        "_only_reads",
+        "_requests",
+    )
 
     def __init__(self, admitted: Admitted, surroundings: Surroundings, remote_ip: str = "") -> None:
         self._admitted: Admitted | None = admitted  # until it has come in
         self._by_default = admitted.by_default
+        self._only_reads = admitted.only_reads
         self._around = surroundings
         around = surroundings
         self._requests = MessageAllowance(
@@ -109,6 +125,8 @@ class LiveClient:
         self._around.counts.requests += 1
         asked = read_request(message)
         try:
+            if self._only_reads:
+                raise NotSupported(name="request", value=message, instead="this address only sends")
             self._meet(follower, asked.id, asked.request)
         except CandlewireError as error:
             self._around.counts.errors += 1
@@ -156,14 +174,14 @@ class LiveClient:
 
     def _subscribe(self, follower: Follower, number: RequestId, request: Subscribe) -> None:
         check_symbols(request.symbols, self._around.registry)
-        wishes = {Wish(request.channel, one, request.interval) for one in request.symbols}
+        wishes = {Wish(request.channel, one, request.variant.text()) for one in request.symbols}
         if request.forming:
             wishes |= {forming(wish) for wish in wishes}
         held: Wishes = frozenset() if self._by_default else follower.wishes
         wanted = _counted(held | wishes)
         if wanted > self._around.max_subscriptions:
             raise TooManySubscriptions(wanted, self._around.max_subscriptions)
-        told = _group(request.channel, request.interval, request.symbols, grows=request.forming)
+        told = _group(request.channel, request.variant, request.symbols, grows=request.forming)
         self._follow(follower, frozenset(wishes), _Reply(number, told), request.since, held)
         self._by_default = False
 
@@ -219,7 +237,7 @@ def _is_meant(request: Unsubscribe, wish: Wish) -> bool:
     return (
         request.channel in (None, channel)
         and (not request.symbols or wish.symbol in request.symbols)
-        and request.interval in (None, wish.interval)
+        and request.variant.includes(Variant.named(channel, wish.interval))
     )
 
 
@@ -229,7 +247,7 @@ def _counted(wishes: Iterable[Wish]) -> int:
 
 
 def grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
-    """Return subscriptions as clients read them: one entry per channel and interval, in order."""
+    """Return subscriptions as clients read them: one entry per channel and variant, in order."""
     held = set(wishes)
     groups: dict[tuple[str, str, bool], list[str]] = {}
     for wish in sorted(held):
@@ -237,17 +255,15 @@ def grouped(wishes: Iterable[Wish]) -> list[dict[str, object]]:
             grows = forming(wish) in held
             groups.setdefault((wish.channel, wish.interval, grows), []).append(wish.symbol)
     return [
-        _group(channel, interval, symbols, grows=grows)
-        for (channel, interval, grows), symbols in groups.items()
+        _group(channel, Variant.named(channel, text), symbols, grows=grows)
+        for (channel, text, grows), symbols in groups.items()
     ]
 
 
 def _group(
-    channel: str, interval: str, symbols: Iterable[str], *, grows: bool
+    channel: str, variant: Variant, symbols: Iterable[str], *, grows: bool
 ) -> dict[str, object]:
-    group: dict[str, object] = {"channel": channel, "symbols": list(symbols)}
-    if interval:
-        group["interval"] = interval
+    group: dict[str, object] = {"channel": channel, "symbols": list(symbols), **variant.said()}
     if grows:
         group["forming"] = True
     return group

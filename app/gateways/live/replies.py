@@ -32,11 +32,18 @@ class Position(Struct, kw_only=True):
 
 
 class Subscription(Struct, kw_only=True):
-    """What is followed of one channel, in one interval."""
+    """What is followed of one channel, of one length, depth or rate."""
 
     channel: str
     symbols: Annotated[list[str], Meta(description="`*` alone means all, later ones too.")]
     interval: Annotated[str | UnsetType, Meta(description="Of the channel candles.")] = UNSET
+    depth: Annotated[int | UnsetType, Meta(description="Levels a side, of the channel book.")] = (
+        UNSET
+    )
+    every: Annotated[
+        int | UnsetType,
+        Meta(description="How often at most, in ms, of the channels book and book_metrics."),
+    ] = UNSET
     forming: Annotated[
         Literal[True] | UnsetType, Meta(description="Where candles come that are not closed, too.")
     ] = UNSET

@@ -15,33 +15,35 @@ from app.errors import (
     NotSupported,
     UnknownChannel,
     UnknownOp,
-    UnsupportedInterval,
 )
 from app.gateways.fanout.wishes import ANY_SYMBOL, CHANNELS
+from app.gateways.live.variants import EVERY_MS, INTERVALS, Variant
 from app.gateways.live.wanted import Last, Since, SincePosition, SinceTime
-from app.market.intervals import INTERVALS_US
+from app.market.book_views import DEPTHS
 from app.market.symbols import parse_symbol
-from app.market.view import ONE_SECOND
-from app.ports import CANDLES, TRADES
-
-INTERVALS = tuple(INTERVALS_US)
-"""The lengths of candles that there are."""
+from app.ports import BOOK, BOOK_METRICS, CANDLES, TRADES
 
 RequestId = int | str | None
 """What a client numbers its requests with; it comes back in the reply."""
 
 _LONGEST_ID = 64
+_WHOLE = "it comes whole, so there is nothing to make up for"
+_NO_HISTORY = {
+    TRADES: "trades are not replayed; their ids are consecutive, so you see what you missed",
+    BOOK: _WHOLE,
+    BOOK_METRICS: _WHOLE,
+}
 
 
 class Subscribe(NamedTuple):
     """Follow `symbols` of `channel`; `ANY_SYMBOL` alone means all, later ones too.
 
-    `interval` is empty for channels that have none; `forming` asks for candles that grow, too.
+    `variant` says of which length, depth or rate; `forming` asks for candles that grow, too.
     """
 
     channel: str
     symbols: tuple[str, ...]
-    interval: str = ""
+    variant: Variant = Variant()
     forming: bool = False
     since: Since | None = None
 
@@ -49,12 +51,13 @@ class Subscribe(NamedTuple):
 class Unsubscribe(NamedTuple):
     """Follow them no longer.
 
-    Empty `symbols`: the whole channel; no `channel`: everything; no `interval`: every one.
+    Empty `symbols`: the whole channel; no `channel`: everything. What `variant` leaves out means
+    each.
     """
 
     channel: str | None
     symbols: tuple[str, ...]
-    interval: str | None = None
+    variant: Variant = Variant()
 
 
 class ListSubscriptions(NamedTuple):
@@ -93,6 +96,17 @@ _INTERVAL = Meta(
     description=f"The length of candles, one of {' '.join(INTERVALS)}.",
     extra_json_schema={"examples": ["1m"]},
 )
+_DEPTH = Meta(
+    description=f"Levels a side of a book, one of {' '.join(map(str, DEPTHS))}.",
+    extra_json_schema={"examples": [20]},
+)
+_EVERY = Meta(
+    description="How often at most, in ms; 0 is each change. Of a book one of "
+    f"{' '.join(map(str, EVERY_MS[BOOK]))}, of its metrics one of "
+    f"{' '.join(map(str, EVERY_MS[BOOK_METRICS]))}.",
+    extra_json_schema={"examples": [100]},
+)
+_ONLY = Meta(description="Only this one; left out means each.")
 _CHANNEL = Meta(description=f"One of {' '.join(CHANNELS)}.")
 
 
@@ -105,6 +119,8 @@ class SubscribeFields(RequestFields, forbid_unknown_fields=True, kw_only=True):
     forming: Annotated[bool, Meta(description="Whether candles come that are not closed, too.")] = (
         False
     )
+    depth: Annotated[int | None, _DEPTH] = None
+    every: Annotated[int | None, _EVERY] = None
     since: Annotated[
         PositionFields | int | None,
         Meta(
@@ -125,7 +141,9 @@ class UnsubscribeFields(RequestFields, forbid_unknown_fields=True):
 
     channel: Annotated[str | None, _CHANNEL] = None
     symbols: Annotated[list[str] | None, Meta(description="Names as they were subscribed.")] = None
-    interval: Annotated[str | None, Meta(description="Only this one; left out means each.")] = None
+    interval: Annotated[str | None, _ONLY] = None
+    depth: Annotated[int | None, _ONLY] = None
+    every: Annotated[int | None, _ONLY] = None
 
 
 class ListFields(RequestFields, forbid_unknown_fields=True):
@@ -200,9 +218,8 @@ def read_since(channel: str, since: SincePosition | int | None, last: int | None
     if since is None and last is None:
         return None
     name, value = ("last", last) if since is None else ("since", since)
-    if channel == TRADES:
-        instead = "trades are not replayed; their ids are consecutive, so you see what you missed"
-        raise NotSupported(name=name, value=value, instead=instead)
+    if channel in _NO_HISTORY:
+        raise NotSupported(name=name, value=value, instead=_NO_HISTORY[channel])
     if since is not None and last is not None:
         msg = "since and last: expected one of them"
         raise InvalidRequest(msg)
@@ -223,22 +240,6 @@ def read_since(channel: str, since: SincePosition | int | None, last: int | None
         msg = f"last={last}: expected a whole number of at least 1"
         raise InvalidRequest(msg)
     return Last(last)
-
-
-def read_interval(channel: str, interval: str | None) -> str:
-    """Return the interval that a subscription has, empty where none is; raise `BadRequest`."""
-    check_interval(channel, interval)
-    return (interval or ONE_SECOND) if channel == CANDLES else ""
-
-
-def check_interval(channel: str, interval: str | None) -> None:
-    """Accept an interval that the channel has, or none named; raise `BadRequest`."""
-    if interval is None:
-        return
-    if channel != CANDLES:
-        raise NotSupported(name="interval", value=interval, instead=f"channel {channel} has none")
-    if interval not in INTERVALS:
-        raise UnsupportedInterval(interval, INTERVALS)
 
 
 def check_forming(channel: str, *, forming: bool) -> None:
@@ -286,7 +287,7 @@ def _read_subscribe(asked: SubscribeFields) -> Subscribe:
     return Subscribe(
         channel,
         (ANY_SYMBOL,) if asked.symbols is None else read_symbols(asked.symbols),
-        read_interval(channel, asked.interval),
+        Variant(asked.interval, asked.depth, asked.every).filled(channel),
         asked.forming,
         read_since(
             channel,
@@ -299,12 +300,13 @@ def _read_subscribe(asked: SubscribeFields) -> Subscribe:
 
 
 def _read_unsubscribe(asked: UnsubscribeFields) -> Unsubscribe:
+    variant = Variant(asked.interval, asked.depth, asked.every)
     if asked.channel is None:
-        if asked.symbols is not None or asked.interval is not None:
-            msg = "channel is missing: expected it with symbols or interval"
+        if asked.symbols is not None or variant.said():
+            msg = "channel is missing: expected it with symbols, interval, depth or every"
             raise InvalidRequest(msg)
         return Unsubscribe(None, ())
     channel = read_channel(asked.channel)
-    check_interval(channel, asked.interval)
+    variant.check(channel)
     symbols = () if asked.symbols is None else read_symbols(asked.symbols)
-    return Unsubscribe(channel, symbols, asked.interval)
+    return Unsubscribe(channel, symbols, variant)

@@ -10,28 +10,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from app.errors import (
     BadRequest,
     CandlewireError,
     InvalidRequest,
+    InvalidSymbol,
     SymbolsNotLoaded,
     TooManySubscriptions,
 )
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES, Format
+from app.gateways.fanout.formats import (
+    JSON,
+    JSON_BATCHES,
+    PAGES,
+    PROTOBUF,
+    PROTOBUF_BATCHES,
+    Format,
+)
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, forming
 from app.gateways.live.requests import (
     check_forming,
-    check_interval,
     read_channel,
     read_since,
     read_symbols,
 )
+from app.gateways.live.variants import Variant
 from app.gateways.live.wanted import Since, SincePosition, check_symbols
 from app.gateways.origins import origin_allowed
-from app.market.view import ONE_SECOND
-from app.ports import CANDLES, SymbolList
+from app.ports import BOOK, BOOK_METRICS, CANDLES, STATUS, SymbolList
 from app.sockets.listener import Refused, Upgrade
 
 SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
@@ -40,8 +47,13 @@ SUBPROTOCOLS: Mapping[str, tuple[Format, Format]] = {
 }
 """What a client may offer, the first is taken when it offers none: singly, and in batches."""
 
-PARAMETERS = ("symbols", "channels", "interval", "forming", "batch", "since", "last")
+PARAMETERS = (
+    *("symbols", "channels", "interval", "forming", "depth", "every", "batch", "since", "last"),
+)
 """What the address of a WebSocket may name."""
+
+MARKET_DATA = "/ws/market_data/"
+"""Before the name of an instrument: each change of its book, whole."""
 
 _POSITION = re.compile("([0-9]{1,18})-([0-9]{1,18})")
 
@@ -56,13 +68,14 @@ class Asked(NamedTuple):
 
 
 class Admitted(NamedTuple):
-    """A client that may come in."""
+    """A client that may come in. With `only_reads` it may ask for nothing later."""
 
     wishes: tuple[Wish, ...]
     by_default: bool
     subprotocol: str | None
     format: Format = JSON
     since: Since | None = None
+    only_reads: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,19 +89,22 @@ class Doorkeeper:
 
     def decide(self, upgrade: Upgrade) -> Admitted | Refused:
         """Admit the client or say why not; the path comes first, then origin, format and query."""
-        if upgrade.path not in ("/", "/live"):
+        instrument = _instrument(upgrade.path)
+        if upgrade.path not in ("/", "/live") and instrument is None:
             return _refused(HTTPStatus.NOT_FOUND, _where_to_go(upgrade.path))
         origin = upgrade.headers.get("Origin")
         if origin is not None and not self._page_allowed(origin, upgrade.headers.get("Host", "")):
             text = f"pages of origin {origin[:100]!r} may not connect; ALLOWED_ORIGINS names more"
             return _refused(HTTPStatus.FORBIDDEN, text)
         offered = upgrade.subprotocols
-        chosen = next((one for one in offered if one in SUBPROTOCOLS), None)
+        known = tuple(SUBPROTOCOLS) if instrument is None else (next(iter(SUBPROTOCOLS)),)
+        chosen = next((one for one in offered if one in known), None)
         if offered and chosen is None:
-            known = " or ".join(SUBPROTOCOLS)
-            text = f"no known subprotocol was offered: expected {known}, or none at all"
+            text = f"no known subprotocol was offered: expected {' or '.join(known)}, or none"
             return _refused(HTTPStatus.BAD_REQUEST, text)
         try:
+            if instrument is not None:
+                return self._admit_page(instrument, upgrade.query, chosen)
             asked = self.read_query(upgrade.query)
         except SymbolsNotLoaded as error:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
@@ -101,6 +117,19 @@ class Doorkeeper:
             subprotocol=chosen,
             format=batches if asked.batch else single,
             since=asked.since,
+        )
+
+    def _admit_page(self, instrument: str, query: str, subprotocol: str | None) -> Admitted:
+        """Admit who wants each change of one book whole; raise `CandlewireError`."""
+        (symbol,) = read_symbols((instrument,))
+        if symbol == ANY_SYMBOL:
+            raise InvalidSymbol(instrument)
+        check_symbols((symbol,), self.registry)
+        fields = _fields(query, ("depth",))
+        variant = Variant(depth=_number(fields, "depth"), every=0).filled(BOOK)
+        wish = Wish(BOOK, symbol, variant.text())
+        return Admitted(
+            (wish,), by_default=False, subprotocol=subprotocol, format=PAGES, only_reads=True
         )
 
     def _page_allowed(self, origin: str, host: str) -> bool:
@@ -122,12 +151,7 @@ class Doorkeeper:
         `known` are the parameters that there are. `last_id`, EPOCH-SEQUENCE, takes the place of
         `since` and `last`: who comes back has it from the last event, its address is still the old.
         """
-        fields: dict[str, list[str]] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
-            if name not in known:
-                msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
-                raise BadRequest(msg)
-            fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+        fields = _fields(query, known)
         if last_id is not None:
             if not _POSITION.fullmatch(last_id):
                 msg = f"Last-Event-ID: {last_id[:60]}: expected EPOCH-SEQUENCE"
@@ -139,17 +163,15 @@ class Doorkeeper:
         named = fields.get("symbols", [ANY_SYMBOL])
         symbols = read_symbols(named) if named else ()
         check_symbols(symbols, self.registry)
-        wishes: dict[Wish, None] = {}
-        intervals = fields.get("interval", [])
         # What only candles have is for them alone, if they are among the channels.
         main = CANDLES if CANDLES in channels or not channels else channels[0]
         check_forming(main, forming=grows)
-        for interval in intervals:
-            check_interval(main, interval)
-        since = read_since(main, _position(fields), _number(fields, "last"))
-        for channel in channels:
-            for interval in (intervals or [ONE_SECOND]) if channel == CANDLES else [""]:
-                wishes |= {Wish(channel, symbol, interval): None for symbol in symbols}
+        kept = STATUS if main != CANDLES and STATUS in channels else main
+        since = read_since(kept, _position(fields), _number(fields, "last"))
+        wishes: dict[Wish, None] = {}
+        for channel, variants in _variants(fields, channels, main).items():
+            for variant in variants:
+                wishes |= {Wish(channel, symbol, variant.text()): None for symbol in symbols}
         if len(wishes) > self.max_subscriptions:
             raise TooManySubscriptions(len(wishes), self.max_subscriptions)
         if grows:
@@ -160,6 +182,46 @@ class Doorkeeper:
             batch=_flag(fields, "batch"),
             since=since,
         )
+
+
+def _instrument(path: str) -> str | None:
+    """Return whose book an address names; `None` for any other address."""
+    if not path.startswith(MARKET_DATA) or path == MARKET_DATA:
+        return None
+    return unquote(path.removeprefix(MARKET_DATA))
+
+
+def _variants(
+    fields: Mapping[str, list[str]], channels: Sequence[str], main: str
+) -> dict[str, list[Variant]]:
+    """Return what is meant of each channel; raise `BadRequest`.
+
+    What an address names is for the channel that has it: `interval` for candles, `depth` for books,
+    `every` for books or else for their metrics. `main` is whose fault it is if none does.
+    """
+    depth, every = _number(fields, "depth"), _number(fields, "every")
+    book = next((one for one in (BOOK, BOOK_METRICS) if one in channels), main)
+    named = {main: [Variant(interval=one) for one in fields.get("interval", [])]}
+    if depth is not None or every is not None:
+        named.setdefault(book, []).append(Variant(depth=depth, every=every))
+    for channel, variants in named.items():
+        for variant in variants:
+            variant.check(channel)
+    return {
+        channel: [one.filled(channel) for one in named.get(channel) or [Variant()]]
+        for channel in channels
+    }
+
+
+def _fields(query: str, known: Sequence[str]) -> dict[str, list[str]]:
+    """Return what is said by each parameter, lists split; raise `BadRequest` for one unknown."""
+    fields: dict[str, list[str]] = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in known:
+            msg = f"unknown parameter {name[:60]!r}: expected one of {', '.join(known)}"
+            raise BadRequest(msg)
+        fields.setdefault(name, []).extend(one for one in value.split(",") if one)
+    return fields
 
 
 def _flag(fields: Mapping[str, list[str]], name: str) -> bool:
@@ -201,7 +263,7 @@ def _where_to_go(path: str) -> str:
         return (
             f"{path[:100]} is kept for the exchange's own protocol, which is not served yet; use /"
         )
-    return f"there is nothing at {path[:100]}: connect to / for candles, trades and status"
+    return f"there is nothing at {path[:100]}: connect to / for candles, trades, books"
 
 
 def _refused(status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None) -> Refused:

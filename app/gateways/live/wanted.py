@@ -13,7 +13,7 @@ from app.gateways.fanout.follower import Follower, Step
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish
 from app.market.intervals import INTERVALS_US
 from app.market.ring import Key, Outgoing, Ring
-from app.ports import CANDLES, FORMING, TRADES, SymbolList
+from app.ports import CANDLES, STATUS, SymbolList
 
 _PICKED_MOST = 4_096  # candles that are looked up one by one; for more, the ring is read through
 
@@ -84,7 +84,7 @@ def history(
 ) -> History:
     """Return the history that these wishes ask for; `active` is what `ANY_SYMBOL` means.
 
-    Candles that grow still, and trades, have none.
+    Closed candles and status have one, nothing else.
     """
     if isinstance(since, SincePosition):
         return _since_position(broadcaster, follower, wishes, since)
@@ -111,7 +111,7 @@ def history(
 def _since_position(
     broadcaster: Broadcaster, follower: Follower, wishes: Iterable[Wish], since: SincePosition
 ) -> History:
-    wanted = [wish for wish in wishes if wish.channel not in (FORMING, TRADES)]
+    wanted = [wish for wish in wishes if wish.channel in (CANDLES, STATUS)]
     evicted = broadcaster.ring.evicted()
     reason = None
     if since.epoch != broadcaster.epoch:

@@ -13,12 +13,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from app import ports
 from app.gateways import messages
+from app.gateways.fanout.wishes import CHANNELS
 from app.gateways.live import replies
 from app.gateways.live.close_codes import CLOSE_CODES
-from app.gateways.live.requests import INTERVALS, SHAPES
+from app.gateways.live.requests import SHAPES
 from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS
+from app.gateways.live.variants import EVERY_MS, INTERVALS
 from app.gateways.rest.events import PARAMETERS as STREAM_PARAMETERS
+from app.market.book_views import DEPTHS
 
 _PROTO = Path(__file__).parents[3] / "proto" / "candlewire.proto"
 _PROTOBUF = "application/vnd.google.protobuf;version=3"
@@ -60,7 +64,12 @@ STATUS = (
     Message("holeAbandoned", messages.HoleAbandonedMessage, "Status: hole_abandoned"),
     Message("exchangeRefusal", messages.ExchangeRefusalMessage, "Status: exchange_refusal"),
 )
-DATA = (*CANDLES, *TRADES, *STATUS)
+BOOK = (
+    Message("bookSnapshot", messages.BookSnapshotMessage, "Book: snapshot"),
+    Message("bookUpdate", messages.BookUpdateMessage, "Book: update"),
+)
+BOOK_METRICS = (Message("bookMetrics", messages.BookMetricsMessage, "Metrics of a book"),)
+DATA = (*CANDLES, *TRADES, *STATUS, *BOOK, *BOOK_METRICS)
 
 PACKED = (
     Message(
@@ -90,7 +99,9 @@ STREAM = (
     Message("streamClosed", replies.StreamClosed, "Event: closed"),
 )
 
-MESSAGES = (*REQUESTS, *REPLIES, *DATA, *PACKED, *STREAM)
+PAGE = (Message("marketData", messages.MarketDataMessage, "Book for a page"),)
+
+MESSAGES = (*REQUESTS, *REPLIES, *DATA, *PACKED, *STREAM, *PAGE)
 """Every message of the document."""
 
 _EXAMPLES: Mapping[str, str] = {
@@ -132,6 +143,38 @@ _EXAMPLES: Mapping[str, str] = {
         '"timestamp":"2024-11-10 15:30:48 IST","time":1731232848456,"channel":"status",'
         '"source":"binance","epoch":1731232800000,"sequence":43}'
     ),
+    "bookSnapshot": (
+        '{"symbol":"BTCUSDT","type":"snapshot","depth":1,"every":100,"number":1206,'
+        '"update_id":52981348792,"state":"in_step","bids":[[43250.50,1.25000]],'
+        '"asks":[[43250.51,0.75000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845023,"channel":"book",'
+        '"source":"binance","epoch":1731232800000,"sequence":44}'
+    ),
+    "bookUpdate": (
+        '{"symbol":"BTCUSDT","type":"update","depth":1,"every":100,"number":1207,"previous":1206,'
+        '"update_id":52981348801,"state":"in_step","bids":[[43250.50,1.10000]],'
+        '"asks":[[43251.00,3.10000],[43250.51,0.00000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
+        '"source":"binance","epoch":1731232800000,"sequence":45}'
+    ),
+    "bookMetrics": (
+        '{"symbol":"BTCUSDT","every":0,"number":1207,"update_id":52981348801,"state":"in_step",'
+        '"best_bid":43250.50,"best_bid_quantity":1.10000,"best_ask":43251.00,'
+        '"best_ask_quantity":3.10000,"mid":43250.75,"microprice":43250.630952380952,"spread":0.50,'
+        '"spread_bps":0.11560493,"imbalance":-0.4781,"levels":5,'
+        '"bands":[{"bps":10,"bid_quantity":13.10120,"ask_quantity":3.12000}],"window_s":60,'
+        '"trades":87,"volume":12.34567,"quote_volume":533421.12345678,"vwap":43207.142605902,'
+        '"realised_volatility":0.000231,"timestamp":"2024-11-10 15:30:45 IST",'
+        '"time":1731232845123,"channel":"book_metrics","source":"binance","epoch":1731232800000,'
+        '"sequence":46}'
+    ),
+    "marketData": (
+        '{"instrument_id":"BTCUSDT","symbol":"BTCUSDT","type":"snapshot","depth":1,"every":0,'
+        '"number":1207,"update_id":52981348801,"state":"in_step",'
+        '"bids":[[43250.50,1.10000]],"asks":[[43251.00,3.10000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
+        '"source":"binance","epoch":1731232800000,"sequence":45}'
+    ),
     "streamSubscribed": (
         '{"subscriptions":[{"channel":"candles","symbols":["BTCUSDT"],"interval":"1s"}],'
         '"position":{"epoch":1731232800000,"sequence":41}}'
@@ -147,7 +190,7 @@ _PARAMETERS: Mapping[str, Mapping[str, object]] = {
     },
     "channels": {
         "type": "string",
-        "description": "Some of candles, trades, status, separated by commas.",
+        "description": f"Some of {', '.join(CHANNELS)}, separated by commas.",
         "default": "candles",
     },
     "interval": {
@@ -160,6 +203,20 @@ _PARAMETERS: Mapping[str, Mapping[str, object]] = {
         "enum": ["true", "false"],
         "description": "Whether candles come that are not closed, too.",
         "default": "false",
+    },
+    "depth": {
+        "type": "string",
+        "enum": [str(one) for one in DEPTHS],
+        "description": "Levels a side of books.",
+        "default": "20",
+    },
+    "every": {
+        "type": "string",
+        "enum": [str(one) for one in EVERY_MS[ports.BOOK]],
+        "description": "How often a book comes at most, in ms, 0 with each change; without the "
+        f"channel book, its metrics, {' or '.join(map(str, EVERY_MS[ports.BOOK_METRICS]))} alone, "
+        "where 1000 is the default.",
+        "default": "100",
     },
     "batch": {
         "type": "string",
@@ -196,7 +253,11 @@ def make_document(
         },
         "defaultContentType": "application/json",
         "servers": _servers(rest_port, websocket_port),
-        "channels": {"live": _live_channel(), "events": _events_channel()},
+        "channels": {
+            "live": _live_channel(),
+            "events": _events_channel(),
+            "marketData": _market_data_channel(),
+        },
         "operations": _operations(),
         "components": {
             "messages": {one.name: _message(one) for one in MESSAGES},
@@ -211,7 +272,7 @@ def _describe(source: str) -> str:
         f"{told}Written from the hub's side: it sends data and replies, and receives requests. "
         "Numbers are exact: read them as decimals. Ignore fields that you do not know. Replace "
         "candles by (symbol, interval, open_time); the larger (epoch, sequence) is newer, and is "
-        "your position: come back with since=EPOCH-SEQUENCE."
+        "your position: come back with since=EPOCH-SEQUENCE. Books come whole first."
     )
 
 
@@ -285,6 +346,23 @@ def _events_channel() -> dict[str, Any]:
     }
 
 
+def _market_data_channel() -> dict[str, Any]:
+    return {
+        "address": "/ws/market_data/{instrument_id}",
+        "title": "A book for a page",
+        "description": (
+            "The best levels of one book, whole, with each change: nothing is to be kept or asked. "
+            "Who reads slowly gets the newest next. It only sends: a request gets an error."
+        ),
+        "parameters": {"instrument_id": {"description": "A symbol.", "examples": ["BTCUSDT"]}},
+        "servers": [{"$ref": "#/servers/live"}],
+        "messages": _references(PAGE),
+        "bindings": {
+            "ws": {"method": "GET", "query": _query(("depth",)), "bindingVersion": "0.1.0"}
+        },
+    }
+
+
 def _operations() -> dict[str, Any]:
     operations: dict[str, Any] = {
         op: {
@@ -307,10 +385,15 @@ def _operations() -> dict[str, Any]:
         ("candles", "Send candles as they close, and those that grow to who wants them", CANDLES),
         ("trades", "Send trades as they come", TRADES),
         ("status", "Send what happens to the data itself", STATUS),
+        ("book", "Send a book whole, then what changes of it", BOOK),
+        ("bookMetrics", "Send figures of books, with each change or each second", BOOK_METRICS),
         ("packed", "Send data as a client has chosen: in batches, in protocol buffers", PACKED),
         ("connect", "Tell what of the history is there that the address asks for", connected),
     ):
         operations[name] = _sends("live", name, summary, kinds)
+    operations["marketData"] = _sends(
+        "marketData", "marketData", "Send the best levels of a book with each change", PAGE
+    )
     operations["events"] = _sends(
         "events", "events", "Send candles as Server-Sent Events", (*STREAM, *CANDLES)
     )
@@ -394,6 +477,8 @@ def _as_sent(schema: Any) -> Any:  # noqa: ANN401 - JSON
     if not isinstance(schema, dict):
         return schema
     told = {key: _as_sent(value) for key, value in schema.items()}
+    if "prefixItems" in told:  # AsyncAPI's schemas are of draft 7, which has another word for it
+        told["items"] = told.pop("prefixItems")
     if told.get("format") == "decimal":
         del told["format"]
         told["type"] = "number"

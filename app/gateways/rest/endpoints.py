@@ -17,12 +17,14 @@ from app.gateways.rest.events import EventStreams
 from app.gateways.rest.metrics import MetricsPage
 from app.gateways.rest.queries import INVALID, read_query
 from app.gateways.rest.report import pretty, readable
-from app.gateways.rest.schemas import AddSymbol, CandlesQuery
+from app.gateways.rest.schemas import AddSymbol, BookMetricsQuery, BookQuery, CandlesQuery
+from app.market.book import OrderBook
 from app.market.codec import JsonCodec
+from app.market.events import BookView
 from app.market.ring import Ring
 from app.market.symbols import parse_symbol
 from app.market.view import ONE_SECOND, MarketView
-from app.ports import Clock, HubStatus, SymbolRegistry
+from app.ports import Books, Clock, HubStatus, KeptBook, MetricsOfBooks, SymbolRegistry
 
 Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
 
@@ -45,6 +47,8 @@ class Endpoints:
         codec: JsonCodec,
         metrics: MetricsPage,
         clock: Clock,
+        books: Books | None = None,
+        figures: MetricsOfBooks | None = None,
     ) -> None:
         self._config = config
         self._rules = rules
@@ -56,6 +60,8 @@ class Endpoints:
         self._codec = codec
         self._metrics = metrics
         self._clock = clock
+        self._books = books
+        self._figures = figures
 
     async def index(self, request: Request) -> Response:
         """Greet."""
@@ -127,6 +133,30 @@ class Endpoints:
         )
         return prepared(self._codec.candles(name, span))
 
+    async def book(self, request: Request, symbol: Symbol) -> Response:
+        """Return the best levels of a followed symbol's book, and how far it can be trusted."""
+        name = self._followed(symbol)
+        depth = read_query(request, BookQuery).depth
+        kept = self._books.book(name) if self._books is not None else None
+        if kept is None:
+            to_do = "STREAMS or SYMBOL_STREAMS has to name depth@100ms, or BOOK_SOURCE=poll"
+            raise Refused(404, "NoBook", f"{name} is followed, but not its book: {to_do}")
+        if kept.book is None:
+            why = f"{kept.state}: {kept.reason}" if kept.reason else kept.state
+            raise Refused(404, "NoBook", f"{name} has no book yet ({why}); ask again in a moment")
+        return prepared(self._codec.book_answer(_view(kept, kept.book, depth)))
+
+    async def book_metrics(self, request: Request, symbol: Symbol) -> Response:
+        """Return the newest figures of a followed symbol's book, and those before if asked for."""
+        name = self._followed(symbol)
+        count = read_query(request, BookMetricsQuery).history
+        newest = self._figures.newest(name) if self._figures is not None else None
+        if newest is None or self._figures is None:
+            why = "no book, or no figures of it yet; GET /book/{symbol} and /status tell more"
+            raise Refused(404, "NoBook", f"{name} is followed, but has {why}")
+        history = None if count is None else self._figures.last(name, count)
+        return prepared(self._codec.metrics_answer(newest, history))
+
     async def events_candles(self, request: Request) -> Response:
         """Stream the candles of followed symbols."""
         return self._events.answer(request)
@@ -181,3 +211,25 @@ class Endpoints:
                 "changing calls are not accepted from pages of this Origin; "
                 "ALLOWED_ORIGINS names those that may",
             )
+
+
+def _view(kept: KeptBook, book: OrderBook, depth: int) -> BookView:
+    """Return the best levels of a kept book as it is now."""
+    return BookView(
+        symbol=kept.symbol,
+        depth=depth,
+        every_ms=0,
+        number=kept.number,
+        previous=None,
+        update_id=book.update_id,
+        state=kept.state,
+        reason=kept.reason,
+        bids=book.bids(depth),
+        asks=book.asks(depth),
+        bid_changes=(),
+        ask_changes=(),
+        exact_from=book.exact_from,
+        exact_to=book.exact_to,
+        event_us=kept.event_us,
+        received_us=kept.received_us,
+    )

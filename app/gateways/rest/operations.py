@@ -14,6 +14,10 @@ from app.gateways.rest.schemas import (
     AddedAnswer,
     AddSymbol,
     AvailableAnswer,
+    BookAnswer,
+    BookMetricsAnswer,
+    BookMetricsQuery,
+    BookQuery,
     CandlesAnswer,
     CandlesQuery,
     EventsHeaders,
@@ -172,6 +176,57 @@ OPERATIONS = (
         ),
         answer=CandlesAnswer,
         query=CandlesQuery,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="book",
+        method="GET",
+        path="/book/{symbol}",
+        tag=MARKET,
+        summary="The order book",
+        text=(
+            "The best levels of a followed symbol's book, as its channel `book` has them. `state` "
+            "says how far it can be trusted: only `in_step` and `polled` are to be acted on. There "
+            "are fewer levels than `depth` where the book has no more, or no more are known "
+            "exactly (`exact_from`, `exact_to`). 404 `NoBook` where none is kept, or not yet."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","depth":2,"number":1207,"update_id":52981348801,'
+            '"state":"in_step","bids":[[43250.50,1.25000],[43250.49,0.00120]],'
+            '"asks":[[43250.51,0.75000],[43251.00,3.10000]],"exact_from":42960.10,'
+            '"exact_to":43590.00,"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,'
+            '"channel":"book","source":"binance"}'
+        ),
+        answer=BookAnswer,
+        query=BookQuery,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="book_metrics",
+        method="GET",
+        path="/book/{symbol}/metrics",
+        tag=MARKET,
+        summary="Figures of the order book",
+        text=(
+            "Spread, microprice, imbalance and depth of a followed symbol's book, and volume, VWAP "
+            "and volatility of the trades of the last minute, sampled each second as its channel "
+            "`book_metrics` has them. `state` says how far the book can be trusted; what is not "
+            "known is null. `history=N` adds the newest N samples that are held in memory "
+            "(`BOOK_METRICS_SECONDS`). 404 `NoBook` where there is no book, or no sample yet."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","every":1000,"number":1207,"update_id":52981348801,'
+            '"state":"in_step","best_bid":43250.50,"best_bid_quantity":1.25000,"best_ask":43250.51,'
+            '"best_ask_quantity":0.75000,"mid":43250.505,"microprice":43250.50625,"spread":0.01,'
+            '"spread_bps":0.0023121117775849782,"imbalance":0.25,"levels":5,"bands":[{"bps":10,'
+            '"bid_quantity":12.50000,"ask_quantity":9.75000},{"bps":50,"bid_quantity":40.00000,'
+            '"ask_quantity":null}],"window_s":60,"trades":42,"volume":1.25410,'
+            '"quote_volume":54248.1905825,"vwap":43256.670586476357,"realised_volatility":0.00031,'
+            '"bucket_width":5,"volume_by_price":[[43250,1.2],[43255,0.0541]],'
+            '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845000,"source":"binance"}'
+        ),
+        answer=BookMetricsAnswer,
+        query=BookMetricsQuery,
         errors=(400, 404),
     ),
     Operation(

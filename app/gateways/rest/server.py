@@ -28,6 +28,7 @@ _KEEP_ALIVE_S = 5
 _TURNED_AWAY = 256  # connections over a limit that are told so, at once
 _TOO_LARGE = "Request Header Fields Too Large"
 _LIVE = "/live"
+_MARKET_DATA = "/ws/market_data/"
 _LIVE_HELP = "this is a WebSocket endpoint: connect to it with ws:// in front of the address"
 
 
@@ -42,7 +43,7 @@ class RestServer:
         *,
         setting: str = "SERVER_PORT",
     ) -> None:
-        """`live` makes the protocol that a connection asking for a WebSocket at `/live` gets.
+        """`live` makes the protocol that a connection asking for one of our WebSockets gets.
 
         It is called as for a new connection, and then given the request. Its connections are its
         own: they hold no seat here, and whoever made it tells them goodbye before `stop` ends.
@@ -126,7 +127,7 @@ class RestServer:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. One that `drop_connections` ends is no error worth a line."""
         app: ASGIApp = self._app
-        if self._live is not None and scope["type"] == "http" and scope["path"] == _LIVE:
+        if self._live is not None and scope["type"] == "http" and _is_ours(scope["path"].encode()):
             app = error_answer(426, "UpgradeRequired", _LIVE_HELP, headers={"Upgrade": "websocket"})
         try:
             await app(scope, receive, send)
@@ -187,6 +188,12 @@ class _OwnedServer(uvicorn.Server):
             task.cancel()
 
 
+def _is_ours(url: bytes) -> bool:
+    """Tell whether the hub's own WebSocket sessions serve an address."""
+    path = url.partition(b"?")[0]
+    return path == _LIVE.encode() or path.startswith(_MARKET_DATA.encode())
+
+
 class _SeatedWebSocket(WebSocketsSansIOProtocol):
     """uvicorn's WebSocket for a route of the application; it keeps its connection's seat."""
 
@@ -203,7 +210,7 @@ class BoundedHttp(HttpToolsProtocol):
     """uvicorn's HTTP parser with bounds on connections and on the head of a request.
 
     What is malformed, too large or one too many is answered in the shape that all errors have.
-    A connection that asks for a WebSocket is handed over: at `/live` to what `live` makes.
+    A connection that asks for a WebSocket is handed over: at our own paths to what `live` makes.
     """
 
     live: Callable[[], asyncio.Protocol] | None = None
@@ -320,7 +327,7 @@ class BoundedHttp(HttpToolsProtocol):
             protocol.data_received(self._head() + behind)
 
     def _next_protocol(self) -> asyncio.Protocol:
-        if self.live is not None and self.url.partition(b"?")[0] == _LIVE.encode():
+        if self.live is not None and _is_ours(self.url):
             self._leave_seat()
             self.handed_over.add(self.transport)
             return self.live()

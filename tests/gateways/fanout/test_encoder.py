@@ -6,7 +6,8 @@ import json
 
 from app.gateways.fanout.wishes import Wish
 from app.market.events import ServerShutdown, StreamLost
-from app.ports import CANDLES, FORMING, STATUS, TRADES
+from app.ports import BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES
+from tests.analytics.samples import a_sample
 from tests.fakes import START_US, an_aggregate, settle
 from tests.gateways.fanout.room import FORMING_SECONDS, TRADES_OF_ALL, Room
 
@@ -46,6 +47,26 @@ async def test_trades_are_written_while_somebody_follows_them():
         room.trade()
         room.forming()
         assert room.encoder.encoded == 6
+
+
+async def test_figures_of_a_book_are_told_each_second_or_with_each_change():
+    """Who comes is told the newest sample; those of changes are written only while followed."""
+    async with Room().open() as room:
+        room.bus.publish(BOOK_METRICS, a_sample(number=1))
+        room.bus.publish(BOOK_METRICS, a_sample(number=2, every_ms=0, volume_by_price=None))
+        assert room.encoder.encoded == 1
+        each = room.join([Wish(BOOK_METRICS, "BTCUSDT", "0")])
+        second = room.join([Wish(BOOK_METRICS, "*", "1000")])
+        for number in (3, 4):
+            room.bus.publish(
+                BOOK_METRICS, a_sample(number=number, every_ms=0, volume_by_price=None)
+            )
+            await settle()
+        room.bus.publish(BOOK_METRICS, a_sample(number=5))
+        await settle()
+        assert [message["number"] for message in each.messages] == [3, 4]
+        assert [message["number"] for message in second.messages][-1] == 5
+        assert {message["every"] for message in second.messages} == {1_000}
 
 
 async def test_who_is_behind_follows_still():

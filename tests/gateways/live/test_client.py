@@ -241,6 +241,42 @@ async def test_leaving_an_interval():
         assert await one.say("list") == {"subscriptions": [], "default": False}
 
 
+async def test_books_are_followed_by_depth_and_rate():
+    """Each depth and rate is a subscription of its own, told and left by what was said of it."""
+    async with talk() as one:
+        deep = {"channel": "book", "symbols": ["BTCUSDT", "ETHUSDT"], "depth": 100, "every": 0}
+        top = {"channel": "book", "symbols": ["BTCUSDT"], "depth": 5, "every": 100}
+        slow = {"channel": "book", "symbols": ["*"], "depth": 5, "every": 1000}
+        usual = {"channel": "book_metrics", "symbols": ["*"], "every": 1000}
+        assert await one.say("subscribe", **deep) == deep
+        assert await one.say("subscribe", channel="book", symbols=["btcusdt"], depth=5) == top
+        assert await one.say("subscribe", channel="book", depth=5, every=1000) == slow
+        assert await one.say("subscribe", channel="book_metrics") == usual
+        listed = (await one.say("list"))["subscriptions"]
+        assert sorted(listed, key=str) == sorted([deep, top, slow, usual], key=str)
+        left = await one.say("unsubscribe", channel="book", symbols=["BTCUSDT"], every=0)
+        assert left == {"unsubscribed": [{**deep, "symbols": ["BTCUSDT"]}]}
+        again = await one.say("unsubscribe", channel="book", symbols=["BTCUSDT"], depth=100)
+        assert again == "NotSubscribed"
+        left = await one.say("unsubscribe", channel="book", depth=5)
+        assert sorted(left["unsubscribed"], key=str) == sorted([top, slow], key=str)
+        left = await one.say("unsubscribe", channel="book")
+        assert left == {"unsubscribed": [{**deep, "symbols": ["ETHUSDT"]}]}
+        assert (await one.say("list"))["subscriptions"] == [usual]
+
+
+async def test_books_count_as_subscriptions():
+    """Each symbol, depth and rate is one."""
+    async with talk(subscriptions=2) as one:
+        refused = await one.say("subscribe", channel="book", symbols=list(HELD))
+        assert refused == "TooManySubscriptions"
+        for depth in (5, 20):
+            await one.say("subscribe", channel="book", symbols=["BTCUSDT"], depth=depth)
+        await one.say("subscribe", channel="book", symbols=["BTCUSDT"])
+        refused = await one.say("subscribe", channel="book", symbols=["BTCUSDT"], every=0)
+        assert refused == "TooManySubscriptions"
+
+
 async def test_one_symbol_cannot_leave_all_of_them():
     """Following all symbols is one subscription: the error says what to do, and nothing changes."""
     async with talk() as one:
@@ -345,6 +381,17 @@ async def test_a_candle_that_grows_counts_with_the_closed_one():
             assert told["forming"] is True
         refused = await one.say("subscribe", channel="candles", interval="5m")
         assert refused == "TooManySubscriptions"
+
+
+async def test_who_only_reads_may_ask_nothing():
+    """The request is refused with a reason, and the connection stays."""
+    async with talk() as one:
+        one.comes(())
+        one.client = LiveClient(Admitted((), False, None, only_reads=True), one.around)
+        one.client.session_opened(one.peer)
+        for op in ("ping", "list", "subscribe"):
+            assert await one.say(op) == "NotSupported"
+        assert one.peer.is_open
 
 
 async def test_junk_is_answered_and_the_connection_stays():

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from app.errors import BadRequest, InvalidSymbol
 from app.gateways.live.requests import (
-    INTERVALS,
     ListSubscriptions,
     Ping,
     Subscribe,
@@ -19,6 +18,7 @@ from app.gateways.live.requests import (
     read_request,
     result_reply,
 )
+from app.gateways.live.variants import INTERVALS, Variant
 from app.gateways.live.wanted import Last, SincePosition, SinceTime
 
 DEEP = "[" * 30_000 + "]" * 30_000
@@ -29,7 +29,7 @@ DEEP = "[" * 30_000 + "]" * 30_000
     [
         pytest.param(
             '{"op":"subscribe","id":1,"channel":"candles","symbols":["BTCUSDT"],"interval":"1s"}',
-            Subscribe("candles", ("BTCUSDT",), "1s"),
+            Subscribe("candles", ("BTCUSDT",), Variant("1s")),
             id="documented",
         ),
         pytest.param(
@@ -42,42 +42,42 @@ DEEP = "[" * 30_000 + "]" * 30_000
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["*"]}',
-            Subscribe("candles", ("*",), "1s"),
+            Subscribe("candles", ("*",), Variant("1s")),
             id="star",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["ethusdt","BtcUsdt","ETHUSDT"]}',
-            Subscribe("candles", ("ETHUSDT", "BTCUSDT"), "1s"),
+            Subscribe("candles", ("ETHUSDT", "BTCUSDT"), Variant("1s")),
             id="lower case and twice",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":null,"interval":null,"since":null,"last":null}',
-            Subscribe("candles", ("*",), "1s"),
+            Subscribe("candles", ("*",), Variant("1s")),
             id="null is left out",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","symbols":["币安人生USDT"]}',
-            Subscribe("candles", ("币安人生USDT",), "1s"),
+            Subscribe("candles", ("币安人生USDT",), Variant("1s")),
             id="beyond ASCII",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","interval":"1d","forming":true}',
-            Subscribe("candles", ("*",), "1d", forming=True),
+            Subscribe("candles", ("*",), Variant("1d"), forming=True),
             id="an interval that grows",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","since":{"epoch":5,"sequence":0}}',
-            Subscribe("candles", ("*",), "1s", since=SincePosition(5, 0)),
+            Subscribe("candles", ("*",), Variant("1s"), since=SincePosition(5, 0)),
             id="since a position",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","since":1731232845000}',
-            Subscribe("candles", ("*",), "1s", since=SinceTime(1731232845000)),
+            Subscribe("candles", ("*",), Variant("1s"), since=SinceTime(1731232845000)),
             id="since a time",
         ),
         pytest.param(
             '{"op":"subscribe","channel":"candles","interval":"1m","last":60}',
-            Subscribe("candles", ("*",), "1m", since=Last(60)),
+            Subscribe("candles", ("*",), Variant("1m"), since=Last(60)),
             id="the last",
         ),
         pytest.param(
@@ -92,13 +92,43 @@ DEEP = "[" * 30_000 + "]" * 30_000
         ),
         pytest.param(
             '{"op":"unsubscribe","channel":"candles","interval":"1m"}',
-            Unsubscribe("candles", (), "1m"),
+            Unsubscribe("candles", (), Variant("1m")),
             id="an interval",
         ),
         pytest.param(
             '{"op":"unsubscribe","channel":"candles","symbols":["btcusdt"],"interval":"1s"}',
-            Unsubscribe("candles", ("BTCUSDT",), "1s"),
+            Unsubscribe("candles", ("BTCUSDT",), Variant("1s")),
             id="a symbol of an interval",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"book","symbols":["btcusdt"],"depth":5,"every":0}',
+            Subscribe("book", ("BTCUSDT",), Variant(depth=5, every=0)),
+            id="a book",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"book","depth":null,"every":1000}',
+            Subscribe("book", ("*",), Variant(depth=20, every=1000)),
+            id="all books at the usual depth",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"book"}',
+            Subscribe("book", ("*",), Variant(depth=20, every=100)),
+            id="a usual book",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"book_metrics"}',
+            Subscribe("book_metrics", ("*",), Variant(every=1000)),
+            id="metrics",
+        ),
+        pytest.param(
+            '{"op":"subscribe","channel":"book_metrics","every":0}',
+            Subscribe("book_metrics", ("*",), Variant(every=0)),
+            id="metrics on each change",
+        ),
+        pytest.param(
+            '{"op":"unsubscribe","channel":"book","depth":5}',
+            Unsubscribe("book", (), Variant(depth=5)),
+            id="a depth, however often",
         ),
         pytest.param('{"op":"unsubscribe"}', Unsubscribe(None, ()), id="everything"),
         pytest.param(
@@ -313,6 +343,39 @@ def test_sound_requests(text, request_):
             "NotSupported",
             id="leave an interval of trades",
         ),
+        *(
+            pytest.param(f'{{"op":"{op}","channel":"{channel}","{field}":{value}}}', code)
+            for op in ("subscribe", "unsubscribe")
+            for channel, field, value, code in (
+                ("book", "depth", 7, "InvalidRequest"),
+                ("book", "depth", 0, "InvalidRequest"),
+                ("book", "depth", -5, "InvalidRequest"),
+                ("book", "depth", "true", "InvalidRequest"),
+                ("book", "depth", '"20"', "InvalidRequest"),
+                ("book", "depth", 2.5, "InvalidRequest"),
+                ("book", "every", 1, "InvalidRequest"),
+                ("book", "interval", '"1s"', "NotSupported"),
+                ("book_metrics", "every", 100, "InvalidRequest"),
+                ("book_metrics", "depth", 5, "NotSupported"),
+                ("book_metrics", "interval", '"1s"', "NotSupported"),
+                ("candles", "depth", 5, "NotSupported"),
+                ("candles", "every", 100, "NotSupported"),
+                ("trades", "depth", 5, "NotSupported"),
+                ("status", "every", 0, "NotSupported"),
+            )
+        ),
+        *(
+            pytest.param(f'{{"op":"subscribe","channel":"{channel}",{more}}}', "NotSupported")
+            for channel in ("book", "book_metrics")
+            for more in (
+                '"since":{"epoch":1,"sequence":2}',
+                '"since":1731232845000',
+                '"last":1',
+                '"forming":true',
+            )
+        ),
+        pytest.param('{"op":"unsubscribe","depth":5}', "InvalidRequest", id="a depth of nothing"),
+        pytest.param('{"op":"unsubscribe","every":0}', "InvalidRequest", id="a rate of nothing"),
         pytest.param(
             '{"op":"unsubscribe","channel":"candles","forming":true}',
             "InvalidRequest",
@@ -355,6 +418,24 @@ def test_the_message_names_what_was_wrong_and_what_would_be_right():
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ('"depth":7', "depth=7: expected one of 1, 5, 10, 20, 50, 100, 500, 1000, 5000"),
+        ('"every":50', "every=50: expected one of 0, 100, 250, 500, 1000"),
+        ('"interval":"1m"', "interval=1m is not supported: channel book has none"),
+        (
+            '"last":5',
+            "last=5 is not supported: it comes whole, so there is nothing to make up for",
+        ),
+    ],
+)
+def test_the_message_says_what_books_there_are(fields, message):
+    """Errors of books carry the value and what was expected, too."""
+    asked = read_request(f'{{"op":"subscribe","channel":"book",{fields}}}')
+    assert str(asked.request) == message
+
+
 def test_what_is_refused_is_shown_as_it_was_asked():
     """A position is told back as clients write it."""
     request = '{"op":"subscribe","channel":"trades","since":{"epoch":5,"sequence":7}}'
@@ -374,9 +455,12 @@ def test_the_id_comes_back(number):
     lambda inner: st.lists(inner, max_size=4)
     | st.dictionaries(
         st.sampled_from(
-            ["op", "id", "channel", "symbols", "interval", "forming", "since", "last", "x"]
+            [
+                *("op", "id", "channel", "symbols", "interval", "forming", "depth", "every"),
+                *("since", "last", "x"),
+            ]
         ),
-        inner | st.sampled_from(["subscribe", "candles", "status", "1m"]),
+        inner | st.sampled_from(["subscribe", "candles", "status", "book", "1m", 20]),
     ),
 ).map(json.dumps))  # fmt: skip
 def test_junk_raises_nothing(text):

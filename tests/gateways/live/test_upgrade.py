@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES
+from app.gateways.fanout.formats import (
+    JSON,
+    JSON_BATCHES,
+    PAGES,
+    PROTOBUF,
+    PROTOBUF_BATCHES,
+)
 from app.gateways.fanout.wishes import CLOSED_SECONDS
 from app.gateways.live.upgrade import Admitted, Doorkeeper
 from app.gateways.live.wanted import Last, SincePosition, SinceTime
@@ -74,6 +80,25 @@ def test_a_client_that_says_nothing_follows_all_candles(path):
             id="several intervals",
         ),
         pytest.param("symbols=BTCUSDT&interval=", [BITCOIN], id="empty interval"),
+        pytest.param("channels=book", [("book", "*", "20@100")], id="books"),
+        pytest.param(
+            "channels=book&symbols=BTCUSDT&depth=5&every=0",
+            [("book", "BTCUSDT", "5@0")],
+            id="each change of the top of a book",
+        ),
+        pytest.param(
+            "channels=candles,book&symbols=BTCUSDT&interval=4h&every=1000",
+            [("candles", "BTCUSDT", "4h"), ("book", "BTCUSDT", "20@1000")],
+            id="candles and a book, each with what it has",
+        ),
+        pytest.param(
+            "channels=book_metrics,book&every=500",
+            [("book_metrics", "*", "1000"), ("book", "*", "20@500")],
+            id="the rate is that of the book",
+        ),
+        pytest.param(
+            "channels=book_metrics&every=0", [("book_metrics", "*", "0")], id="or of its metrics"
+        ),
     ],
 )
 def test_the_url_replaces_the_default(query, wishes):
@@ -116,10 +141,11 @@ def test_what_else_is_said_leaves_the_default(query, wishes, more):
 
 
 def test_status_has_history_by_position():
-    """Of several channels each must have the history that is asked for."""
-    admitted = decide(query="channels=candles,status&since=5-7")
-    assert admitted.since == SincePosition(5, 7)
-    assert len(admitted.wishes) == 2
+    """Of several channels one must have the history that is asked for."""
+    for channels in ("candles,status", "trades,status", "book,candles"):
+        admitted = decide(query=f"channels={channels}&since=5-7")
+        assert admitted.since == SincePosition(5, 7)
+        assert len(admitted.wishes) == 2
 
 
 def test_growing_candles_count_with_the_closed_ones():
@@ -164,6 +190,19 @@ def test_growing_candles_count_with_the_closed_ones():
         ("channels=trades&since=5-7", b"NotSupported"),
         ("channels=status&since=5", b"NotSupported"),
         ("channels=status&last=5", b"NotSupported"),
+        ("depth=5", b"depth=5 is not supported: channel candles has none"),
+        ("channels=status&every=0", b"every=0 is not supported: channel status has none"),
+        ("channels=book&depth=7", b"depth=7: expected one of 1, 5, 10, 20"),
+        ("channels=book&depth=5,20", b"depth=5,20: expected a whole number"),
+        ("channels=book&depth=", b"InvalidRequest"),
+        ("channels=book&every=50", b"every=50: expected one of 0, 100, 250, 500, 1000"),
+        ("channels=book_metrics&every=100", b"every=100: expected one of 0, 1000"),
+        ("channels=book_metrics&depth=5", b"NotSupported"),
+        ("channels=book&interval=1s", b"NotSupported"),
+        ("channels=book&forming=true", b"NotSupported"),
+        ("channels=book&since=5-7", b"since=5-7 is not supported: it comes whole"),
+        ("channels=book_metrics&last=5", b"NotSupported"),
+        ("channels=book&symbols=BTCUSDT,ETHUSDT&channels=candles", b"TooManySubscriptions"),
         ("symbol=BTCUSDT", b"unknown parameter 'symbol'"),
         ("symbols=" + "A" * 10_000, b"InvalidSymbol"),
         ("symbols=BTCUSDT,ETHUSDT&channels=candles,trades", b"TooManySubscriptions"),
@@ -187,6 +226,52 @@ def test_symbols_that_cannot_be_checked_yet():
     assert b"HTTP 451: what to do" in refused.body
     assert int(refused.headers["Retry-After"]) > 0
     assert isinstance(decide(registry=FakeRegistry()), Admitted)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "wish"),
+    [
+        ("BTCUSDT", "", ("book", "BTCUSDT", "20@0")),
+        ("btcusdt", "depth=5000", ("book", "BTCUSDT", "5000@0")),
+        ("%42TCUSDT", "depth=1", ("book", "BTCUSDT", "1@0")),
+    ],
+)
+def test_a_page_follows_one_book(path, query, wish):
+    """Each change whole, and nothing may be asked for later."""
+    admitted = decide(f"/ws/market_data/{path}", query)
+    assert admitted == Admitted((wish,), False, None, PAGES, only_reads=True)
+    offered = decide(f"/ws/market_data/{path}", query, subprotocols=("candlewire.json",))
+    assert offered == admitted._replace(subprotocol="candlewire.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "words"),
+    [
+        ("NOSUCH", "", 400, b"UnknownSymbol"),
+        ("BNBUSDT", "", 400, b"SymbolNotActive"),
+        ("*", "", 400, b"InvalidSymbol"),
+        ("BTCUSDT/trades", "", 400, b"InvalidSymbol"),
+        ("BTCUSDT", "depth=7", 400, b"depth=7: expected one of 1, 5, 10"),
+        ("BTCUSDT", "depth=all", 400, b"expected a whole number"),
+        ("BTCUSDT", "every=0", 400, b"unknown parameter 'every': expected one of depth"),
+        ("BTCUSDT", "symbols=ETHUSDT", 400, b"unknown parameter"),
+        ("", "", 404, b"/ws/market_data/"),
+    ],
+)
+def test_a_page_whose_address_cannot_be_met(path, query, status, words):
+    """The mistake is told before the upgrade."""
+    refused = decide(f"/ws/market_data/{path}", query)
+    assert isinstance(refused, Refused)
+    assert refused.status == status
+    assert words in refused.body
+
+
+def test_a_page_is_bound_as_others_are():
+    """Foreign origins, formats that it has not, and symbols not known yet are refused."""
+    assert decide("/ws/market_data/BTCUSDT", Origin="https://evil.example").status == 403
+    refused = decide("/ws/market_data/BTCUSDT", subprotocols=("candlewire.protobuf",))
+    assert (refused.status, b"expected candlewire.json, or none" in refused.body) == (400, True)
+    assert decide("/ws/market_data/BTCUSDT", registry=FakeRegistry()).status == 503
 
 
 @pytest.mark.parametrize(

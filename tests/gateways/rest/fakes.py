@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from app.analytics.metrics_history import MetricsHistory
 from app.clock import SystemClock
 from app.errors import (
     SymbolAlreadyActive,
@@ -26,12 +27,13 @@ from app.gateways.fanout.wishes import is_passing
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.events import EventStreams, StreamLimits
+from app.market.book import OrderBook
 from app.market.codec import JsonCodec
-from app.market.events import Candle, MarketEvent, Publication, Trade
+from app.market.events import BookState, Candle, MarketEvent, Publication, Trade
 from app.market.ring import Outgoing, Ring
 from app.market.symbols import SymbolInfo
 from app.market.view import MarketView
-from app.ports import CANDLES, Clock, SymbolStatus
+from app.ports import CANDLES, Clock, KeptBook, SymbolStatus
 
 IST = timezone(timedelta(hours=5, minutes=30), "IST")
 START_EPOCH = 1_731_232_800_000
@@ -167,6 +169,31 @@ class Caller:
 
 
 @dataclass
+class HeldBook:
+    """A book with what its keeper says of it."""
+
+    symbol: str = "BTCUSDT"
+    state: BookState = BookState.IN_STEP
+    reason: str = ""
+    number: int = 7
+    book: OrderBook | None = None
+    since_us: int = OPEN_TIME_US
+    event_us: int | None = OPEN_TIME_US + 123_000
+    received_us: int = OPEN_TIME_US + 130_000
+
+
+class FakeBooks:
+    """The books that a test puts in."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, HeldBook] = {}
+
+    def book(self, symbol: str) -> KeptBook | None:
+        """Return one, if it was put in."""
+        return self.held.get(symbol)
+
+
+@dataclass
 class Hub:
     """Everything that the REST service is joined with, and the application itself."""
 
@@ -177,9 +204,12 @@ class Hub:
     clock: LedClock = field(default_factory=LedClock)
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
+    books: FakeBooks = field(default_factory=FakeBooks)
+    source: str = "simulated"
+    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
 
     def __post_init__(self) -> None:
-        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
         self.events = EventStreams(
@@ -197,6 +227,8 @@ class Hub:
             events=self.events,
             ring=self.ring,
             clock=self.clock,
+            books=self.books,
+            figures=self.figures,
         )
 
     def hold(self, issue: Candle, sequence: int) -> None:

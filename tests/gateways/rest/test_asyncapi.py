@@ -15,7 +15,7 @@ import pytest
 
 from app.clock import SystemClock
 from app.gateways.fanout.broadcaster import Broadcaster
-from app.gateways.fanout.formats import JSON_BATCHES
+from app.gateways.fanout.formats import JSON_BATCHES, PAGES
 from app.gateways.live.allowance import SharedAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES
@@ -24,6 +24,8 @@ from app.gateways.live.upgrade import PARAMETERS, SUBPROTOCOLS, Admitted, Doorke
 from app.gateways.rest.asyncapi import DATA, MESSAGES, make_document
 from app.market.codec import JsonCodec
 from app.market.events import (
+    BookMetrics,
+    BookView,
     ExchangeRefusal,
     HoleAbandoned,
     HoleFound,
@@ -36,14 +38,17 @@ from app.market.events import (
 )
 from app.market.ring import Outgoing, Ring
 from app.ports import CANDLES
+from tests.analytics.samples import a_sample
 from tests.fakes import (
     START_US,
     FakeRegistry,
+    a_book_view,
     a_candle,
     a_trade,
     an_aggregate,
     symbol_info,
 )
+from tests.gateways.book_texts import book_text, metrics_text
 from tests.gateways.rest.fakes import Hub
 
 OFFICIAL = Path(__file__).resolve().parents[2] / "vendor" / "asyncapi" / "3.0.0.json"
@@ -198,17 +203,32 @@ def sent(event: MarketEvent) -> bytes:
     publication = Publication(START_US // 1_000, 7, "any", event)
     if isinstance(event, StatusEvent):
         return CODEC.status(publication, event)
+    if isinstance(event, BookView):
+        if event.previous is None:
+            return CODEC.book(publication, event)
+        return CODEC.book_update(publication, event, event.previous)
+    if isinstance(event, BookMetrics):
+        return CODEC.book_metrics(publication, event)
     if hasattr(event, "open_time_us"):
         return CODEC.candle(publication, event)  # type: ignore[arg-type]
     return CODEC.trade(publication, event)  # type: ignore[arg-type]
 
 
-WRITTEN: list[tuple[str, MarketEvent]] = [
-    ("candle", a_candle()),
-    ("candle", a_candle(interval="1d", complete=False, revision=3)),
-    ("candle", a_candle(interval="1m", complete=False, forming=True)),
-    ("trade", a_trade()),
-    ("aggTrade", an_aggregate()),
+OPTIONAL = {"forming", "reason", "bucket_width", "volume_by_price"}
+WRITTEN: list[tuple[str, bytes]] = [
+    ("candle", sent(a_candle())),
+    ("candle", sent(a_candle(interval="1d", complete=False, revision=3))),
+    ("candle", sent(a_candle(interval="1m", complete=False, forming=True))),
+    ("trade", sent(a_trade())),
+    ("aggTrade", sent(an_aggregate())),
+    ("bookSnapshot", sent(a_book_view(previous=None))),
+    ("bookSnapshot", sent(a_book_view(previous=None, state="stale", reason="the stream is lost"))),
+    ("bookSnapshot", sent(a_book_view(previous=None, bids=(), exact_from=None, exact_to=None))),
+    ("bookUpdate", sent(a_book_view())),
+    ("bookUpdate", sent(a_book_view(bid_changes=(), state="stale", reason="lost"))),
+    ("bookMetrics", sent(a_sample())),
+    ("bookMetrics", sent(a_sample(every_ms=0, volume_by_price=None, vwap=None, bands=()))),
+    ("bookMetrics", sent(a_sample(update_id=None, best_bid=None, imbalance=None, reason="none"))),
     *zip(
         [
             "streamLost",
@@ -219,22 +239,47 @@ WRITTEN: list[tuple[str, MarketEvent]] = [
             "exchangeRefusal",
             "exchangeRefusal",
         ],
-        statuses(),
+        map(sent, statuses()),
         strict=True,
     ),
 ]
 
 
-@pytest.mark.parametrize(("name", "event"), WRITTEN)
-def test_what_is_written_is_what_is_documented(name: str, event: MarketEvent) -> None:
+@pytest.mark.parametrize(("name", "text"), WRITTEN)
+def test_what_is_written_is_what_is_documented(name: str, text: bytes) -> None:
     """Every data message has all fields of its schema, no others, and they are of its types."""
-    message = json.loads(sent(event))
+    message = json.loads(text)
     check(name, message)
     schema = referred(referred(f"#/components/messages/{name}")["payload"]["$ref"])
-    assert set(schema["required"]) == set(message) - {"forming"}
+    assert set(schema["required"]) <= set(message)
+    assert set(message) - set(schema["required"]) <= OPTIONAL
     for other in {one.name for one in DATA} - {name}:
         with pytest.raises(jsonschema.ValidationError):
             check(other, message)
+
+
+def test_optional_fields_are_few() -> None:
+    """All others are in every message of their kind."""
+    for name in {one.name for one in DATA}:
+        schema = referred(referred(f"#/components/messages/{name}")["payload"]["$ref"])
+        assert set(schema["properties"]) - set(schema["required"]) <= OPTIONAL
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bookSnapshot", book_text(bids=[("1", "2"), ("3", '"4"')])),
+        ("bookSnapshot", book_text(previous=1)),
+        ("bookUpdate", book_text()),
+        ("bookUpdate", book_text(previous=1).replace(b"0.75000", b"0.75000,1")),
+        ("bookMetrics", metrics_text(bands="[5]")),
+        ("bookMetrics", metrics_text(mid="true")),
+    ],
+)
+def test_other_shapes_are_noticed(name: str, text: bytes) -> None:
+    """The schema says what levels and figures are."""
+    with pytest.raises(jsonschema.ValidationError):
+        check(name, json.loads(text))
 
 
 def test_all_data_messages_are_tested() -> None:
@@ -245,13 +290,25 @@ def test_all_data_messages_are_tested() -> None:
 def test_a_batch_is_what_is_documented() -> None:
     """A batch holds the messages as they are alone."""
     items = [
-        Outgoing(("any", "BTCUSDT", ""), 1, number, sent(event))
-        for number, (_, event) in enumerate(WRITTEN)
+        Outgoing(("any", "BTCUSDT", ""), 1, number, text)
+        for number, (_, text) in enumerate(WRITTEN)
     ]
     frame = JSON_BATCHES.join(items, window_bits=0)
     message = json.loads(frame[frame.index(b"{") :])
     assert len(message["batch"]) == len(WRITTEN)
     check("batch", message)
+
+
+def test_a_page_gets_what_is_documented() -> None:
+    """The book whole, also where others get what changed, by the name of the address first."""
+    view = a_book_view(every_ms=0)
+    whole = a_book_view(every_ms=0, previous=None)
+    item = Outgoing(("book", "BTCUSDT", "20@0"), 1, 7, sent(view), make_whole=lambda: sent(whole))
+    frame = PAGES.join([item], window_bits=0)
+    message = json.loads(frame[frame.index(b"{") :])
+    check("marketData", message)
+    assert next(iter(message)) == "instrument_id"
+    assert message == {"instrument_id": "BTCUSDT", **json.loads(sent(whole))}
 
 
 class Ear:
@@ -319,6 +376,8 @@ SUBSCRIBE = {"op": "subscribe", "id": 1, "channel": "candles", "symbols": ["BTCU
         pytest.param("subscribed", [SUBSCRIBE], id="candles"),
         pytest.param("subscribed", [{**SUBSCRIBE, "interval": "1m", "forming": True}], id="bars"),
         pytest.param("subscribed", [{"op": "subscribe", "channel": "trades"}], id="trades, no id"),
+        pytest.param("subscribed", [{"op": "subscribe", "channel": "book"}], id="books"),
+        pytest.param("subscribed", [{"op": "subscribe", "channel": "book_metrics"}], id="metrics"),
         pytest.param("subscribed", [{**SUBSCRIBE, "last": 2}], id="recovered"),
         pytest.param(
             "subscribed", [{**SUBSCRIBE, "since": {"epoch": 1, "sequence": 1}}], id="epoch"

@@ -7,11 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.errors import AccessDenied, ExchangeUnavailable, StateUnreadable
+from app.errors import AccessDenied, ExchangeUnavailable, PollBudgetExceeded, StateUnreadable
 from app.gateways.rest.config import RestConfig
+from app.market.book import OrderBook
+from app.market.events import BookState, DepthSnapshot
+from tests.analytics.samples import a_sample
 from tests.gateways.rest.fakes import (
     OPEN_TIME_US,
     Caller,
+    HeldBook,
     Hub,
     candle,
     publication,
@@ -239,6 +243,117 @@ def test_candles_that_cannot_be_had(
     assert detail in answer.json()["detail"]
 
 
+def held_book(*, whole: bool = False, **changes: object) -> HeldBook:
+    """Return a kept book of two levels a side; not `whole`, there are more that are not known."""
+    book = OrderBook("BTCUSDT")
+    bids = (("43250.50000000", "1.25000000"), ("43250.49000000", "0.00120000"))
+    asks = (("43250.51000000", "0.75000000"), ("43251.00000000", "3.10000000"))
+    limit = 5 if whole else 2
+    book.install(DepthSnapshot("BTCUSDT", 52_981_348_801, bids, asks, limit, None, OPEN_TIME_US))
+    return HeldBook(**{"book": book, **changes})  # type: ignore[arg-type] # each by its field
+
+
+def test_a_book_is_answered_with_its_state(hub: Hub, client: Caller) -> None:
+    """GET /book answers the best levels with every digit, and how far they are known."""
+    hub.books.held["BTCUSDT"] = held_book()
+    answer = client.get("/book/btcusdt?depth=1")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.content == (
+        b'{"symbol":"BTCUSDT","depth":1,"number":7,"update_id":52981348801,"state":"in_step",'
+        b'"bids":[[43250.50,1.25000]],"asks":[[43250.51,0.75000]],"exact_from":43250.49,'
+        b'"exact_to":43251.00,"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,'
+        b'"channel":"book","source":"simulated"}'
+    )
+    whole = client.get("/book/BTCUSDT").json()
+    assert (whole["depth"], len(whole["bids"]), len(whole["asks"])) == (20, 2, 2)
+    hub.books.held["BTCUSDT"] = held_book(whole=True, state=BookState.POLLED, event_us=None)
+    polled = client.get("/book/btcusdt?depth=5000").json()
+    assert (polled["state"], polled["exact_from"], polled["exact_to"]) == ("polled", None, None)
+    assert polled["time"] == OPEN_TIME_US // 1_000 + 130
+
+
+def test_a_stale_book_is_answered_as_one(hub: Hub, client: Caller) -> None:
+    """What was last known comes with the word that it is not to be trusted, and why."""
+    hub.books.held["BTCUSDT"] = held_book(state=BookState.STALE, reason="the stream was lost")
+    told = client.get("/book/btcusdt").json()
+    assert (told["state"], told["reason"]) == ("stale", "the stream was lost")
+    assert len(told["bids"]) == 2
+
+
+def test_no_book_yet_is_told(hub: Hub, client: Caller) -> None:
+    """Before the first snapshot the error says what is waited for."""
+    waiting = {"state": BookState.SYNCING, "reason": "waiting for a snapshot"}
+    hub.books.held["BTCUSDT"] = HeldBook(**waiting)  # type: ignore[arg-type] # each by its field
+    answer = client.get("/book/btcusdt")
+    assert (answer.status_code, answer.json()["error"]) == (404, "NoBook")
+    assert "(syncing: waiting for a snapshot)" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("ethusdt", 404, "NoBook", "STREAMS or SYMBOL_STREAMS has to name depth@100ms"),
+        ("bnbusdt", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btcusdt?depth=0", 400, "InvalidParameter", "expected a number from 1 to 5000, got '0'"),
+        ("btcusdt?depth=5001", 400, "InvalidParameter", "got '5001'"),
+        ("btcusdt?depth=1_0", 400, "InvalidParameter", "got '1_0'"),
+        ("btcusdt?limit=5", 400, "InvalidParameter", "limit is no parameter of this call"),
+    ],
+)
+def test_books_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong, and what to do."""
+    answer = client.get(f"/book/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
+def test_the_figures_of_a_book_are_answered(hub: Hub, client: Caller) -> None:
+    """GET /book/…/metrics answers the newest sample, and those before it when asked."""
+    samples = [a_sample(number=number, volume_by_price=()) for number in range(1, 5)]
+    for sample in (*samples, a_sample(number=5)):
+        hub.figures.add([sample])
+    answer = client.get("/book/btcusdt/metrics")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["symbol"], told["number"], told["state"]) == ("BTCUSDT", 5, "in_step")
+    assert b'"best_bid":43250.50,"best_bid_quantity":0.30000' in answer.content
+    assert told["volume_by_price"] == [[43250, 1.2], [43255, 0.0541]]
+    assert "history" not in told
+    told = client.get("/book/BTCUSDT/metrics?history=3").json()
+    assert [row["number"] for row in told["history"]] == [3, 4, 5]
+    told = client.get("/book/BTCUSDT/metrics?history=3600").json()
+    assert [row["number"] for row in told["history"]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("ethusdt/metrics", 404, "NoBook", "no figures of it yet"),
+        ("bnbusdt/metrics", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btcusdt/metrics?history=0", 400, "InvalidParameter", "from 1 to 3600, got '0'"),
+        ("btcusdt/metrics?depth=5", 400, "InvalidParameter", "depth is no parameter"),
+    ],
+)
+def test_figures_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong, and what to do."""
+    answer = client.get(f"/book/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
+def test_a_symbol_that_cannot_be_polled_too_is_refused(hub: Hub, client: Caller) -> None:
+    """The arithmetic is the answer of POST /add_symbol."""
+    hub.registry.failure = PollBudgetExceeded("BNBUSDT", "3 symbols x 25 weight = 4,500 > 3,600")
+    answer = client.post("/add_symbol", json={"symbol": "bnbusdt"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "PollBudgetExceeded")
+    assert "3 symbols x 25 weight = 4,500 > 3,600" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
@@ -358,6 +473,9 @@ PATHS = [
     "GET /tick/",
     "GET /ohlc/",
     "GET /candles/",
+    "GET /book/",
+    "GET /book/btcusdt?depth=",
+    "GET /book/btcusdt/metrics?history=",
     "GET /candles/btcusdt?",
     "GET /candles/btcusdt?start=",
     "DELETE /remove_symbol/",

@@ -1,0 +1,116 @@
+"""Whether a book is what others say of it: tickers by update id, other books level by level. Pure.
+
+A ticker and a book are of one id space. The ticker of an update usually comes before the event that
+brings that update to the book, so both wait for each other, in bounded numbers.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from app.market.book import OrderBook, Side
+from app.market.events import BookTicker, Level
+
+MOST_TICKERS = 512  # that wait for the book; many more than come between two of its events
+MOST_TOPS = 64  # that wait for their ticker
+
+
+class Top(NamedTuple):
+    """The best of each side; `None` where there is none, or none is known."""
+
+    bid: Level | None
+    ask: Level | None
+    knows_bids: bool  # whether `None` means that there is none
+    knows_asks: bool
+
+
+class TopCheck:
+    """Compares the top of one book with the tickers of the same update ids, whichever comes first.
+
+    `checked` counts the comparisons, `differed` those that found a difference.
+    """
+
+    def __init__(self) -> None:
+        self.checked = 0
+        self.differed = 0
+        self._tickers: OrderedDict[int, BookTicker] = OrderedDict()
+        self._tops: OrderedDict[int, Top] = OrderedDict()
+
+    def book(self, book: OrderBook) -> str | None:
+        """Compare a book as it is now; say what differs, `None` when nothing does, or is known."""
+        top = Top(book.best_bid, book.best_ask, book.exact_from is None, book.exact_to is None)
+        ticker = self._tickers.pop(book.update_id, None)
+        if ticker is not None:
+            return self._compare(top, ticker)
+        self._tops[book.update_id] = top
+        if len(self._tops) > MOST_TOPS:
+            self._tops.popitem(last=False)
+        return None
+
+    def ticker(self, ticker: BookTicker) -> str | None:
+        """Compare a ticker, or keep it for the book; say what differs."""
+        top = self._tops.pop(ticker.update_id, None)
+        if top is not None:
+            return self._compare(top, ticker)
+        self._tickers[ticker.update_id] = ticker
+        if len(self._tickers) > MOST_TICKERS:
+            self._tickers.popitem(last=False)
+        return None
+
+    def forget_tops(self) -> None:
+        """Forget what the book was: another one takes its place."""
+        self._tops.clear()
+
+    def forget(self) -> None:
+        """Forget all: the ids begin anew."""
+        self._tops.clear()
+        self._tickers.clear()
+
+    def _compare(self, top: Top, ticker: BookTicker) -> str | None:
+        self.checked += 1
+        sides = (
+            ("bid", top.bid, top.knows_bids, ticker.bid_price, ticker.bid_quantity),
+            ("ask", top.ask, top.knows_asks, ticker.ask_price, ticker.ask_quantity),
+        )
+        for name, held, known, price, quantity in sides:
+            if held is None and not known:
+                continue
+            # A side without a level is told with a quantity of zero.
+            same = (
+                not quantity
+                if held is None
+                else (Decimal(held[0]), Decimal(held[1])) == (price, quantity)
+            )
+            if not same:
+                self.differed += 1
+                ours = "none" if held is None else f"{held[1]} at {held[0]}"
+                return f"best {name} {ours}, the ticker says {quantity} at {price}"
+        return None
+
+
+def differing_levels(one: OrderBook, other: OrderBook) -> int:
+    """Return in how many levels two books differ where both know what there is.
+
+    Both must be of the same update id.
+    """
+    count = 0
+    for side, levels in zip(Side, zip(one.levels(), other.levels(), strict=True), strict=True):
+        ours, theirs = (_within(each, (one, other), side) for each in levels)
+        if ours != theirs:
+            prices = ours.keys() | theirs.keys()
+            count += sum(ours.get(price) != theirs.get(price) for price in prices)
+    return count
+
+
+def _within(
+    levels: Iterable[Level], books: tuple[OrderBook, OrderBook], side: Side
+) -> dict[Decimal, Decimal]:
+    """Return the levels that lie in the range of both books, as numbers."""
+    return {
+        Decimal(price): Decimal(quantity)
+        for price, quantity in levels
+        if all(book.reaches(side, price) for book in books)
+    }

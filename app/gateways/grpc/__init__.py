@@ -1,0 +1,1 @@
+"""Market data over gRPC: `proto/market_data.proto`, health and reflection."""

@@ -1,0 +1,1 @@
+"""The parts of `make bench SUITE=books`: what is kept, by whom, and how it is timed."""

@@ -1,0 +1,136 @@
+"""One stream's outgoing side."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from app.gateways.fanout.broadcaster import Broadcaster
+from app.gateways.fanout.follower import Follower
+from app.gateways.grpc.config import GrpcLimits
+from app.gateways.grpc.encoding import Joined
+from app.gateways.grpc.subscriber import Subscriber
+from app.gateways.live.close_codes import CUT, RESTARTING, TOO_SLOW
+
+
+class Told:
+    """What the broadcaster is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def paused(self, _follower: object) -> None:
+        self.told.append("paused")
+
+    def resumed(self, _follower: object) -> None:
+        self.told.append("resumed")
+
+
+def made(**limits: Any) -> tuple[Subscriber, Told]:
+    """Return a subscriber with somebody who is told."""
+    subscriber = Subscriber(GrpcLimits(**limits))
+    told = Told()
+    subscriber.follow(cast("Follower", object()), cast("Broadcaster", told))
+    return subscriber, told
+
+
+def joined(*parts: bytes) -> Joined:
+    """Return publications as they come from the format."""
+    whole = Joined(b"".join(parts))
+    whole.parts = parts
+    return whole
+
+
+def test_each_publication_is_a_message() -> None:
+    """Publications that come together leave one by one, with replies where they were."""
+    subscriber, _ = made()
+    subscriber.write_raw(joined(b"a", b"b"))
+    subscriber.send(b"reply")
+    subscriber.write_raw(joined(b"c"))
+    assert subscriber.take() == ([b"a", b"b", b"reply", b"c"], True)
+    assert subscriber.take() == ([], False)
+
+
+def test_in_batches_what_gathers_is_one_message() -> None:
+    """A reply stays a message of its own, so what was before it stays before it."""
+    subscriber, _ = made()
+    subscriber.batch_s = 0.1
+    for data in (joined(b"a", b"b"), joined(b"c")):
+        subscriber.write_raw(data)
+    subscriber.send(b"reply")
+    subscriber.write_raw(joined(b"d"))
+    assert subscriber.urgent.is_set()
+    assert subscriber.take() == ([b"abc", b"reply", b"d"], True)
+
+
+def test_a_reply_waits_for_nobody() -> None:
+    """Publications may gather behind it, from when the next of them comes."""
+    subscriber, _ = made()
+    subscriber.batch_s = 0.1
+    subscriber.write_raw(joined(b"a"))
+    assert not subscriber.urgent.is_set()
+    subscriber.send(b"reply")
+    assert subscriber.urgent.is_set()
+    subscriber.take()
+    assert not subscriber.urgent.is_set()
+    subscriber.send(b"reply")
+    assert subscriber.take() == ([b"reply"], False)
+
+
+def test_a_batch_is_cut_at_its_bound() -> None:
+    """What one flush brought is cut too where it is too large by itself."""
+    subscriber, _ = made(message_bytes=4)
+    subscriber.batch_s = 0.1
+    subscriber.write_raw(joined(b"aa", b"bb", b"cc"))
+    subscriber.write_raw(joined(b"d", b"e"))
+    assert subscriber.take() == ([b"aabb", b"ccde"], True)
+
+
+def test_past_the_mark_it_is_full_until_all_is_sent() -> None:
+    """The broadcaster is told once, and once when there is room again."""
+    subscriber, told = made(high_water=3)
+    subscriber.write_raw(joined(b"aaa"))
+    assert subscriber.writable
+    for _ in range(2):
+        subscriber.write_raw(joined(b"b"))
+        assert not subscriber.writable
+    assert told.told == ["paused"]
+    subscriber.take()
+    subscriber.drained()
+    assert subscriber.writable
+    assert told.told == ["paused", "resumed"]
+
+
+def test_past_the_bound_it_is_too_slow() -> None:
+    """What waits is dropped: it is in the ring for who resumes."""
+    subscriber, _ = made(most_waiting=3)
+    subscriber.write_raw(joined(b"aaaa"))
+    assert not subscriber.is_open
+    assert subscriber.code == TOO_SLOW.code
+    assert subscriber.take() == ([], False)
+
+
+async def test_what_waits_at_a_restart_is_sent() -> None:
+    """Then nothing comes any more, and the first code stays."""
+    subscriber, told = made()
+    subscriber.write_raw(joined(b"a"))
+    subscriber.close(RESTARTING.code)
+    subscriber.close(TOO_SLOW.code)
+    subscriber.write_raw(joined(b"b"))
+    subscriber.send(b"c")
+    assert await subscriber.filled()
+    assert subscriber.take() == ([b"a"], True)
+    subscriber.drained()
+    assert told.told == []
+    assert not await subscriber.filled()
+    assert subscriber.code == RESTARTING.code
+
+
+@pytest.mark.parametrize("code", [RESTARTING.code, TOO_SLOW.code, CUT.code])
+async def test_the_end_wakes_who_waits(code: int) -> None:
+    """Nobody waits for what never comes."""
+    subscriber, _ = made()
+    subscriber.close(code)
+    assert subscriber.closing.is_set()
+    assert not await subscriber.filled()
