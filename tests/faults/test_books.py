@@ -187,7 +187,7 @@ def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
         longest_s, most_weight = 0.0, 0
         hub.books.each = 1 if times > 1 else 5
         for _ in range(times):
-            await hub.pass_time(50)  # what was spent before leaves the window
+            await hub.pass_time(60)  # what was spent before leaves the window
             hub.books.forget()
             hub.network.refuse(3)
             hub.strike(Fault(kind=Kind.RESET))

@@ -128,10 +128,20 @@ async def test_a_call_that_fails_is_made_again_and_holds_up_nobody():
         assert (report["snapshot_failures"], report["last_failure"]) == (1, "no answer")
 
 
-async def test_a_part_of_the_weight_is_left_for_missing_trades():
-    """A snapshot waits until it can be had without standing before others."""
+@pytest.mark.parametrize(("used", "limit"), [(0.5, 1_000), (0.68, 1_000), (0.7, 500), (0.9, 100)])
+async def test_the_less_room_there_is_the_smaller_the_snapshot(used: float, limit: int):
+    """The book is in step at once, within a narrower range; the rest is for missing trades."""
     async with syncing() as scene:
-        await scene.governor.spend(round(0.85 * WEIGHT_PER_MINUTE))
+        await scene.governor.spend(round(used * WEIGHT_PER_MINUTE))
+        scene.add(1)
+        await settle()
+        assert (scene.history.asked, scene.in_step) == ([("S0USDT", limit)], 1)
+
+
+async def test_without_any_room_a_snapshot_waits():
+    """It never stands in line before others."""
+    async with syncing() as scene:
+        await scene.governor.spend(WEIGHT_PER_MINUTE)
         scene.add(1)
         await scene.clock.advance(59)
         assert scene.history.asked == []
@@ -139,15 +149,16 @@ async def test_a_part_of_the_weight_is_left_for_missing_trades():
         assert scene.in_step == 1
 
 
-async def test_more_books_than_the_weight_is_enough_for_are_had_smaller():
-    """All are in step at once, within a narrower range; what is left is still not touched."""
-    async with syncing(depth=5_000) as scene:
-        scene.add(50)
+@pytest.mark.parametrize("depth", [1_000, 5_000])
+async def test_two_hundred_books_are_in_step_at_once(depth: int):
+    """Within the budget, whatever is asked for; the ranges are widened later."""
+    async with syncing(depth=depth) as scene:
+        scene.add(200)
         await scene.clock.advance(5)
-        assert scene.in_step == 50
+        assert scene.in_step == 200
         limits = [limit for _, limit in scene.history.asked]
-        assert (limits[0], min(limits)) == (1_000, 1_000)
-        assert scene.governor.spent()["weight_1m"] <= 0.85 * WEIGHT_PER_MINUTE
+        assert min(limits) == 100
+        assert scene.governor.spent()["weight_1m"] <= WEIGHT_PER_MINUTE
 
 
 async def test_nothing_is_asked_while_the_exchange_refuses():
