@@ -57,6 +57,7 @@ def check_campaign(
 
     async def main(hub: SimulatedHub) -> None:
         kinds: Counter[str] = Counter()
+        reset: set[str | None] = set()  # begun anew twice, an id could mean either of two updates
         for _ in range(FAULTS_PER_MINUTE * minutes):
             await hub.pass_time(random.expovariate(FAULTS_PER_MINUTE / 60))
             chance = random.random()
@@ -74,7 +75,9 @@ def check_campaign(
                 await hub.start_hub()
             else:
                 fault = a_book_fault(random) if chance < 0.7 else a_fault(random)
-                if fault.kind not in LEFT_OUT:
+                is_reset = fault.kind is Kind.UPDATE_ID_RESET
+                if fault.kind not in LEFT_OUT and not (is_reset and fault.symbol in reset):
+                    reset |= {fault.symbol} if is_reset else set()
                     kinds[fault.kind] += 1
                     hub.strike(fault)
         await hub.until_live(within_s=LONGEST_BAN_S)
