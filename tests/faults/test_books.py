@@ -16,7 +16,7 @@ from tests.faults.scenario import check_conduct, check_flawless, play, report, s
 from tests.simulated.judge import SimulatedHub
 from tests.simulated.listings import listings_of
 
-SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
+SYMBOLS = ("BTCUSDT", "QTUMETH")
 FIRST = "BTCUSDT"
 OTHERS = SYMBOLS[1:]
 DEPTH, DEPTH_CALLS = "*@depth@100ms", "/api/v3/depth"
@@ -74,11 +74,11 @@ def test_change_overs_cost_nothing(tmp_path: Path):
     """Two connections bring the same for a while; the book never leaves step."""
 
     async def main(hub: SimulatedHub) -> None:
-        for _ in range(5):
+        for _ in range(3):
             hub.strike(Fault(kind=Kind.SERVER_SHUTDOWN, lead=20))
             await hub.pass_time(12)
         check_untouched(hub, SYMBOLS)
-        assert number(hub, "duplicates") > 100
+        assert number(hub, "duplicates") > 30
         assert number(hub, "resyncs") == len(SYMBOLS)
 
     play_books(tmp_path, main)
@@ -116,18 +116,18 @@ def test_a_gap_is_over_within_seconds(tmp_path: Path):
     """One lost change after the other, far enough apart: each costs one snapshot."""
 
     async def main(hub: SimulatedHub) -> None:
-        for _ in range(10):
+        for _ in range(5):
             hub.strike(Fault(kind=Kind.DROP, symbol=FIRST, stream=DEPTH, count=1))
-            await hub.pass_time(10)
+            await hub.pass_time(7)
         assert hub.books.in_step(SYMBOLS)
-        assert (number(hub, "gaps"), number(hub, "resyncs")) == (10, 10 + len(SYMBOLS))
+        assert (number(hub, "gaps"), number(hub, "resyncs")) == (5, 5 + len(SYMBOLS))
         assert max(hub.books.outages[FIRST]) < 2
         check_untouched(hub)
 
     play_books(tmp_path, main)
 
 
-@pytest.mark.parametrize("lag_s", [0.3, 2, 6])
+@pytest.mark.parametrize("lag_s", [0.3, 6])
 def test_snapshots_that_are_older_than_the_stream_are_asked_for_again(tmp_path: Path, lag_s: float):
     """With pauses, and never joined to what does not follow them."""
 
@@ -167,17 +167,17 @@ def test_a_snapshot_that_is_refused_is_asked_for_again(tmp_path: Path, refusing:
 
 def test_fifty_books_are_had_anew_at_once(tmp_path: Path):
     """All streams are lost, and with them changes: all are back within ten seconds."""
-    check_fifty(tmp_path, times=1, quieter=10)
+    check_fifty(tmp_path, times=1, every_s=50)
 
 
-@pytest.mark.soak(minutes=1)
+@pytest.mark.soak(minutes=5)
 def test_fifty_books_are_had_anew_at_once_again_and_again(tmp_path: Path):
-    """Once a minute, twenty times."""
-    check_fifty(tmp_path, times=20, quieter=1)
+    """Eight times."""
+    check_fifty(tmp_path, times=8, every_s=150)
 
 
-def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
-    """Cut all connections of fifty symbols at once, so many times."""
+def check_fifty(data_dir: Path, *, times: int, every_s: float, quieter: int = 40) -> None:
+    """Cut all connections of fifty symbols at once, so many times; dials are limited, too."""
     listings = tuple(
         listing._replace(per_minute=listing.per_minute // quieter) for listing in listings_of(50)
     )
@@ -185,9 +185,10 @@ def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
 
     async def main(hub: SimulatedHub) -> None:
         longest_s, most_weight = 0.0, 0
-        hub.books.each = 1 if times > 1 else 5
+        outages: list[float] = []
+        hub.books.each = 10
         for _ in range(times):
-            await hub.pass_time(60)  # what was spent before leaves the window
+            await hub.pass_time(every_s)  # what was spent before leaves the window
             hub.books.forget()
             hub.network.refuse(3)
             hub.strike(Fault(kind=Kind.RESET))
@@ -202,7 +203,7 @@ def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
                 f"{each}: {state(hub, each)}" for each in symbols if not hub.books.in_step([each])
             ]
             assert not out
-        outages = [each for some in hub.books.outages.values() for each in some]
+            outages += [each for some in hub.books.outages.values() for each in some]
         assert longest_s < BACK_WITHIN_S
         report(
             f"{times} times 50 books: out of step {spread(outages)}; in step at most "
@@ -210,7 +211,7 @@ def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
         )
         assert hub.books.wrong == []
 
-    play_books(data_dir, main, symbols=symbols, listings=listings, real_seconds=200)
+    play_books(data_dir, main, symbols=symbols, listings=listings, real_seconds=600)
 
 
 def test_changes_that_fall_silent_alone_are_noticed(tmp_path: Path):
@@ -220,7 +221,7 @@ def test_changes_that_fall_silent_alone_are_noticed(tmp_path: Path):
         hub.strike(Fault(kind=Kind.STALL, symbol=FIRST, stream=DEPTH, duration=3_600))
         await hub.until(lambda: not hub.books.in_step([FIRST]), within_s=BACK_WITHIN_S)
         assert number(hub, "silences") == 1
-        await hub.pass_time(60)
+        await hub.pass_time(40)
         report(f"{hub.status(FIRST).reconnects} new connections")
         hub.exchange.clear_faults()
         await hub.pass_time(BACK_WITHIN_S)
@@ -250,9 +251,9 @@ def test_changes_that_lie_are_caught_by_the_tickers(tmp_path: Path):
 
     async def main(hub: SimulatedHub) -> None:
         hub.strike(
-            Fault(kind=Kind.DEPTH_WRONG, symbol=FIRST, stream=DEPTH, duration=60, probability=0.5)
+            Fault(kind=Kind.DEPTH_WRONG, symbol=FIRST, stream=DEPTH, duration=30, probability=0.5)
         )
-        await hub.pass_time(61)
+        await hub.pass_time(31)
         assert number(hub, "top_differed", [FIRST]) + number(hub, "crossed", [FIRST]) > 0
         assert hub.books.untold == []
         check_untouched(hub)
@@ -260,7 +261,7 @@ def test_changes_that_lie_are_caught_by_the_tickers(tmp_path: Path):
         await hub.pass_time(5)
         await until_in_step(hub)
         wrong = len(hub.books.wrong)
-        await hub.pass_time(20)
+        await hub.pass_time(10)
         assert len(hub.books.wrong) == wrong
 
     play_books(tmp_path, main, may_be_wrong=True)
@@ -339,7 +340,7 @@ def test_books_come_back_in_every_life_of_the_hub(tmp_path: Path):
     """After a kill; their numbers begin anew with the epoch."""
 
     async def main(hub: SimulatedHub) -> None:
-        for _ in range(3):
+        for _ in range(2):
             await hub.kill_hub()
             await hub.pass_time(2)
             await hub.start_hub()

@@ -37,7 +37,7 @@ def test_any_streams_may_be_followed(
     """Their connection is left alone while it is well, and replaced when it falls silent."""
 
     async def main(hub: SimulatedHub) -> None:
-        await hub.pass_time(60)
+        await hub.pass_time(20)
         assert [hub.status(symbol).reconnects for symbol in SYMBOLS] == [0, 0]
         books = hub.core.inbound.books
         assert [books.book(symbol) is not None for symbol in SYMBOLS] == [has_book, has_book]
@@ -46,8 +46,8 @@ def test_any_streams_may_be_followed(
             check_flawless(hub, proved, settled_s=15)
         else:
             assert [hub.status(symbol).candles for symbol in SYMBOLS] == [0, 0]
-        hub.strike(Fault(kind=Kind.STALL, symbol="BTCUSDT", duration=40))
-        await hub.pass_time(60)
+        hub.strike(Fault(kind=Kind.STALL, symbol="BTCUSDT", duration=25))
+        await hub.pass_time(30)
         assert hub.status("BTCUSDT").reconnects > 0
         await hub.until_live()
         await hub.pass_time(10)
