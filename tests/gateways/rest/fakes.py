@@ -204,9 +204,10 @@ class Hub:
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
+    source: str = "simulated"
 
     def __post_init__(self) -> None:
-        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
         self.events = EventStreams(
