@@ -19,10 +19,12 @@
     │   └── TooManySubscriptions  the client would follow more than one may
     ├── SymbolError             a symbol exists or not, is held or not
     │   ├── UnknownSymbol       the exchange does not list it
+    │   ├── SymbolNotFollowedThere  the hub that this one follows does not follow it
     │   ├── SymbolNotTrading    the exchange lists it, but it is not TRADING
     │   ├── SymbolAlreadyActive it is in the wanted set already
     │   ├── SymbolNotActive     it is not in the wanted set
     │   ├── SymbolsNotLoaded    the exchange's list is not known yet (retryable)
+    │   ├── PollBudgetExceeded  polling its book too would take more weight than polls may
     │   └── SymbolNotKept       the disk did not take the change, so nothing was changed
     └── FeedError               the exchange cannot be reached or answers with an error
         ├── ConnectionFailed    a stream connection could not be opened (retryable)
@@ -209,6 +211,12 @@ class UnknownSymbol(SymbolError):
     template = "{symbol} is not listed by the exchange; GET /symbols/available lists all"
 
 
+class SymbolNotFollowedThere(SymbolError):
+    """Raised when the hub that this one follows knows the symbol, but does not follow it."""
+
+    template = "{symbol} is not followed by the hub that this one follows; add it there first"
+
+
 class SymbolNotTrading(SymbolError):
     """Raised when the exchange lists the symbol, but it is not TRADING."""
 
@@ -251,6 +259,21 @@ class SymbolsNotLoaded(SymbolError):
         consequence = f", so {self.symbol} cannot be checked" if self.symbol else ""
         cause = f": {self.problem}" if self.problem else ""
         return f"the exchange's list of symbols is not known yet{consequence}{cause}"
+
+
+class PollBudgetExceeded(SymbolError):
+    """Raised when the books of all symbols could not be polled any more with one more of them.
+
+    `problem` shows the arithmetic.
+    """
+
+    def __init__(self, symbol: str, problem: str) -> None:
+        super().__init__(symbol)
+        self.problem = problem
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.symbol} cannot be polled as well: {self.problem}"
 
 
 class SymbolNotKept(SymbolError):

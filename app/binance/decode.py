@@ -75,9 +75,9 @@ _BAD_INPUT = (ValueError, RecursionError)
 
 _KINDS = frozenset({"trade", "aggTrade", "kline", "depthUpdate", "serverShutdown"})
 
-_OF_LEVELS = b"0123456789,[]"
-_NUMBER = b'"."'
-_PLAIN_LENGTH = 26  # of a number and what is around it, at most, on the average
+_DIGITS = b"0123456789"
+_PLAIN_LENGTH = 5  # of what stands for each sign of that, at most, on the average
+_LEVELS = b'[".","."],' * 5_000  # what is left of levels without their digits
 _number = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,18})?", re.ASCII).fullmatch
 
 _outline: Callable[[Bytes], Outline] = msgspec.json.Decoder(Outline).decode
@@ -444,20 +444,20 @@ def _us(time: int, time_unit: TimeUnit) -> int:
 
 
 def _has_plain_levels(frame: Bytes, payload: DepthPayload[int]) -> bool:
-    """Tell whether a diff ends with its levels, each number `digits.digits`, as the exchange does.
+    """Tell whether a diff ends with its levels, and each number has one point, else digits alone.
 
-    Looking at each of some seventy numbers would double what a diff costs; so what is left of all
-    of them without their digits is compared with what must be left. Any other diff is looked at
-    number by number. What may pass here that the exchange never sends: a long number among short
-    ones, `5.` and `.5`, and a point alone, which a book cannot take.
+    Looking at each of some seventy numbers would double what a diff costs. What may pass here that
+    the exchange never sends: a long number among short ones, `5.` and `.5`, and a point alone,
+    which a book cannot take.
     """
     text = bytes(frame)
     levels = text[text.find(b'"b":') :]
-    bids, asks = 2 * len(payload.bids), 2 * len(payload.asks)
-    left = b'"b":%b"a":%b}' % (_NUMBER * bids, _NUMBER * asks)
-    return len(levels) < min(len(text), _PLAIN_LENGTH * (bids + asks + 1)) and levels.translate(
-        None, _OF_LEVELS
-    ) in (left, left + b"}")
+    bids, asks = 10 * len(payload.bids), 10 * len(payload.asks)
+    if len(levels) > _PLAIN_LENGTH * (bids + asks + 10):
+        return False
+    shape = levels.translate(None, _DIGITS)
+    plain = b'"b":[%b],"a":[%b]}' % (_LEVELS[: bids and bids - 1], _LEVELS[: asks and asks - 1])
+    return shape in (plain, plain + b"}")  # raw, combined
 
 
 def _check_levels(levels: Levels) -> None:

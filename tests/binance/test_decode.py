@@ -580,9 +580,9 @@ def test_a_diff_keeps_the_exchanges_own_text(frame):
         (b'"182.39000000"', b'" 182.39"'),
         (b'"182.39000000"', b"182.39"),
         (b'"182.39000000"', b'"1_8"'),
-        (b'"182.39000000"', b'"1.8.2"'),
-        (b'"182.39000000"', b'""'),
-        (b'"182.39000000","14.05000000"', b'"1.82.39000000","1405000000"'),
+        (b'"182.39000000"', b'"182.39.000"'),
+        (b'"182.39000000","14.05000000"', b'"18239000000","14.0.5000000"'),
+        (b'"61.20000000"', b'""'),
         (b'"182.39000000"', b'"%b.0"' % (b"9" * 500)),
         (b'"U":77310031', b'"U":77310043'),
         (b',"a":[["182.39000000","14.05000000"]]', b""),
@@ -608,6 +608,16 @@ def test_a_diff_may_write_its_numbers_otherwise():
 def test_a_diff_with_fields_that_are_new_is_read():
     """Unknown fields behind the levels only take the longer way."""
     assert decode(DIFF[:-1] + b',"x":"new"}') == decode(DIFF)
+
+
+def test_levels_without_decimals_or_without_levels_are_read():
+    """The exchange pads its numbers; others need not."""
+    diff = decode(DIFF.replace(b"61.20000000", b"61").replace(b"182.37000000", b"182"))
+    assert diff.bids == (("182.38000000", "61"), ("182", "0.00000000"))
+    diff = decode(DIFF[: DIFF.index(b'"b"')] + b'"b":[],"a":[["1.5","2.5"]]}')
+    assert (diff.bids, diff.asks) == ((), (("1.5", "2.5"),))
+    diff = decode(DIFF[: DIFF.index(b'"b"')] + b'"b":[],"a":[]}')
+    assert (diff.bids, diff.asks) == ((), ())
 
 
 def test_the_stream_tells_whose_a_partial_book_is():

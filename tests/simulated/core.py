@@ -87,7 +87,7 @@ class HubCore:
         self.manager = self.inbound.manager
         self.governor = self.inbound.governor
         self.feed_clock = self.inbound.feed_clock
-        await self.manager.load()
+        await self.inbound.load()
         self._codec = JsonCodec(TIMEZONE, self._source.name, self.manager.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from app.analytics.metrics_history import MetricsHistory
 from app.clock import SystemClock
 from app.errors import (
     SymbolAlreadyActive,
@@ -205,6 +206,7 @@ class Hub:
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
     source: str = "simulated"
+    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
@@ -226,6 +228,7 @@ class Hub:
             ring=self.ring,
             clock=self.clock,
             books=self.books,
+            figures=self.figures,
         )
 
     def hold(self, issue: Candle, sequence: int) -> None:
