@@ -139,8 +139,8 @@ class BookKeeper:
     # -- what the stream tells ---------------------------------------------------------------
 
     def restored(self) -> None:
-        """Learn that data come, over a connection that has just been opened."""
-        if self._closed:
+        """Learn that data come, be it over a connection that has just been opened."""
+        if self._closed or self._has_stream:
             return
         self._has_stream = True
         self._silence.begin(self._clock.monotonic())

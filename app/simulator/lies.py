@@ -53,7 +53,7 @@ def _off_first(levels: tuple[Level, ...]) -> tuple[Level, ...]:
     if not levels:
         return ()
     price, quantity = levels[0]
-    return ((price, f"{_off(Decimal(quantity)):f}"), *levels[1:])
+    return ((price, format(_off(Decimal(quantity)), "f")), *levels[1:])
 
 
 def _off(value: Decimal) -> Decimal:

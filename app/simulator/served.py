@@ -170,9 +170,8 @@ class Served:
         newest = self._market.depth(symbol, limit=1) if updates is not None else None
         if updates is not None and newest is not None:
             meant = updates.meant(update_id, newest.last_update_id + AHEAD_OF_REST)
-            if meant is None:
-                raise LookupError(update_id)
-            update_id = meant
+            # Streams may have told more of the old numbers than REST knew when they began anew.
+            update_id = update_id if meant is None else meant
         return self._market.book_at(symbol, update_id, limit=limit)
 
     # ExchangeData

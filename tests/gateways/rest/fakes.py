@@ -206,9 +206,10 @@ class Hub:
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
     figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
+    source: str = "simulated"
 
     def __post_init__(self) -> None:
-        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
         self.events = EventStreams(
