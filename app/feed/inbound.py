@@ -28,7 +28,7 @@ from app.feed.symbol_manager import SymbolManager
 from app.feed.upstream_binance import UpstreamBinance
 from app.market.candles import CandleAggregator
 from app.market.events import ExchangeRefusal
-from app.ports import STATUS, Books, Bus, Clock, TradeHistory
+from app.ports import STATUS, Books, Bus, Clock, DepthHistory, TradeHistory
 
 log = logging.getLogger(__name__)
 
@@ -240,6 +240,11 @@ class Inbound:
     @property
     def history(self) -> TradeHistory:
         """What the exchange tells of the past, within the limits of this address."""
+        return self._exchange
+
+    @property
+    def depths(self) -> DepthHistory:
+        """What the exchange tells of a book when it is asked, within the same limits."""
         return self._exchange
 
     @property
