@@ -138,15 +138,15 @@ def test_streamed_books_are_equal_to_polled_ones(tmp_path: Path):
     "fault",
     [
         pytest.param(
-            Fault(kind=Kind.DROP, stream="*@depth*", probability=0.05, duration=60), id="lost diffs"
+            Fault(kind=Kind.DROP, stream="*@depth*", probability=0.05, duration=40), id="lost diffs"
         ),
         pytest.param(
-            Fault(kind=Kind.REORDER, stream="*@depth*", probability=0.1, duration=60),
+            Fault(kind=Kind.REORDER, stream="*@depth*", probability=0.1, duration=40),
             id="diffs out of order",
         ),
-        pytest.param(Fault(kind=Kind.REST_LAG, delay=0.7, duration=60), id="snapshots of the past"),
-        pytest.param(Fault(kind=Kind.REST_DELAY, delay=3, duration=60), id="slow snapshots"),
-        pytest.param(Fault(kind=Kind.RESET, every=20, duration=60), id="connections that are lost"),
+        pytest.param(Fault(kind=Kind.REST_LAG, delay=0.7, duration=40), id="snapshots of the past"),
+        pytest.param(Fault(kind=Kind.REST_DELAY, delay=3, duration=40), id="slow snapshots"),
+        pytest.param(Fault(kind=Kind.RESET, every=15, duration=40), id="connections that are lost"),
     ],
 )
 def test_no_fault_makes_a_book_that_says_it_is_in_step_differ(tmp_path: Path, fault: Fault):
@@ -154,7 +154,7 @@ def test_no_fault_makes_a_book_that_says_it_is_in_step_differ(tmp_path: Path, fa
 
     async def main(hub: SimulatedHub) -> None:
         hub.strike(fault)
-        await hub.pass_time(90)
+        await hub.pass_time(60)
         compared = polls(hub)["compared"]
         assert compared["different"] == 0
         assert compared["equal"] > 30
