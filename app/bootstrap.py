@@ -21,12 +21,14 @@ from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
 from app.feed.book_views import BookViews
+from app.feed.bridge import Bridge, BridgeConfig
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
 from app.feed.poll_plan import Poll, PollPlan
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.streams_plan import served, streams_plan
+from app.feed.upstream_grpc import HubClient
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -95,34 +97,7 @@ class Engine:
         epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
 
         self.bus = MemoryBus(epoch=epoch)
-        self.inbound = Inbound(
-            self.source,
-            InboundConfig(
-                first_symbols=settings.symbols or self._first_symbols(),
-                grace_ms=settings.late_trade_grace_ms,
-                repair_deadline_ms=settings.repair_deadline_ms,
-                backfill_s=settings.backfill_max,
-                stale_after_ms=settings.stale_after_ms,
-                symbols_per_connection=settings.symbols_per_connection,
-                book_depth=settings.book_depth,
-                book_source=settings.book_source,
-                poll_plan=_poll_plan(settings),
-                carry_empty=settings.empty_seconds == "carry",
-                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
-                resumes=not self._plan.replay,  # a recording is played from its beginning
-                whole_history=not self._plan.replay,
-            ),
-            bus=self.bus,
-            state=state,
-            clock=clock,
-            random=Random(),  # noqa: S311 - spreads reconnects in time, guards nothing
-            rest=lambda on_reply: RestClient(self.source.rest_url, clock=clock, on_reply=on_reply),
-            streams_of=self._streams_of(),
-            ended=self._ended,
-            removed=self._forget,
-            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
-            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
-        )
+        self.inbound = self._make_inbound(state)
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
         await self.inbound.load()
@@ -249,6 +224,53 @@ class Engine:
             simulated=not plan.replay,
         )
 
+    def _make_inbound(self, state: KeptState) -> Inbound | Bridge:
+        """Return what brings the data of the source."""
+        settings, clock, source = self._settings, self._clock, self.source
+        first_symbols = settings.symbols or self._first_symbols()
+        random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
+        address = source.hub_address
+        if address is not None:
+            secure = source.stream_url.startswith("grpcs:")
+            return Bridge(
+                source,
+                BridgeConfig(first_symbols=first_symbols, book_depth=settings.book_depth),
+                bus=self.bus,
+                state=state,
+                clock=clock,
+                random=random,
+                client=partial(HubClient, address, secure=secure),
+                removed=self._forget,
+            )
+        return Inbound(
+            source,
+            InboundConfig(
+                first_symbols=first_symbols,
+                grace_ms=settings.late_trade_grace_ms,
+                repair_deadline_ms=settings.repair_deadline_ms,
+                backfill_s=settings.backfill_max,
+                stale_after_ms=settings.stale_after_ms,
+                symbols_per_connection=settings.symbols_per_connection,
+                book_depth=settings.book_depth,
+                book_source=settings.book_source,
+                poll_plan=_poll_plan(settings),
+                carry_empty=settings.empty_seconds == "carry",
+                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
+                resumes=not self._plan.replay,  # a recording is played from its beginning
+                whole_history=not self._plan.replay,
+            ),
+            bus=self.bus,
+            state=state,
+            clock=clock,
+            random=random,
+            rest=lambda on_reply: RestClient(source.rest_url, clock=clock, on_reply=on_reply),
+            streams_of=self._streams_of(),
+            ended=self._ended,
+            removed=self._forget,
+            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
+        )
+
     def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
         """Whether a client of any process, or a part of this one, follows a symbol of a channel."""
         return (
@@ -302,6 +324,13 @@ class Engine:
     # -- its report --------------------------------------------------------------------------
 
     @property
+    def simulated(self) -> bool:
+        """Whether the market is an invented one: here, or at a hub that is followed."""
+        return self.source.simulated or (
+            isinstance(self.inbound, Bridge) and self.inbound.simulated
+        )
+
+    @property
     def source_state(self) -> str:
         """`starting` until the hub is ready, then `live`; `ended` when a replay has no more."""
         if self._ended():
@@ -317,7 +346,7 @@ class Engine:
             "service": "candlewire",
             "version": __version__,
             "source": self.source.name,
-            "simulated": self.source.simulated,
+            "simulated": self.simulated,
             "status": self.source_state,
             "source_reason": self._plan.fallback_reason,
             "ready": not reasons,
@@ -434,12 +463,7 @@ class Hub(Engine):
             broadcaster=self.broadcaster,
             registry=self.manager,
             clock=clock,
-            hub=GrpcHub(
-                source=self.source.name,
-                simulated=self.source.simulated,
-                version=__version__,
-                epoch=self.bus.epoch,
-            ),
+            hub=self._grpc_hub,
             ready=lambda: not self.not_ready(),
             limits=_grpc_limits(settings),
         )
@@ -481,6 +505,15 @@ class Hub(Engine):
             "events": self.events.counters(),
             "grpc": self.grpc.counters(),
         }
+
+    def _grpc_hub(self) -> GrpcHub:
+        """Say to clients of gRPC who publishes."""
+        return GrpcHub(
+            source=self.source.name,
+            simulated=self.simulated,
+            version=__version__,
+            epoch=self.bus.epoch,
+        )
 
     def _other_processes(self) -> int:
         """Return how many processes serve the WebSocket port beside this one."""

@@ -196,8 +196,8 @@ class Governor:
             return 0
         now_us, rest = self._now_us(), self._rest
         used = max(rest.window.used(now_us), rest.reported.used(now_us))
-        regular = min(self.regular_weight, rest.window.limit)
-        return max(0, regular + int(share * (rest.window.limit - regular)) - used)
+        shared = rest.window.limit - self.regular_weight
+        return max(0, int(self.regular_weight + share * shared) - used)
 
     @property
     def dials_short(self) -> bool:

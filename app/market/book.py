@@ -105,6 +105,11 @@ class OrderBook:
         self._asks.put(asks)
         self.update_id = update_id
 
+    def set_range(self, *, exact_from: str | None, exact_to: str | None) -> None:
+        """Know exactly up to these prices from now on; levels stay as they are."""
+        self._bids.set_edge(exact_from)
+        self._asks.set_edge(exact_to)
+
     def copy(self) -> OrderBook:
         """Return a book of its own that is equal to this one."""
         book = OrderBook(self.symbol)
@@ -242,7 +247,7 @@ class _Levels:
         self._held: dict[float, Level] = {}
         self._near: list[float] = []
         self._near_low, self._near_high = _HIGHEST, _LOWEST  # nothing is near
-        self._set_edge(edge)
+        self.set_edge(edge)
         self.put(tuple(levels))
         self._find_order()
 
@@ -332,7 +337,8 @@ class _Levels:
             self._compare_decimals()
         return self._key_of(price)
 
-    def _set_edge(self, edge: str | None) -> None:
+    def set_edge(self, edge: str | None) -> None:
+        """Know exactly up to a price; `None`: all of the side."""
         self.edge = edge
         if edge is None:
             self._edge = _LOWEST if self._descending else _HIGHEST
@@ -373,7 +379,7 @@ class _Levels:
         self._key_of = cast("Callable[[str], float]", Decimal)
         self._longest = sys.maxsize
         self._held = {self._key_of(level[0]): level for level in self._held.values()}
-        self._set_edge(self.edge)
+        self.set_edge(self.edge)
         self._find_order()
 
 

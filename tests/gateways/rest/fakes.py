@@ -205,8 +205,8 @@ class Hub:
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
-    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
     source: str = "simulated"
+    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
