@@ -274,6 +274,14 @@ class Candlewire:
         kept = self._hub.inbound.books.book(parse_symbol(symbol))
         return None if kept is None else _view(kept, depth)
 
+    def snapshot(self) -> Mapping[str, BookMetrics]:
+        """Return the newest figures of every book, sampled as a second begins; from any thread."""
+        return self._hub.analyst.snapshot()
+
+    def metrics(self, symbol: str, last: int = 60) -> Sequence[BookMetrics]:
+        """Return the last samples of one book's figures, oldest first; from any thread."""
+        return self._hub.analyst.history.last(parse_symbol(symbol), last)
+
     def candles(self, symbol: str, interval: str = ONE_SECOND, last: int = 60) -> Sequence[Candle]:
         """Return the newest issues of the last closed candles, ascending, as far as remembered.
 
