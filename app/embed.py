@@ -148,6 +148,8 @@ class Candlewire:
             clock=self._clock,
             data_dir=settings.data_dir,
         )
+        # The last thing of all: connections end in the turns of the loop after they were closed.
+        self._closing.push_async_callback(self._clock.sleep, _LOOK_S)
         engine = (Hub if self._serve else Engine)(settings, plan, clock=self._clock)
         self._closing.push_async_callback(engine.close)
         await engine.start()
@@ -171,8 +173,10 @@ class Candlewire:
         traceback: TracebackType | None,
     ) -> None:
         self._hub.stop()
-        if kind is None:
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if not cancelled:
             await asyncio.wait([self._running])
+        if kind is None:
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(_FINISH_WITHIN_S):
                     while not self._idle():
@@ -180,7 +184,11 @@ class Candlewire:
         for task in self._calling:
             task.cancel()
         self._tasks = None
-        await self._closing.__aexit__(kind, error, traceback)
+        self._engine = None
+        if cancelled:
+            await self._closing.__aexit__(kind, error, traceback)
+        else:  # what the body raises is its own, and in no group with what the hub does
+            await self._closing.aclose()
 
     async def run(self, seconds: float | None = None) -> None:
         """Return after so many seconds, when `stop` is called, or when a recording is over.
@@ -217,6 +225,14 @@ class Candlewire:
     def source(self) -> Source:
         """Where the data comes from."""
         return self._hub.source
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where it serves: `rest`, `websocket` and `grpc` (0: not); empty where it does not."""
+        hub = self._hub
+        if not isinstance(hub, Hub):
+            return {}
+        return {"rest": hub.rest_port, "websocket": hub.websocket_port, "grpc": hub.grpc_port}
 
     @property
     def ended(self) -> bool:

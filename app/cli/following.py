@@ -178,7 +178,7 @@ async def _shown(
             tell: Callable[[Text], None] = terminal.tell
         else:
             news: deque[Text] = deque(maxlen=SHOWN_NEWS)
-            tell = news.append
+            tell = partial(_keep, news)
             live = meanwhile.enter_context(Live(console=terminal.out, auto_refresh=False))
             draw = partial(_draw, live, lambda: Group(picture(), *news))
             await meanwhile.enter_async_context(_redrawn(draw))
@@ -200,6 +200,12 @@ def _ladder(
 def lines_of(hub: Candlewire) -> Lines:
     """Return what makes lines of the events of a hub."""
     return Lines(hub.info, ZoneInfo(read_settings().display_timezone))
+
+
+def _keep(news: deque[Text], text: Text) -> None:
+    """Keep one line of news, cut to the width of the terminal."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    news.append(text)
 
 
 def _draw(live: Live, picture: Callable[[], RenderableType]) -> None:
