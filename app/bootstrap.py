@@ -16,16 +16,19 @@ from zoneinfo import ZoneInfo
 from typing_extensions import override
 
 from app import __version__
-from app.analytics.analyst import Analyst
+from app.analytics.analyst import Analyst, AnalystConfig
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
 from app.feed.book_views import BookViews
+from app.feed.bridge import Bridge, BridgeConfig
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
+from app.feed.poll_plan import Poll, PollPlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.streams_plan import StreamsPlan, held
+from app.feed.streams_plan import served, streams_plan
+from app.feed.upstream_grpc import HubClient
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -94,35 +97,10 @@ class Engine:
         epoch = await asyncio.to_thread(state.next_epoch, now_us=clock.now_us())
 
         self.bus = MemoryBus(epoch=epoch)
-        self.inbound = Inbound(
-            self.source,
-            InboundConfig(
-                first_symbols=settings.symbols or self._first_symbols(),
-                grace_ms=settings.late_trade_grace_ms,
-                repair_deadline_ms=settings.repair_deadline_ms,
-                backfill_s=settings.backfill_max,
-                stale_after_ms=settings.stale_after_ms,
-                symbols_per_connection=settings.symbols_per_connection,
-                book_depth=settings.book_depth,
-                carry_empty=settings.empty_seconds == "carry",
-                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
-                resumes=not self._plan.replay,  # a recording is played from its beginning
-                whole_history=not self._plan.replay,
-            ),
-            bus=self.bus,
-            state=state,
-            clock=clock,
-            random=Random(),  # noqa: S311 - spreads reconnects in time, guards nothing
-            rest=lambda on_reply: RestClient(self.source.rest_url, clock=clock, on_reply=on_reply),
-            streams_of=self._streams_of(),
-            ended=self._ended,
-            removed=self._forget,
-            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
-            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
-        )
+        self.inbound = self._make_inbound(state)
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
-        await self.manager.load()
+        await self.inbound.load()
         if self.simulator is not None:
             self.simulator.expect(frozenset(self.manager.active()))
 
@@ -179,6 +157,12 @@ class Engine:
             books=self.inbound.books,
             wanted=self._is_wanted,
             dropped=self.broadcaster.forget_value,
+            config=AnalystConfig(
+                levels=settings.book_metrics_levels,
+                bands_bps=settings.book_metrics_bands,
+                window_s=settings.book_metrics_window_s,
+                history_s=settings.book_metrics_seconds,
+            ),
         )
         self.analyst.start()
         self.manager.add_part("metrics of books", self.analyst.run)
@@ -240,6 +224,53 @@ class Engine:
             simulated=not plan.replay,
         )
 
+    def _make_inbound(self, state: KeptState) -> Inbound | Bridge:
+        """Return what brings the data of the source."""
+        settings, clock, source = self._settings, self._clock, self.source
+        first_symbols = settings.symbols or self._first_symbols()
+        random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
+        address = source.hub_address
+        if address is not None:
+            secure = source.stream_url.startswith("grpcs:")
+            return Bridge(
+                source,
+                BridgeConfig(first_symbols=first_symbols, book_depth=settings.book_depth),
+                bus=self.bus,
+                state=state,
+                clock=clock,
+                random=random,
+                client=partial(HubClient, address, secure=secure),
+                removed=self._forget,
+            )
+        return Inbound(
+            source,
+            InboundConfig(
+                first_symbols=first_symbols,
+                grace_ms=settings.late_trade_grace_ms,
+                repair_deadline_ms=settings.repair_deadline_ms,
+                backfill_s=settings.backfill_max,
+                stale_after_ms=settings.stale_after_ms,
+                symbols_per_connection=settings.symbols_per_connection,
+                book_depth=settings.book_depth,
+                book_source=settings.book_source,
+                poll_plan=_poll_plan(settings),
+                carry_empty=settings.empty_seconds == "carry",
+                rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
+                resumes=not self._plan.replay,  # a recording is played from its beginning
+                whole_history=not self._plan.replay,
+            ),
+            bus=self.bus,
+            state=state,
+            clock=clock,
+            random=random,
+            rest=lambda on_reply: RestClient(source.rest_url, clock=clock, on_reply=on_reply),
+            streams_of=self._streams_of(),
+            ended=self._ended,
+            removed=self._forget,
+            trades_wanted=lambda symbol: self._is_wanted(TRADES, symbol),
+            crowded=lambda: self.broadcaster.crowded or self._is_crowded_elsewhere(),
+        )
+
     def _is_wanted(self, channel: str, symbol: str, interval: str = "") -> bool:
         """Whether a client of any process, or a part of this one, follows a symbol of a channel."""
         return (
@@ -272,12 +303,14 @@ class Engine:
         self.analyst.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol follows: of a recording those that it holds."""
-        settings, simulator = self._settings, self.simulator
-        plan = StreamsPlan(settings.streams, settings.symbol_streams)
-        if simulator is None or not self._plan.replay:
-            return plan.of
-        return lambda symbol: held(plan.of(symbol), simulator.streams.get(symbol, frozenset()))
+        """Return which streams each symbol has: a recording may lack some."""
+        wanted = streams_plan(self._settings.streams, self._settings.symbol_streams)
+        simulator = self.simulator
+        if simulator is None:
+            return wanted
+        return lambda symbol: served(
+            wanted(symbol), simulator.streams.get(symbol, frozenset(wanted(symbol)))
+        )
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
@@ -289,6 +322,13 @@ class Engine:
         return self.simulator is not None and self.simulator.ended
 
     # -- its report --------------------------------------------------------------------------
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the market is an invented one: here, or at a hub that is followed."""
+        return self.source.simulated or (
+            isinstance(self.inbound, Bridge) and self.inbound.simulated
+        )
 
     @property
     def source_state(self) -> str:
@@ -306,7 +346,7 @@ class Engine:
             "service": "candlewire",
             "version": __version__,
             "source": self.source.name,
-            "simulated": self.source.simulated,
+            "simulated": self.simulated,
             "status": self.source_state,
             "source_reason": self._plan.fallback_reason,
             "ready": not reasons,
@@ -389,6 +429,7 @@ class Hub(Engine):
                 ring=self.ring,
                 clock=clock,
                 books=self.inbound.books,
+                figures=self.analyst.history,
             ),
             rest_config,
             self.live.new_session,
@@ -422,12 +463,7 @@ class Hub(Engine):
             broadcaster=self.broadcaster,
             registry=self.manager,
             clock=clock,
-            hub=GrpcHub(
-                source=self.source.name,
-                simulated=self.source.simulated,
-                version=__version__,
-                epoch=self.bus.epoch,
-            ),
+            hub=self._grpc_hub,
             ready=lambda: not self.not_ready(),
             limits=_grpc_limits(settings),
         )
@@ -469,6 +505,15 @@ class Hub(Engine):
             "events": self.events.counters(),
             "grpc": self.grpc.counters(),
         }
+
+    def _grpc_hub(self) -> GrpcHub:
+        """Say to clients of gRPC who publishes."""
+        return GrpcHub(
+            source=self.source.name,
+            simulated=self.simulated,
+            version=__version__,
+            epoch=self.bus.epoch,
+        )
 
     def _other_processes(self) -> int:
         """Return how many processes serve the WebSocket port beside this one."""
@@ -519,6 +564,11 @@ _SUMMED = (
 
 def _totals(statuses: Sequence[SymbolStatus]) -> dict[str, int]:
     return {name: sum(getattr(status, name) for status in statuses) for name in _SUMMED}
+
+
+def _poll_plan(settings: Settings) -> PollPlan:
+    every = Poll(settings.book_poll_limit, settings.book_poll_interval_ms)
+    return PollPlan(every, {symbol: Poll(*poll) for symbol, poll in settings.book_polls.items()})
 
 
 def _speed(settings: Settings) -> float:

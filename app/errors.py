@@ -19,6 +19,7 @@
     │   └── TooManySubscriptions  the client would follow more than one may
     ├── SymbolError             a symbol exists or not, is held or not
     │   ├── UnknownSymbol       the exchange does not list it
+    │   ├── SymbolNotFollowedThere  the hub that this one follows does not follow it
     │   ├── SymbolNotTrading    the exchange lists it, but it is not TRADING
     │   ├── SymbolAlreadyActive it is in the wanted set already
     │   ├── SymbolNotActive     it is not in the wanted set
@@ -208,6 +209,12 @@ class UnknownSymbol(SymbolError):
     """Raised when the exchange does not list the symbol."""
 
     template = "{symbol} is not listed by the exchange; GET /symbols/available lists all"
+
+
+class SymbolNotFollowedThere(SymbolError):
+    """Raised when the hub that this one follows knows the symbol, but does not follow it."""
+
+    template = "{symbol} is not followed by the hub that this one follows; add it there first"
 
 
 class SymbolNotTrading(SymbolError):

@@ -191,8 +191,8 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
     text.append(f"Candlewire {__version__}\n", style="bold")
     source = hub.source
     loud = "bold black on yellow"
-    if source.simulated:
-        text.append("SIMULATED DATA: source simulated, an invented market\n", style=loud)
+    if hub.simulated:
+        text.append(f"SIMULATED DATA: source {source.name}, an invented market\n", style=loud)
         if plan.fallback_reason:
             text.append(
                 f"Binance cannot be used from here: {plan.fallback_reason}\n", style="yellow"

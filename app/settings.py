@@ -109,6 +109,10 @@ class Settings(BaseSettings):
     book_poll_interval_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1_000
     # Per symbol: how many levels, each how many milliseconds.
     book_polls: Annotated[dict[str, tuple[int, int]], NoDecode] = Field(default_factory=dict)
+    book_metrics_levels: Annotated[int, Field(ge=1, le=1_000)] = 5
+    book_metrics_bands: Annotated[tuple[int, ...], NoDecode] = (10, 50, 100)
+    book_metrics_window_s: Annotated[int, Field(ge=1, le=900)] = 60
+    book_metrics_seconds: Annotated[int, Field(ge=1, le=3_600)] = 600
 
     # What is kept
     data_dir: Path = Path("data")
@@ -171,6 +175,18 @@ class Settings(BaseSettings):
             )
             for symbol, streams in _by_symbol(value, expected).items()
         }
+
+    @field_validator("book_metrics_bands", mode="before")
+    @classmethod
+    def _bands(cls, value: object) -> object:
+        try:
+            bands = sorted({int(text) for text in _listed(value)})
+        except ValueError:
+            bands = []
+        if not bands or len(bands) > 10 or not 1 <= bands[0] <= bands[-1] < 10_000:
+            message = "one to ten widths in basis points, each from 1 to 9999, such as 10,50,100"
+            raise ValueError(message)
+        return tuple(bands)
 
     @field_validator("book_polls", mode="before")
     @classmethod

@@ -11,11 +11,17 @@ from app.feed.book_comparison import BookComparison
 from app.feed.poll_plan import PollPlan
 from app.feed.polled_books import PolledBooks
 from app.feed.poller import Poller
+from app.feed.streams_plan import followed
 from app.market.events import DepthSnapshot
 from app.ports import Books, Bus, Clock, DepthHistory
 
 POLL = "poll"
 HYBRID = "hybrid"
+
+
+def without_changes(streams: Sequence[str]) -> Sequence[str]:
+    """Return streams without those of which books are kept, unless there is no other."""
+    return tuple(stream for stream in streams if not followed((stream,)).depth) or streams
 
 
 class BookPolls:

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from app.errors import InvalidSetting, RateLimited, StateUnreadable
 from app.feed.probe import why_unreachable
-from app.feed.source import BINANCE, KNOWN, Source, with_addresses
+from app.feed.source import (
+    BINANCE,
+    HUB_SCHEMES,
+    KNOWN,
+    Source,
+    source_of_hub,
+    with_addresses,
+)
 from app.feed.state import KeptState, kept_ban
 from app.ports import Clock
 
@@ -19,16 +26,16 @@ log = logging.getLogger(__name__)
 AUTO = "auto"
 SIMULATED = "simulated"
 REPLAY = "replay:"
-EXPECTED = "binance, testnet, binance-us, simulated, replay:FILE or auto"
+EXPECTED = "binance, testnet, binance-us, simulated, replay:FILE, grpc://HOST:PORT or auto"
 
 
 @dataclass(frozen=True)
 class SourcePlan:
     """Where the data is to come from.
 
-    `source` is an exchange; without one the embedded simulator serves, `replay` if there are files,
-    else the seeded market. `probe` says that `source` is only taken if it can be reached.
-    `fallback_reason` says why it was not.
+    `source` is an exchange or another hub; without one the embedded simulator serves, `replay` if
+    there are files, else the seeded market. `probe` says that `source` is only taken if it can be
+    reached. `fallback_reason` says why it was not.
     """
 
     source: Source | None
@@ -58,6 +65,8 @@ def plan_source(
         return SourcePlan(None, replay=_replay_files(text))
     if kind == SIMULATED:
         return SourcePlan(None)
+    if kind.partition("://")[0] in HUB_SCHEMES:
+        return SourcePlan(source_of_hub(kind))
     if kind != AUTO and kind not in KNOWN:
         raise InvalidSetting(key="MARKET_SOURCE", value=text, expected=EXPECTED)
     # Whoever names a stream address has chosen; only a hub that was told nothing looks around.

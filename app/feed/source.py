@@ -27,9 +27,38 @@ class Source:
         return urlsplit(self.symbols_url).netloc != urlsplit(self.rest_url).netloc
 
     @property
+    def hub_address(self) -> str | None:
+        """The `HOST:PORT` of another hub that is the source; `None` where it is an exchange."""
+        scheme, _, place = self.stream_url.partition("://")
+        return place if scheme in HUB_SCHEMES else None
+
+    @property
     def folder(self) -> str:
         """The name as a folder: only letters, digits, '.' and '-' stay."""
         return "".join(each if each.isalnum() or each in ".-" else "_" for each in self.name)
+
+
+HUB_SCHEMES = ("grpc", "grpcs")
+"""How addresses of other hubs begin: plain, and over TLS."""
+
+
+def source_of_hub(text: str) -> Source:
+    """Return another hub as a source, `grpc@HOST:PORT`; raise `InvalidSetting`.
+
+    Its `stream_url` is its address, `rest_url` is empty.
+    """
+    key = "MARKET_SOURCE"
+    expected = "the address of another hub, such as grpc://127.0.0.1:50051"
+    try:
+        parts = urlsplit(text.strip())
+        host, port = parts.hostname or "", parts.port or 0
+        usable = parts.scheme in HUB_SCHEMES and bool(port) and _is_host(host)
+    except ValueError as error:  # a port that is no number, a name that cannot be looked up, …
+        raise InvalidSetting(key, text, expected) from error
+    if not usable or parts.username is not None or parts.path.strip("/") or parts.query:
+        raise InvalidSetting(key, text, expected)
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Source(f"grpc@{place}", "", f"{parts.scheme}://{place}")
 
 
 BINANCE = Source("binance", "https://api.binance.com", "wss://stream.binance.com:9443")

@@ -40,10 +40,10 @@ MAX_LEVELS: Final = 10_000
 
 CHECKSUM_LEVELS: Final = 25
 
-_NEAR = 32  # levels a side that are kept sorted before anybody has asked for more
+_NEAR = 20  # levels a side that are kept sorted before anybody has asked for more
 _FLOAT_DIGITS = 15  # decimal numbers of so many digits differ as floats, too
 _LOWEST, _HIGHEST = float("-inf"), float("inf")
-_ZEROS = frozenset(["0"] + ["0." + "0" * decimals for decimals in range(1, 19)])
+_ZERO = "0." + "0" * 18  # as a text it is above any other zero, and below any number above zero
 
 
 class Side(StrEnum):
@@ -104,6 +104,11 @@ class OrderBook:
         self._bids.put(bids)
         self._asks.put(asks)
         self.update_id = update_id
+
+    def set_range(self, *, exact_from: str | None, exact_to: str | None) -> None:
+        """Know exactly up to these prices from now on; levels stay as they are."""
+        self._bids.set_edge(exact_from)
+        self._asks.set_edge(exact_to)
 
     def copy(self) -> OrderBook:
         """Return a book of its own that is equal to this one."""
@@ -242,7 +247,7 @@ class _Levels:
         self._held: dict[float, Level] = {}
         self._near: list[float] = []
         self._near_low, self._near_high = _HIGHEST, _LOWEST  # nothing is near
-        self._set_edge(edge)
+        self.set_edge(edge)
         self.put(tuple(levels))
         self._find_order()
 
@@ -269,14 +274,14 @@ class _Levels:
                 return
             key = key_of(price)
             if near_low <= key <= near_high:
-                if quantity in _ZEROS:
+                if quantity <= _ZERO:
                     if pop(key, None) is not None:
                         del near[bisect_left(near, key)]
                 else:
                     if key not in held:
                         insort(near, key)
                     held[key] = level
-            elif quantity in _ZEROS:
+            elif quantity <= _ZERO:
                 pop(key, None)
             else:
                 held[key] = level
@@ -332,7 +337,8 @@ class _Levels:
             self._compare_decimals()
         return self._key_of(price)
 
-    def _set_edge(self, edge: str | None) -> None:
+    def set_edge(self, edge: str | None) -> None:
+        """Know exactly up to a price; `None`: all of the side."""
         self.edge = edge
         if edge is None:
             self._edge = _LOWEST if self._descending else _HIGHEST
@@ -373,7 +379,7 @@ class _Levels:
         self._key_of = cast("Callable[[str], float]", Decimal)
         self._longest = sys.maxsize
         self._held = {self._key_of(level[0]): level for level in self._held.values()}
-        self._set_edge(self.edge)
+        self.set_edge(self.edge)
         self._find_order()
 
 

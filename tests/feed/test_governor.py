@@ -597,3 +597,15 @@ async def test_a_call_that_could_never_be_made_is_an_error() -> None:
     governor = Governor(ManualClock(), weight_per_minute=10)
     with pytest.raises(ValueError, match="at most 10"):
         await governor.spend(11)
+
+
+async def test_regular_calls_take_nothing_from_those_that_can_wait() -> None:
+    """Of 100 a minute 60 are polls: half of what is left may be used beside them."""
+    clock, governor, _ = governed(weight=100)
+    governor.regular_weight = 60
+    await governor.spend(60)
+    assert governor.room(0.5) == 20
+    governor.regular_weight = 0
+    assert governor.room(0.5) == 0
+    clock.step(MINUTE_S)
+    assert governor.room(0.5) == 50

@@ -63,7 +63,19 @@ def test_replay_names_files(tmp_path: Path):
     assert plan_source(f"replay:{one}, {other}").replay == (one, other)
 
 
-@pytest.mark.parametrize("text", ["replay:", "replay:/no/such/file.gz", "nasdaq", "", "grpc://a:1"])
+def test_another_hub_is_a_source():
+    """It bears its address, and no exchange has to be looked for."""
+    plan = plan_source("grpc://Hub.Example:50051")
+    assert plan.source is not None
+    assert plan.source.name == "grpc@hub.example:50051"
+    assert plan.source.hub_address == "hub.example:50051"
+    assert not plan.probe
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["replay:", "replay:/no/such/file.gz", "nasdaq", "", "grpc://", "grpc://a", "grpc://a:b"],
+)
 def test_what_is_no_source_is_named(text: str):
     """Anything else raises an error that names MARKET_SOURCE and the value."""
     with pytest.raises(InvalidSetting) as raised:

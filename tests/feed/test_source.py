@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidSetting
-from app.feed.source import BINANCE, BINANCE_US, KNOWN, TESTNET, Source, with_addresses
+from app.feed.source import (
+    BINANCE,
+    BINANCE_US,
+    KNOWN,
+    TESTNET,
+    Source,
+    source_of_hub,
+    with_addresses,
+)
 
 
 def sourced(
@@ -215,3 +223,30 @@ def test_any_text_is_an_address_or_a_named_error(text: str) -> None:
             continue
         assert source.stream_url.startswith(("ws://", "wss://"))
         assert set(source.folder) <= set(filter(str.isalnum, source.folder)) | set(".-_")
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "address"),
+    [
+        ("grpc://127.0.0.1:50051", "grpc://127.0.0.1:50051", "127.0.0.1:50051"),
+        ("grpcs://hub.example:443/", "grpcs://hub.example:443", "hub.example:443"),
+        ("grpc://[::1]:50051", "grpc://[::1]:50051", "[::1]:50051"),
+    ],
+)
+def test_another_hub_is_named_by_its_address(text: str, url: str, address: str):
+    """Data that came from there bear its name; an exchange has no such address."""
+    source = source_of_hub(text)
+    assert source.name == f"grpc@{address}"
+    assert (source.stream_url, source.hub_address) == (url, address)
+    assert BINANCE.hub_address is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["grpc://", "grpc://host", "grpc://host:0", "grpc://host:x", "grpc://u@host:1", "grpc://h:1/p"],
+)
+def test_what_is_no_address_of_a_hub_is_named(text: str):
+    """The setting is named, with an example."""
+    with pytest.raises(InvalidSetting, match="such as grpc://") as raised:
+        source_of_hub(text)
+    assert raised.value.key == "MARKET_SOURCE"

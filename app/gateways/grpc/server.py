@@ -42,7 +42,7 @@ class GrpcGateway:
         broadcaster: Broadcaster,
         registry: SymbolList,
         clock: Clock,
-        hub: pb.Hub,
+        hub: Callable[[], pb.Hub],
         ready: Callable[[], bool],
         limits: GrpcLimits | None = None,
     ) -> None:

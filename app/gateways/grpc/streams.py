@@ -61,7 +61,7 @@ class MarketDataCalls:
         broadcaster: Broadcaster,
         registry: SymbolList,
         clock: Clock,
-        hub: pb.Hub,
+        hub: Callable[[], pb.Hub],
         limits: GrpcLimits,
     ) -> None:
         self.opened = 0
@@ -72,7 +72,7 @@ class MarketDataCalls:
         self.closed: Counter[str] = Counter()
         self._broadcaster = broadcaster
         self._registry = registry
-        self._clock = clock
+        self.clock = clock
         self._hub = hub
         self._limits = limits
         self._seats = Seats(limits.max_streams, limits.max_streams_per_ip)
@@ -124,7 +124,7 @@ class MarketDataCalls:
             encoding.instrument(symbol, listed.get(symbol), followed=symbol in followed)
             for symbol in sorted(symbols)
         ]
-        answer = pb.ListInstrumentsResponse(hub=self._hub, instruments=found)
+        answer = pb.ListInstrumentsResponse(hub=self._hub(), instruments=found)
         data: bytes = answer.SerializeToString()
         return data
 
@@ -150,7 +150,7 @@ class MarketDataCalls:
         if not self._seats.take(key):
             await self._refuse(context, TOO_MANY_STREAMS)
         subscriber = Subscriber(self._limits)
-        outgoing = _Outgoing(self._clock, context, subscriber)
+        outgoing = _Outgoing(self, context, subscriber)
         follower = self._broadcaster.join(subscriber, (), encoding.MESSAGES)
         subscriber.follow(follower, self._broadcaster)
         self._streams[subscriber] = None
@@ -171,7 +171,6 @@ class MarketDataCalls:
                 await self._end(context, ending, resume=outgoing.position)
         finally:
             self.closed[ended] += 1
-            self.messages += outgoing.messages
             del self._streams[subscriber]
             self._seats.give_back(key)
             self._broadcaster.leave(follower)
@@ -203,7 +202,7 @@ class MarketDataCalls:
             if not isinstance(data, bytes):
                 return  # that was the last request
             self._meet(subscriber, data)
-            await self._clock.sleep(pause_s)  # meanwhile what comes waits in the connection
+            await self.clock.sleep(pause_s)  # meanwhile what comes waits in the connection
 
     async def _end(self, context: Context, ending: Ending, *, resume: str | None) -> None:
         """Say why a stream ends; who does not read it finds it later, or never."""
@@ -297,7 +296,7 @@ class MarketDataCalls:
         if asked.batch_ms is not None:
             subscriber.batch_s = asked.batch_ms / 1_000
         reply = encoding.subscribed(
-            number, self._hub, broadcaster.position, recovered=recovered, reason=reason
+            number, self._hub(), broadcaster.position, recovered=recovered, reason=reason
         )
         wishes = follower.wishes | asked.wishes
         broadcaster.change(follower, wishes, answer=reply, history=steps)
@@ -306,16 +305,15 @@ class MarketDataCalls:
 class _Outgoing:
     """Sends what waits for a subscriber. `position` is that of the last publication sent."""
 
-    def __init__(self, clock: Clock, context: Context, subscriber: Subscriber) -> None:
+    def __init__(self, calls: MarketDataCalls, context: Context, subscriber: Subscriber) -> None:
         self.context = context
         self.subscriber = subscriber
-        self.messages = 0
-        self._clock = clock
+        self._calls = calls
         self._last = b""
 
     async def run(self) -> None:
         """Send until nothing will ever come, or the client has left."""
-        subscriber, clock = self.subscriber, self._clock
+        subscriber, clock = self.subscriber, self._calls.clock
         sent_s = float("-inf")
         while await subscriber.filled():
             wait_s = sent_s + subscriber.batch_s - clock.monotonic()
@@ -334,7 +332,7 @@ class _Outgoing:
                 except grpc.aio.BaseError:  # the client has left
                     subscriber.close(CUT.code)
                     return
-                self.messages += 1
+                self._calls.messages += 1
                 self._last = message
             subscriber.drained()
 

@@ -13,6 +13,7 @@ import msgspec
 
 from app.bus.memory import MemoryBus
 from app.clock import SystemClock
+from app.feed.book_views import BookViews
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -24,6 +25,7 @@ from app.ports import CANDLES, FORMING, STATUS, TRADES
 from app.proto import market_data_pb2 as pb
 from app.proto.market_data_pb2_grpc import MarketDataStub
 from tests.fakes import FakeRegistry, a_candle, a_trade, symbol_info
+from tests.gateways.grpc.book_market import BookMarket
 
 EPOCH = 1_731_232_800_000
 SECOND_US = 1_000_000
@@ -36,13 +38,25 @@ WITHIN_S = 20
 class Served:
     """What a test publishes, and what the service says of itself."""
 
-    def __init__(self, **limits: Any) -> None:
+    def __init__(self, epoch: int = EPOCH, **limits: Any) -> None:
         self.clock = SystemClock()
-        self.bus = MemoryBus(epoch=EPOCH)
+        self.bus = MemoryBus(epoch=epoch)
         self.registry = FakeRegistry(SYMBOLS, LISTED)
         self.ring = Ring(passing=is_passing)
+        self.market = BookMarket(self.bus)
         self.broadcaster = Broadcaster(
-            clock=self.clock, ring=self.ring, epoch=EPOCH, limits=FanoutLimits()
+            clock=self.clock,
+            ring=self.ring,
+            epoch=epoch,
+            limits=FanoutLimits(),
+            interest_changed=self._look_soon,
+        )
+        self.views = BookViews(
+            bus=self.bus,
+            books=self.market,
+            clock=self.clock,
+            wanted=self.broadcaster.wanted_keys,
+            dropped=self.broadcaster.forget_value,
         )
         codec = JsonCodec(IST, "simulated", symbol_info)
         self.encoder = Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster)
@@ -51,12 +65,15 @@ class Served:
             broadcaster=self.broadcaster,
             registry=self.registry,
             clock=self.clock,
-            hub=pb.Hub(source="simulated", simulated=True, version="0.1.0", epoch=EPOCH),
+            hub=lambda: pb.Hub(source="simulated", simulated=True, version="0.1.0", epoch=epoch),
             ready=lambda: not self.reasons,
             limits=GrpcLimits(**limits),
         )
         self.port = 0
         self._second = 0
+
+    def _look_soon(self) -> None:
+        self.views.look_soon()
 
     @property
     def address(self) -> str:
@@ -104,21 +121,30 @@ def _moved(candle: Any, later_us: int) -> Any:
 
 @asynccontextmanager
 async def served(
-    *, host: str = "127.0.0.1", tls: Tls | None = None, grace_s: float = 10.0, **limits: Any
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: Tls | None = None,
+    epoch: int = EPOCH,
+    grace_s: float = 10.0,
+    **limits: Any,
 ) -> AsyncIterator[Served]:
-    """Serve a hub on a free port until the end of the block."""
-    hub = Served(**limits)
+    """Serve a hub on a free port, or on that one, until the end of the block."""
+    hub = Served(epoch, **limits)
     hub.broadcaster._limits = FanoutLimits(grace_s=grace_s)
     hub.encoder.start()
-    hub.port = await hub.gateway.start(host, 0, tls=tls)
+    hub.views.start()
+    hub.port = await hub.gateway.start(host, port, tls=tls)
     async with asyncio.TaskGroup() as tasks:
         fanout = tasks.create_task(hub.broadcaster.run())
+        views = tasks.create_task(hub.views.run())
         running = tasks.create_task(hub.gateway.run())
         try:
             yield hub
         finally:
             await hub.gateway.stop(within=1.0)
             fanout.cancel()
+            views.cancel()
             await running
 
 
