@@ -42,8 +42,8 @@ async def test_lines_of_trades_and_candles() -> None:
     """So many events, one line each; beside them, loudly, that the market is invented."""
     screen = Screen()
     wanted = Wanted(trades=True, candles=("1s",))
-    assert await stream(screen, ["BTCUSDT"], wanted, Bounds(count=12), source=SIMULATED) == 0
-    assert len(screen.data) == 12
+    assert await stream(screen, ["BTCUSDT"], wanted, Bounds(count=10), source=SIMULATED) == 0
+    assert len(screen.data) == 10
     assert all("BTCUSDT" in line for line in screen.data)
     assert any(CANDLE.search(line) for line in screen.data)
     assert any(" trade " in line for line in screen.data)
@@ -54,7 +54,7 @@ async def test_json_lines_of_everything_else() -> None:
     """Whatever is asked for comes, and nothing else, as JSON; news stay out of it."""
     screen = Screen(json=True)
     wanted = Wanted(klines=("1m",), book_tickers=True, depth=5, depth_updates=True)
-    bounds = Bounds(seconds=2.5, json=True)
+    bounds = Bounds(seconds=1.5, json=True)
     assert await stream(screen, ["BTCUSDT", "ETHUSDT"], wanted, bounds, source=SIMULATED) == 0
     read = [json.loads(line) for line in screen.data]
     kinds = {one["type"] for one in read}
@@ -68,7 +68,7 @@ async def test_a_table_of_the_newest() -> None:
     """On a terminal the newest of each kind stands in a table; the last picture stays."""
     screen = Screen(tty=True)
     wanted = Wanted(trades=True, book_tickers=True)
-    bounds = Bounds(seconds=2.0, live=True)
+    bounds = Bounds(seconds=1.3, live=True)
     assert await stream(screen, ["BTCUSDT"], wanted, bounds, source=SIMULATED) == 0
     (ticker,) = [line for line in screen.data[-8:] if "book ticker" in line]
     assert int(ticker.split()[-1]) > 1
@@ -78,7 +78,7 @@ async def test_a_table_of_the_newest() -> None:
 async def test_a_ladder_on_a_terminal() -> None:
     """The book is in step, and as high as the terminal allows."""
     screen = Screen(tty=True, height=20)
-    bounds = Bounds(seconds=2.5)
+    bounds = Bounds(seconds=1.5)
     assert await book(screen, "BTCUSDT", bounds, depth=10, source=SIMULATED) == 0
     last = screen.data[max(n for n, line in enumerate(screen.data) if "SIMULATED" in line) :]
     assert "IN STEP" in last[0]
@@ -118,9 +118,9 @@ async def test_what_it_waits_for_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     """Without an exchange in reach it tries on, says why, and what to do without a network."""
     monkeypatch.setenv("BINANCE_REST_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("BINANCE_STREAM_URL", "ws://127.0.0.1:1")
-    monkeypatch.setattr("app.cli.following.QUIET_FOR_S", 0.3)
+    monkeypatch.setattr("app.cli.following.QUIET_FOR_S", 0.2)
     screen = Screen()
-    bounds = Bounds(seconds=1.5)
+    bounds = Bounds(seconds=0.8)
     assert await stream(screen, ["BTCUSDT"], Wanted(trades=True), bounds, source="binance") == 0
     assert screen.data == []
     assert "waiting: BTCUSDT" in screen.told
