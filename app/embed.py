@@ -227,6 +227,11 @@ class Candlewire:
         return self._hub.source
 
     @property
+    def simulated(self) -> bool:
+        """Whether the market is an invented one, here or, once that is known, at a hub behind."""
+        return self._hub.simulated
+
+    @property
     def ports(self) -> Mapping[str, int]:
         """Where it serves: `rest`, `websocket` and `grpc` (0: not); empty where it does not."""
         hub = self._hub
@@ -289,6 +294,10 @@ class Candlewire:
         """
         kept = self._hub.inbound.books.book(parse_symbol(symbol))
         return None if kept is None else _view(kept, depth)
+
+    def metrics(self, symbol: str) -> BookMetrics | None:
+        """Return the figures of a book of the last whole second; `None` where there are none."""
+        return self._hub.analyst.snapshot().get(parse_symbol(symbol))
 
     def candles(self, symbol: str, interval: str = ONE_SECOND, last: int = 60) -> Sequence[Candle]:
         """Return the newest issues of the last closed candles, ascending, as far as remembered.

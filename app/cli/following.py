@@ -127,10 +127,11 @@ async def stream(
         lines = lines_of(hub)
         counted = Counted(terminal, hub, lines, bounds, live=live)
         _register(hub, wanted, counted.take)
-        head = notice(hub.source.name, simulated=hub.source.simulated)
-        return await _shown(
-            terminal, hub, bounds, head, (lambda: Group(head, counted.picture())) if live else None
-        )
+
+        def draw() -> RenderableType:
+            return Group(_head(hub), counted.picture())
+
+        return await _shown(terminal, hub, bounds, draw if live else None)
 
 
 def _register(hub: Candlewire, wanted: Wanted, take: Callable[[Shown], object]) -> None:
@@ -158,23 +159,20 @@ async def book(
     live = terminal.interactive and (bounds.count is None if bounds.live is None else bounds.live)
     async with Candlewire(symbol, source=source, streams=BOOK_STREAMS) as hub:
         hub.on_book(depth=depth)(Counted(terminal, hub, lines_of(hub), bounds, live=live).take)
-        head = notice(hub.source.name, simulated=hub.source.simulated)
-        ladder = Ladder(hub.info, head)
-        draw = partial(_ladder, terminal, hub, ladder, symbol, depth)
-        return await _shown(terminal, hub, bounds, head, draw if live else None)
+        draw = partial(_ladder, terminal, hub, symbol, depth)
+        return await _shown(terminal, hub, bounds, draw if live else None)
 
 
 async def _shown(
     terminal: Terminal,
     hub: Candlewire,
     bounds: Bounds,
-    head: Text,
     picture: Callable[[], RenderableType] | None,
 ) -> int:
-    """Run the hub within its bounds, with a picture of it or below its head; return the status."""
+    """Run the hub within its bounds, with a picture of it, or lines; return the status."""
     async with AsyncExitStack() as meanwhile:
         if picture is None:
-            terminal.tell(head)
+            terminal.tell(_head(hub))
             tell: Callable[[Text], None] = terminal.tell
         else:
             news: deque[Text] = deque(maxlen=SHOWN_NEWS)
@@ -187,13 +185,16 @@ async def _shown(
     return trouble.status
 
 
-def _ladder(
-    terminal: Terminal, hub: Candlewire, ladder: Ladder, symbol: str, depth: int
-) -> RenderableType:
+def _head(hub: Candlewire) -> Text:
+    return notice(hub.source.name, simulated=hub.simulated)
+
+
+def _ladder(terminal: Terminal, hub: Candlewire, symbol: str, depth: int) -> RenderableType:
     view = hub.book(symbol, depth)
     if view is None:
         return Text(f"{symbol.upper()}: no book yet", WARNING)
     rows = max(1, (terminal.out.height - LINES_AROUND) // 2)
+    ladder = Ladder(hub.info, _head(hub))
     return ladder.picture(view, rows=min(depth, rows), width=terminal.out.width)
 
 
@@ -260,6 +261,7 @@ async def _watched(hub: Candlewire, tell: Callable[[Text], None]) -> AsyncIterat
         watching = [
             tasks.create_task(_check_symbols(hub, tell, trouble)),
             tasks.create_task(_say_what_lacks(hub, tell)),
+            tasks.create_task(_say_if_simulated(hub, tell)),
         ]
         try:
             yield trouble
@@ -308,3 +310,13 @@ async def _say_what_lacks(hub: Candlewire, tell: Callable[[Text], None]) -> None
             if not hub.source.simulated:
                 tell(Text(NO_NETWORK, QUIET))
         await asyncio.sleep(QUIET_FOR_S)
+
+
+async def _say_if_simulated(hub: Candlewire, tell: Callable[[Text], None]) -> None:
+    """Say loudly that a hub behind this one has an invented market, as soon as that is known."""
+    known = hub.simulated
+    while not known:
+        await asyncio.sleep(REDRAW_S)
+        known = hub.simulated
+        if known:
+            tell(_head(hub))

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from app.cli.following import Bounds, Wanted, book, stream, unlisted
+from app.embed import Candlewire
 from tests.cli.screen import Screen
+from tests.end_to_end.running_program import free_port
 
 SIMULATED = "simulated"
 CANDLE = re.compile(r"candle 1s .* (✔ complete|✘ INCOMPLETE)")
@@ -135,3 +137,22 @@ async def test_who_has_gone_ends_it() -> None:
         wanted = Wanted(trades=True)
         assert await stream(screen, ["BTCUSDT"], wanted, Bounds(), source=SIMULATED) == 0
     assert screen.data == []
+
+
+async def test_a_book_of_another_hub_with_an_invented_market(tmp_path: Path) -> None:
+    """It comes over gRPC, equal to the hub's, and says loudly what it is of."""
+    hub = Candlewire(
+        "BTCUSDT",
+        source=SIMULATED,
+        serve=True,
+        server_port=0,
+        websocket_port=0,
+        grpc_port=free_port(),
+    )
+    async with hub:
+        screen = Screen()
+        source = f"grpc://127.0.0.1:{hub.ports['grpc']}"
+        async with asyncio.timeout(20):
+            assert await book(screen, "BTCUSDT", Bounds(count=5), depth=5, source=source) == 0
+    assert "in_step" in screen.data[-1]
+    assert "SIMULATED: source grpc@127.0.0.1" in screen.told

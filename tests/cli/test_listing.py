@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from app.bootstrap import Hub
 from app.cli.hub_calls import ask
 from app.cli.listing import hub_url, page, status, symbols
+from app.ports import KeptBook
 from tests.cli.screen import Screen
 from tests.end_to_end.running_hub import rest_url, running_hub
 
@@ -39,12 +41,22 @@ async def test_symbols_of_a_source() -> None:
     assert "NOSUCH" in screen.told.upper()
 
 
+def books(hub: Hub) -> list[KeptBook]:
+    """Return the books of the symbols that a hub follows."""
+    found = [hub.inbound.books.book(symbol) for symbol in hub.manager.active()]
+    return [book for book in found if book is not None]
+
+
 async def test_a_running_hub(tmp_path: Path) -> None:
     """Its symbols, and its state as tables or as it says it."""
     async with running_hub(tmp_path, symbols="BTCUSDT,ETHUSDT") as hub:
         url = rest_url(hub, "")
         async with asyncio.timeout(15):
-            while hub.snapshot()["status"] != "live" or hub.manager.available() is None:
+            while (
+                hub.snapshot()["status"] != "live"
+                or hub.manager.available() is None
+                or (any(book.state != "in_step" for book in books(hub)))
+            ):
                 await asyncio.sleep(0.05)
         screen = Screen()
         assert await symbols(screen, active=True, url=url) == 0
@@ -60,7 +72,7 @@ async def test_a_running_hub(tmp_path: Path) -> None:
         text = "\n".join(screen.data)
         report = await asyncio.to_thread(ask, url, "/status")
     assert "SIMULATED" in text
-    assert "BTCUSDT" in text
+    assert any({"BTCUSDT", "live", "in_step"} <= set(line.split()) for line in screen.data)
     assert f"epoch {report['epoch']}" in text
 
 
