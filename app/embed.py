@@ -100,6 +100,7 @@ class Candlewire:
             "market_source": source,
             "symbols": ",".join(texts(symbols)) or None,
             "streams": None if streams is None else ",".join(texts(streams)),
+            "symbol_streams": None if streams is None else {},  # else these might win
             "ring_max_mb": RING_MB,
             **settings,
         }

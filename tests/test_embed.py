@@ -13,7 +13,16 @@ import pytest
 
 from app.embed import Candlewire
 from app.errors import InvalidSetting, PortInUse, SymbolNotActive, UnknownSymbol
-from app.market.events import AggTrade, BookState, BookView, Candle, DepthSnapshot, Trade
+from app.market.events import (
+    AggTrade,
+    BookMetrics,
+    BookState,
+    BookTicker,
+    BookView,
+    Candle,
+    DepthSnapshot,
+    Trade,
+)
 
 SIMULATED = "simulated"
 
@@ -52,6 +61,30 @@ async def test_every_kind_of_event_comes_to_its_callbacks() -> None:
         assert {trade.symbol for trade in seen["trade"]} == {"BTCUSDT", "ETHUSDT"}
         assert {depth.levels for depth in seen["depth"]} == {5}
         assert hub.source.simulated
+
+
+async def test_figures_of_a_book() -> None:
+    """Of each second, or of each change for who wants those; the newest can be asked for."""
+    async with Candlewire("BTCUSDT", source=SIMULATED) as hub:
+        seconds: list[BookMetrics] = []
+        changes: list[BookMetrics] = []
+        hub.on_book_metrics(seconds.append)
+        hub.on_book_metrics(every=0, symbols="BTCUSDT")(changes.append)
+        await until(lambda: len(changes) > 3 and seconds and seconds[-1].mid is not None)
+        assert {one.every_ms for one in seconds} == {1_000}
+        assert {one.every_ms for one in changes} == {0}
+        figures = hub.metrics("btcusdt")
+        assert figures is not None
+        assert figures.symbol == "BTCUSDT"
+
+
+async def test_what_is_streamed_is_what_the_program_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams that are asked for are not changed by settings of single symbols."""
+    monkeypatch.setenv("SYMBOL_STREAMS", "BTCUSDT=trade")
+    tickers: list[BookTicker] = []
+    async with Candlewire("BTCUSDT", source=SIMULATED, streams=["trade", "bookTicker"]) as hub:
+        hub.on_book_ticker(tickers.append)
+        await until(lambda: tickers)
 
 
 async def test_what_a_hub_knows_can_be_asked() -> None:
