@@ -30,6 +30,8 @@ QUIET_FOR_S = 2.0  # before it is said what is waited for
 SHOWN_NEWS = 3  # below a picture
 LINES_AROUND = 6 + SHOWN_NEWS  # of a ladder
 BOOK_STREAMS = ("trade", "kline_1s", "depth@100ms", "bookTicker")
+OF_A_HUB = "grpc@"
+NOT_PASSED_ON = "A hub passes on trades, candles and books: nothing else will come from it."
 NO_NETWORK = "Without a network, --source simulated serves an invented market."
 
 
@@ -54,6 +56,13 @@ class Wanted:
     book_tickers: bool = False
     depth: int = 0
     depth_updates: bool = False
+
+    @property
+    def raw(self) -> bool:
+        """Whether something is followed that only an exchange has."""
+        return bool(
+            self.agg_trades or self.klines or self.book_tickers or self.depth or self.depth_updates
+        )
 
     def streams(self) -> Sequence[str]:
         """Return the streams of the exchange that this needs; candles are made of trades."""
@@ -126,6 +135,8 @@ async def stream(
     async with Candlewire(symbols, source=source, streams=wanted.streams()) as hub:
         lines = lines_of(hub)
         counted = Counted(terminal, hub, lines, bounds, live=live)
+        if wanted.raw and hub.source.name.startswith(OF_A_HUB):
+            terminal.tell(Text(NOT_PASSED_ON, WARNING))
         _register(hub, wanted, counted.take)
 
         def draw() -> RenderableType:
@@ -291,7 +302,11 @@ def unlisted(symbols: Sequence[str], listed: Sequence[str], source: str) -> Sequ
     """Say of each symbol that there is not that it is not, and what may be meant."""
     found = []
     for symbol in symbols:
-        if symbol not in listed:
+        if symbol not in listed and source.startswith(OF_A_HUB):
+            there = ", ".join(listed[:8]) or "nothing"
+            text = f"candlewire: {symbol} is not followed by {source}, which has {there}"
+            found.append(Text(text, BAD))
+        elif symbol not in listed:
             near = difflib.get_close_matches(symbol, listed, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "candlewire symbols lists all"
             found.append(Text(f"candlewire: {symbol} is not listed by {source}; {hint}", BAD))

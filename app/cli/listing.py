@@ -92,7 +92,9 @@ async def status(terminal: Terminal, *, url: str | None = None) -> int:
     if terminal.json:
         await terminal.write(_json.encode(report).decode())
     else:
-        terminal.out.print(page(report), width=None if terminal.interactive else PIPED_WIDTH)
+        if not terminal.interactive:
+            terminal.out.width = PIPED_WIDTH
+        terminal.out.print(page(report))
     return 0
 
 

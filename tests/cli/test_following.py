@@ -154,5 +154,12 @@ async def test_a_book_of_another_hub_with_an_invented_market(tmp_path: Path) -> 
         source = f"grpc://127.0.0.1:{hub.ports['grpc']}"
         async with asyncio.timeout(20):
             assert await book(screen, "BTCUSDT", Bounds(count=5), depth=5, source=source) == 0
-    assert "in_step" in screen.data[-1]
-    assert "SIMULATED: source grpc@127.0.0.1" in screen.told
+        assert "in_step" in screen.data[-1]
+        assert "SIMULATED: source grpc@127.0.0.1" in screen.told
+        screen = Screen()
+        wanted = Wanted(klines=("1m",))
+        async with asyncio.timeout(20):
+            assert await stream(screen, ["SOLUSDT"], wanted, Bounds(), source=source) == 2
+    assert "nothing else will come from it" in screen.told
+    assert "SOLUSDT is not followed by grpc@127.0.0.1" in screen.told
+    assert "which has BTCUSDT" in screen.told
