@@ -146,18 +146,18 @@ async def test_slow_and_failing_callbacks_harm_nobody() -> None:
 
             @hub.on_trade(inbox=1)
             async def slow(_trade: object) -> None:
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(0.15)
 
             @hub.on_trade
             async def stuck(_trade: object) -> None:
                 await asyncio.Event().wait()
 
-            await until(lambda: told and len(good) > 10)
+            await until(lambda: told and len(good) > 6)
             told_of: Any = hub.report()["callbacks"]
             report = {one["callback"].rpartition(".")[2]: one for one in told_of}
     finally:
         logging.getLogger("app.callbacks").disabled = False
-    assert report["fail"]["failures"] > 5
+    assert report["fail"]["failures"] > 3
     assert report["slow"]["missed"] > 0
     assert report["stuck"]["busy_s"] is not None
     assert told[0].kind == "trade"

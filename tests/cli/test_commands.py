@@ -97,12 +97,12 @@ def test_what_is_wrong_is_said(line: str, said: str) -> None:
     assert "Traceback" not in result.output
 
 
-def test_a_customary_command_line_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_customary_command_line_streams() -> None:
     """`-s ethusdt --no-trade` shows candles alone; --no-storage changes nothing."""
     result = run("-s ethusdt --no-trade --no-storage --count 1")
     assert result.exit_code == 0
     assert "ETHUSDT   candle 1s" in result.stdout
-    assert "trade  " not in result.stdout
+    assert "ETHUSDT   trade" not in result.stdout
     assert "SIMULATED" in result.stderr
 
 

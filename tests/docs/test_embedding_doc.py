@@ -17,35 +17,41 @@ PAGE = (ROOT / "docs" / "embedding.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
-def run(example: str, folder: Path) -> list[str]:
-    """Run an example for a shorter while, and return what it prints."""
-    path = folder / "example.py"
-    path.write_text(re.sub(r"seconds=\d+", "seconds=3", example), encoding="utf-8")
-    ended = subprocess.run(
-        [sys.executable, path],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=40,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
-    return ended.stdout.splitlines()
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> list[list[str]]:
+    """Run all examples at once, each for a shorter while, and return what they print."""
+    running = []
+    for number, example in enumerate(EXAMPLES):
+        path = tmp_path_factory.mktemp("example") / f"example_{number}.py"
+        path.write_text(re.sub(r"seconds=\d+", "seconds=2.6", example), encoding="utf-8")
+        running.append(
+            subprocess.Popen(
+                [sys.executable, path],
+                cwd=path.parent,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    found = []
+    for process in running:
+        lines, errors = process.communicate(timeout=40)
+        assert (process.returncode, errors) == (0, "")
+        found.append(lines.splitlines())
+    return found
 
 
-def test_the_first_example(tmp_path: Path) -> None:
+def test_the_first_example(printed: list[list[str]]) -> None:
     """It prints candles and the top of a book."""
-    lines = run(EXAMPLES[0], tmp_path)
+    lines = printed[0]
     assert any(line.endswith(" complete") for line in lines)
     assert any(line.startswith("BTCUSDT in_step (('") for line in lines)
 
 
-def test_the_features_of_a_model(tmp_path: Path) -> None:
+def test_the_features_of_a_model(printed: list[list[str]]) -> None:
     """Rows come of both symbols, with numbers that can be."""
-    lines = run(EXAMPLES[1], tmp_path)
-    rows = [dict(re.findall(r"(\w+)=('?[^,)]+)", line)) for line in lines]
+    rows = [dict(re.findall(r"(\w+)=('?[^,)]+)", line)) for line in printed[1]]
     assert {row["symbol"] for row in rows} == {"'BTCUSDT'", "'ETHUSDT'"}
     for row in rows:
         assert float(row["spread_bps"]) > 0
