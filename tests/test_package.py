@@ -51,7 +51,7 @@ def test_its_command_runs(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     (entry_points,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
-    assert "candlewire = app.cli.commands:main" in entry_points.read_text().splitlines()
+    assert "candlewire = app.__main__:main" in entry_points.read_text().splitlines()
     code = (
         "import sys, importlib.metadata as metadata\n"
         "(command,) = metadata.entry_points(name='candlewire', group='console_scripts')\n"

@@ -146,6 +146,26 @@ async def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
     assert b"Traceback" not in running.news
 
 
+@pytest.mark.parametrize("after_s", [0.1, 0.25, 0.4])
+def test_ctrl_c_while_it_loads(tmp_path: Path, after_s: float) -> None:
+    """Half a second of imports is no time for a traceback either."""
+    process = subprocess.Popen(
+        [*PROGRAM, *["book", "BTCUSDT", "--json"]],
+        cwd=tmp_path,
+        env=environment(MARKET_SOURCE="simulated"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    with process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        status = process.wait(timeout=20)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    # Before Python has read a line of ours it ends by the signal as any of its programs does.
+    assert status == 0 or b"app/" not in said, said
+
+
 def test_a_reader_that_never_reads_does_not_keep_it(tmp_path: Path) -> None:
     """A full pipe holds up neither the data nor Ctrl-C."""
     process = subprocess.Popen(
