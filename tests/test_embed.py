@@ -58,7 +58,7 @@ async def test_every_kind_of_event_comes_to_its_callbacks() -> None:
         assert {candle.interval for candle in seen["candle"]} == {"1s"}
         assert {candle.symbol for candle in seen["forming"]} == {"ETHUSDT"}
         assert all(candle.forming for candle in seen["forming"])
-        assert {trade.symbol for trade in seen["trade"]} == {"BTCUSDT", "ETHUSDT"}
+        await until(lambda: {trade.symbol for trade in seen["trade"]} == {"BTCUSDT", "ETHUSDT"})
         assert {depth.levels for depth in seen["depth"]} == {5}
         assert hub.source.simulated
 
