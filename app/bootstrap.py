@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from typing_extensions import override
 
 from app import __version__
-from app.analytics.analyst import Analyst
+from app.analytics.analyst import Analyst, AnalystConfig
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
@@ -24,9 +24,10 @@ from app.feed.book_views import BookViews
 from app.feed.bridge import Bridge, BridgeConfig
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.plan import SourcePlan
+from app.feed.poll_plan import Poll, PollPlan
 from app.feed.source import Source
 from app.feed.state import KeptState
-from app.feed.streams_plan import StreamsPlan, held
+from app.feed.streams_plan import served, streams_plan
 from app.feed.upstream_grpc import HubClient
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
@@ -99,7 +100,7 @@ class Engine:
         self.inbound = self._make_inbound(state)
         self._closing.push_async_callback(self.inbound.close)
         self.manager = self.inbound.manager
-        await self.manager.load()
+        await self.inbound.load()
         if self.simulator is not None:
             self.simulator.expect(frozenset(self.manager.active()))
 
@@ -156,6 +157,12 @@ class Engine:
             books=self.inbound.books,
             wanted=self._is_wanted,
             dropped=self.broadcaster.forget_value,
+            config=AnalystConfig(
+                levels=settings.book_metrics_levels,
+                bands_bps=settings.book_metrics_bands,
+                window_s=settings.book_metrics_window_s,
+                history_s=settings.book_metrics_seconds,
+            ),
         )
         self.analyst.start()
         self.manager.add_part("metrics of books", self.analyst.run)
@@ -245,6 +252,8 @@ class Engine:
                 stale_after_ms=settings.stale_after_ms,
                 symbols_per_connection=settings.symbols_per_connection,
                 book_depth=settings.book_depth,
+                book_source=settings.book_source,
+                poll_plan=_poll_plan(settings),
                 carry_empty=settings.empty_seconds == "carry",
                 rate=min(1.0, _speed(settings)) if self._plan.replay else 1.0,
                 resumes=not self._plan.replay,  # a recording is played from its beginning
@@ -294,12 +303,14 @@ class Engine:
         self.analyst.forget(symbol)
 
     def _streams_of(self) -> Callable[[str], Sequence[str]]:
-        """Return which streams each symbol follows: of a recording those that it holds."""
-        settings, simulator = self._settings, self.simulator
-        plan = StreamsPlan(settings.streams, settings.symbol_streams)
-        if simulator is None or not self._plan.replay:
-            return plan.of
-        return lambda symbol: held(plan.of(symbol), simulator.streams.get(symbol, frozenset()))
+        """Return which streams each symbol has: a recording may lack some."""
+        wanted = streams_plan(self._settings.streams, self._settings.symbol_streams)
+        simulator = self.simulator
+        if simulator is None:
+            return wanted
+        return lambda symbol: served(
+            wanted(symbol), simulator.streams.get(symbol, frozenset(wanted(symbol)))
+        )
 
     def _first_symbols(self) -> Sequence[str]:
         """Return what is followed when nobody ever said: all of a recording, or the default."""
@@ -418,6 +429,7 @@ class Hub(Engine):
                 ring=self.ring,
                 clock=clock,
                 books=self.inbound.books,
+                figures=self.analyst.history,
             ),
             rest_config,
             self.live.new_session,
@@ -552,6 +564,11 @@ _SUMMED = (
 
 def _totals(statuses: Sequence[SymbolStatus]) -> dict[str, int]:
     return {name: sum(getattr(status, name) for status in statuses) for name in _SUMMED}
+
+
+def _poll_plan(settings: Settings) -> PollPlan:
+    every = Poll(settings.book_poll_limit, settings.book_poll_interval_ms)
+    return PollPlan(every, {symbol: Poll(*poll) for symbol, poll in settings.book_polls.items()})
 
 
 def _speed(settings: Settings) -> float:

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 from app.alarm import Alarm
+from app.binance.intervals import SPANS_US
 from app.errors import UnsupportedInterval
 from app.mailbox import Mailbox, Overflow
 from app.market.events import Publication
@@ -53,13 +54,14 @@ Texts = str | Iterable[str]
 class Kind:
     """A kind of callback: what it hears, and what a newer event replaces.
 
-    Without `key_of` nothing that waits is replaced. `also` are the topics that must be wanted, too,
-    for these events to be made.
+    Without `key_of` nothing that waits is replaced. `interval_of` tells which of its intervals an
+    event is of. `also` are the topics that must be wanted, too, for these events to be made.
     """
 
     name: str
     topic: str
     key_of: Callable[[Any], Hashable] | None = None
+    interval_of: Callable[[Any], str] = lambda event: getattr(event, "interval", "")
     also: tuple[str, ...] = ()
 
 
@@ -85,7 +87,12 @@ BOOK_TICKER = Kind("book_ticker", BOOK_TICKERS, key_of=_of_symbol)
 DEPTH_UPDATE = Kind("depth_update", DEPTH)
 PARTIAL_DEPTH = Kind("depth", PARTIAL_DEPTHS, key_of=_of_levels)
 BOOK = Kind("book", BOOK_CHANGES, key_of=_of_symbol)
-METRICS = Kind("book_metrics", BOOK_METRICS, key_of=_of_symbol)
+METRICS = Kind(
+    "book_metrics",
+    BOOK_METRICS,
+    key_of=lambda event: (event.symbol, event.every_ms),
+    interval_of=lambda event: str(event.every_ms),
+)
 HAPPENED = Kind("status", STATUS)
 MISSED = Kind("missed", "")  # on no topic of the bus
 
@@ -161,7 +168,7 @@ class Listener:
         """Let an event of the bus wait for the callback, if it is for it. Plain and quick."""
         event: Any = publication.event
         # What concerns all, as a refusal of the exchange does, has no symbol.
-        if not event.symbol or self._is_for(event.symbol, getattr(event, "interval", "")):
+        if not event.symbol or self._is_for(event.symbol, self.kind.interval_of(event)):
             self.put(event, publication.sequence)
 
     def put(self, event: object, sequence: int) -> None:
@@ -242,6 +249,8 @@ class Listener:
 class _Registrar(Generic[Received]):
     """Makes listeners of one kind; `shape` makes of an event what a callback is given."""
 
+    intervals: tuple[str, ...] = tuple(INTERVALS_US)
+
     def __init__(
         self,
         kind: Kind,
@@ -263,8 +272,8 @@ class _Registrar(Generic[Received]):
     ) -> Any:  # noqa: ANN401 - the overloads below say what
         wanted = frozenset(parse_symbol(text) for text in texts(symbols))
         spans = frozenset(texts(intervals))
-        for interval in spans - INTERVALS_US.keys():
-            raise UnsupportedInterval(interval, tuple(INTERVALS_US))
+        for interval in spans.difference(self.intervals):
+            raise UnsupportedInterval(interval, self.intervals)
 
         def register(call: Callable[[Received], Result]) -> Callable[[Received], Result]:
             self._add(
@@ -363,6 +372,62 @@ class OnCandle(_Registrar[Received]):
     ) -> Any:
         """Register `callback`, or return what registers it."""
         return self._registered(callback, symbols=symbols, inbox=inbox, intervals=interval)
+
+
+class OnKline(_Registrar[Received]):
+    """Registers callbacks for the exchange's candles, open ones too: of all intervals without."""
+
+    intervals: tuple[str, ...] = tuple(SPANS_US)
+
+    @overload
+    def __call__(
+        self, callback: Callable[[Received], Result], /
+    ) -> Callable[[Received], Result]: ...
+
+    @overload
+    def __call__(
+        self, /, *, symbols: Texts = (), interval: Texts = (), inbox: int = INBOX
+    ) -> Callable[[Callable[[Received], Result]], Callable[[Received], Result]]: ...
+
+    def __call__(
+        self,
+        callback: Callable[[Received], Any] | None = None,
+        /,
+        *,
+        symbols: Texts = (),
+        interval: Texts = (),
+        inbox: int = INBOX,
+    ) -> Any:
+        """Register `callback`, or return what registers it."""
+        return self._registered(callback, symbols=symbols, inbox=inbox, intervals=interval)
+
+
+class OnMetrics(_Registrar[Received]):
+    """Registers callbacks for figures of books: of each second, or with `every=0` each change."""
+
+    intervals: tuple[str, ...] = ("0", "1000")
+
+    @overload
+    def __call__(
+        self, callback: Callable[[Received], Result], /
+    ) -> Callable[[Received], Result]: ...
+
+    @overload
+    def __call__(
+        self, /, *, symbols: Texts = (), every: int = 1_000, inbox: int = INBOX
+    ) -> Callable[[Callable[[Received], Result]], Callable[[Received], Result]]: ...
+
+    def __call__(
+        self,
+        callback: Callable[[Received], Any] | None = None,
+        /,
+        *,
+        symbols: Texts = (),
+        every: int = 1_000,
+        inbox: int = INBOX,
+    ) -> Any:
+        """Register `callback`, or return what registers it."""
+        return self._registered(callback, symbols=symbols, inbox=inbox, intervals=str(every))
 
 
 def texts(given: Texts) -> Sequence[str]:

@@ -24,12 +24,23 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from app import callbacks
 from app.alarm import Alarm
 from app.bootstrap import Engine, Hub
-from app.callbacks import BOOK_DEPTH, Listener, Missed, On, OnBook, OnCandle, Texts, texts
+from app.callbacks import (
+    BOOK_DEPTH,
+    Listener,
+    Missed,
+    On,
+    OnBook,
+    OnCandle,
+    OnKline,
+    OnMetrics,
+    Texts,
+    texts,
+)
 from app.clock import SystemClock
 from app.errors import InvalidSetting, SymbolsNotLoaded
 from app.feed.plan import plan_source, settle
@@ -38,9 +49,11 @@ from app.market.codec import read_candle
 from app.market.events import (
     AggTrade,
     BookChange,
+    BookMetrics,
     BookTicker,
     BookView,
     Candle,
+    DepthSnapshot,
     DepthUpdate,
     Kline,
     PartialDepth,
@@ -102,11 +115,11 @@ class Candlewire:
         self._calling: list[asyncio.Task[None]] = []
         self.on_trade = On[Trade | AggTrade](callbacks.TRADE, self._add)
         self.on_agg_trade = On[AggTrade](callbacks.AGG_TRADE, self._add)
-        self.on_kline = On[Kline](callbacks.KLINE, self._add)
+        self.on_kline = OnKline[Kline](callbacks.KLINE, self._add)
         self.on_candle = OnCandle[Candle](callbacks.CANDLE, self._add)
         self.on_forming = OnCandle[Candle](callbacks.GROWING, self._add)
         self.on_book = OnBook[BookView](callbacks.BOOK, self._add, self._viewed)
-        self.on_book_metrics = On[Any](callbacks.METRICS, self._add)
+        self.on_book_metrics = OnMetrics[BookMetrics](callbacks.METRICS, self._add)
         self.on_book_ticker = On[BookTicker](callbacks.BOOK_TICKER, self._add)
         self.on_depth = On[PartialDepth](callbacks.PARTIAL_DEPTH, self._add)
         self.on_depth_update = On[DepthUpdate](callbacks.DEPTH_UPDATE, self._add)
@@ -210,6 +223,14 @@ class Candlewire:
         """Whether a recording is over."""
         return self._hub.source_state == "ended"
 
+    def waiting(self) -> Sequence[str]:
+        """Return the reasons why it is not ready, in words; empty when it is."""
+        return self._hub.not_ready()
+
+    def info(self, symbol: str) -> SymbolInfo | None:
+        """Return what the exchange says of a symbol; `None` while that is not known."""
+        return self._hub.manager.info(symbol)
+
     @property
     def symbols(self) -> Sequence[str]:
         """What it follows, sorted."""
@@ -236,6 +257,14 @@ class Candlewire:
     async def remove(self, symbol: str) -> None:
         """Follow it no longer: its connection is closed on return; raise `SymbolNotActive`."""
         await self._hub.manager.remove(parse_symbol(symbol))
+
+    async def depth(self, symbol: str, *, limit: int = 100) -> DepthSnapshot:
+        """Ask the exchange for the best `limit` levels of a book, 1 to 5000; raise `FeedError`.
+
+        It keeps to the limits of the address, so it may take a while. Implements
+        `app.ports.DepthHistory`.
+        """
+        return await self._hub.inbound.depths.depth(parse_symbol(symbol), limit=limit)
 
     def book(self, symbol: str, depth: int = BOOK_DEPTH) -> BookView | None:
         """Return the best levels of a book as they are now; `None` where no book is kept.

@@ -24,6 +24,7 @@
     │   ├── SymbolAlreadyActive it is in the wanted set already
     │   ├── SymbolNotActive     it is not in the wanted set
     │   ├── SymbolsNotLoaded    the exchange's list is not known yet (retryable)
+    │   ├── PollBudgetExceeded  polling its book too would take more weight than polls may
     │   └── SymbolNotKept       the disk did not take the change, so nothing was changed
     └── FeedError               the exchange cannot be reached or answers with an error
         ├── ConnectionFailed    a stream connection could not be opened (retryable)
@@ -258,6 +259,21 @@ class SymbolsNotLoaded(SymbolError):
         consequence = f", so {self.symbol} cannot be checked" if self.symbol else ""
         cause = f": {self.problem}" if self.problem else ""
         return f"the exchange's list of symbols is not known yet{consequence}{cause}"
+
+
+class PollBudgetExceeded(SymbolError):
+    """Raised when the books of all symbols could not be polled any more with one more of them.
+
+    `problem` shows the arithmetic.
+    """
+
+    def __init__(self, symbol: str, problem: str) -> None:
+        super().__init__(symbol)
+        self.problem = problem
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.symbol} cannot be polled as well: {self.problem}"
 
 
 class SymbolNotKept(SymbolError):

@@ -88,22 +88,27 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             log_level=log_level,
         )
         first = read_settings(symbols=default_symbols).symbols if default_symbols else ()
-        plan = plan_source(
-            settings.market_source or default_source,
-            rest_url=settings.binance_rest_url,
-            stream_url=settings.binance_stream_url,
-            symbols_url=settings.binance_list,
-        )
+        plan = planned(settings, default_source)
     except CandlewireError as error:
         console.print(_line(error), soft_wrap=True)
         raise typer.Exit(2) from error
     set_up_logs(settings.log_level, settings.log_format)
     for sentence in unknown_keys():
         log.warning("%s", sentence)
-    sys.exit(_run_to_end(_run(settings, plan, first, console)))
+    sys.exit(run_to_end(_run(settings, plan, first, console)))
 
 
-def _run_to_end(work: Coroutine[None, None, int]) -> int:
+def planned(settings: Settings, default_source: str) -> SourcePlan:
+    """Return the source that is meant; raise `InvalidSetting`."""
+    return plan_source(
+        settings.market_source or default_source,
+        rest_url=settings.binance_rest_url,
+        stream_url=settings.binance_stream_url,
+        symbols_url=settings.binance_list,
+    )
+
+
+def run_to_end(work: Coroutine[None, None, int]) -> int:
     """Run `work` and return its exit status, without waiting for threads that hang.
 
     Without a network, looking up one name can take half a minute, and cannot be cancelled.

@@ -11,7 +11,8 @@ import io
 import ipaddress
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,6 +21,7 @@ import yaml
 from dotenv.parser import Binding
 from dotenv.parser import parse_stream as parse_env
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -107,6 +109,10 @@ class Settings(BaseSettings):
     book_poll_interval_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 1_000
     # Per symbol: how many levels, each how many milliseconds.
     book_polls: Annotated[dict[str, tuple[int, int]], NoDecode] = Field(default_factory=dict)
+    book_metrics_levels: Annotated[int, Field(ge=1, le=1_000)] = 5
+    book_metrics_bands: Annotated[tuple[int, ...], NoDecode] = (10, 50, 100)
+    book_metrics_window_s: Annotated[int, Field(ge=1, le=900)] = 60
+    book_metrics_seconds: Annotated[int, Field(ge=1, le=3_600)] = 600
 
     # What is kept
     data_dir: Path = Path("data")
@@ -169,6 +175,18 @@ class Settings(BaseSettings):
             )
             for symbol, streams in _by_symbol(value, expected).items()
         }
+
+    @field_validator("book_metrics_bands", mode="before")
+    @classmethod
+    def _bands(cls, value: object) -> object:
+        try:
+            bands = sorted({int(text) for text in _listed(value)})
+        except ValueError:
+            bands = []
+        if not bands or len(bands) > 10 or not 1 <= bands[0] <= bands[-1] < 10_000:
+            message = "one to ten widths in basis points, each from 1 to 9999, such as 10,50,100"
+            raise ValueError(message)
+        return tuple(bands)
 
     @field_validator("book_polls", mode="before")
     @classmethod
@@ -285,6 +303,16 @@ class Settings(BaseSettings):
         return init_settings, env_settings, dotenv_settings, yaml_settings
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A setting that cannot be used: its key, its value, what was expected, where it stands."""
+
+    key: str
+    value: str
+    expected: str
+    origin: str
+
+
 def read_settings(**flags: object) -> Settings:
     """Return the settings; `flags` win over everything, those that are `None` are left out.
 
@@ -296,9 +324,44 @@ def read_settings(**flags: object) -> Settings:
     try:
         return Settings(_env_file=ENV_FILE, **given)  # type: ignore[call-arg, arg-type] # checked by pydantic
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]).upper() or "settings"
-        raise InvalidSetting(key, _short(first.get("input")), _expected(first["msg"])) from error
+        raise _invalid(error.errors()[0]) from error
+
+
+def problems(**flags: object) -> list[Problem]:
+    """Return all that `read_settings` could complain of, in the order of the settings."""
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        _check_env_file(ENV_FILE)
+        Settings(_env_file=ENV_FILE, **given)  # type: ignore[call-arg, arg-type] # checked by pydantic
+    except InvalidSetting as error:
+        found = [error]
+    except ValidationError as error:
+        found = [_invalid(detail) for detail in error.errors()]
+    else:
+        return []
+    return [
+        Problem(error.key, _short(error.value), error.expected, origin_of(error.key, flags))
+        for error in found
+    ]
+
+
+def origin_of(key: str, flags: Mapping[str, object]) -> str:
+    """Say where a setting has its value from; empty for a default and for what is none."""
+    name = key.lower()
+    names = {name, "binance_testnet"} if name == "binance_stream_url" else {name}
+    if flags.get(name) is not None:
+        return "the command line"
+    if any(each.lower() in names and os.environ[each] for each in os.environ):
+        return "the environment"
+    for binding in _env_lines(ENV_FILE):
+        if binding.key and binding.key.lower() in names and binding.value:
+            return f"{ENV_FILE}, line {_line_number(binding)}"
+    return str(YAML_FILE) if names & _yaml_values(YAML_FILE).keys() else ""
+
+
+def _invalid(detail: ErrorDetails) -> InvalidSetting:
+    key = ".".join(str(part) for part in detail["loc"]).upper() or "settings"
+    return InvalidSetting(key, _short(detail.get("input")), _expected(detail["msg"]))
 
 
 def unknown_keys() -> list[str]:
@@ -330,12 +393,17 @@ def _check_env_file(path: Path) -> None:
     """Raise `InvalidSetting` when `path` cannot be read, or holds a line that is no setting."""
     for binding in _env_lines(path):
         if binding.error or (binding.key is not None and binding.value is None):
-            line = binding.original.string.lstrip()
-            above = binding.original.string[: len(binding.original.string) - len(line)]
-            number = binding.original.line + len(above.splitlines())
             raise InvalidSetting(
-                key=f"{path}, line {number}", value=_short(line), expected="KEY=value"
+                key=f"{path}, line {_line_number(binding)}",
+                value=_short(binding.original.string),
+                expected="KEY=value",
             )
+
+
+def _line_number(binding: Binding) -> int:
+    text = binding.original.string
+    above = text[: len(text) - len(text.lstrip())]
+    return binding.original.line + len(above.splitlines())
 
 
 def _env_lines(path: Path) -> Iterator[Binding]:

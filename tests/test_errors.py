@@ -46,6 +46,7 @@ EXAMPLES: list[tuple[CandlewireError, list[str]]] = [
     (errors.SymbolsNotLoaded("BTCUSDT"), ["BTCUSDT cannot be checked", "not known yet"]),
     (errors.SymbolsNotLoaded("BTCUSDT", "HTTP 451: …"), ["BTCUSDT cannot", "checked: HTTP 451"]),
     (errors.SymbolsNotLoaded(problem="HTTP 451: …"), ["not known yet: HTTP 451"]),
+    (errors.PollBudgetExceeded("BTCUSDT", "4 > 3"), ["BTCUSDT cannot be polled", "4 > 3"]),
     (errors.SymbolNotKept("BTCUSDT", "disk full"), ["BTCUSDT", "disk full", "nothing was changed"]),
     (errors.ConnectionFailed("reset"), ["reset"]),
     (errors.ExchangeUnavailable("timed out"), ["timed out"]),

@@ -289,6 +289,12 @@ def test_limits_that_can_be_read(limit: str) -> None:
         ("BOOK_SOURCE", "rest", "'stream', 'poll' or 'hybrid'"),
         ("BOOK_DEPTH", "5001", "5000"),
         ("BOOK_POLL_LIMIT", "0", "1"),
+        ("BOOK_METRICS_LEVELS", "0", "1"),
+        ("BOOK_METRICS_BANDS", "10,x", "basis points"),
+        ("BOOK_METRICS_BANDS", "10,10000", "9999"),
+        ("BOOK_METRICS_BANDS", "1,2,3,4,5,6,7,8,9,10,11", "one to ten"),
+        ("BOOK_METRICS_WINDOW_S", "901", "900"),
+        ("BOOK_METRICS_SECONDS", "3601", "3600"),
         ("BOOK_POLL_INTERVAL_MS", "99", "100"),
         ("BOOK_POLLS", "BTCUSDT=1000", "BTCUSDT=1000@500"),
         ("BOOK_POLLS", "BTCUSDT=5001@500", "5000"),
@@ -348,6 +354,13 @@ def test_streams_are_spelt_as_the_exchange_spells_them() -> None:
         *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade", "depth"),
     )
     assert "at least one" in refusal(streams=" , ").expected
+
+
+def test_bands_rise_and_are_there_once() -> None:
+    """However they are written down."""
+    assert read_settings(book_metrics_bands="50, 5,50").book_metrics_bands == (5, 50)
+    yaml_file("book_metrics_bands: [100, 10]\n")
+    assert different() == {"book_metrics_bands": (10, 100)}
 
 
 def test_single_symbols_have_streams_and_polls_of_their_own() -> None:
@@ -505,7 +518,7 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     assert unknown_keys() == []
     for key, value in values.items():
         default = DEFAULTS[key.lower()]
-        text = ",".join(default) if isinstance(default, tuple) else str(default)
+        text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
         assert value == ("" if default in (None, {}) else text)
 
 

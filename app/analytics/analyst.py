@@ -17,7 +17,9 @@ from app.analytics.book_metrics import (
     BookFigures,
     book_figures,
     metrics_of,
+    unknown_bands,
 )
+from app.analytics.followed_book import FollowedBook
 from app.analytics.metrics_history import MetricsHistory
 from app.analytics.trade_window import DEFAULT_SECONDS, NOTHING, TradeWindow
 from app.market.events import (
@@ -25,7 +27,6 @@ from app.market.events import (
     AggTrade,
     BookChange,
     BookMetrics,
-    DepthBand,
     PriceVolume,
     Publication,
     Trade,
@@ -66,10 +67,9 @@ class Analyst:
 
     Samples are made of every book each second, wanted or not, and kept in `history`. The metrics of
     each change are only made of symbols of which `wanted` (channel, symbol, interval "0") says that
-    somebody follows them. `books` are read when a change is heard: one that was followed by others
-    at once is not told of by itself. Call `look_soon` when what is followed may have changed;
-    `dropped` is told the key of metrics that are made no more. Who removes a symbol from the wanted
-    set calls `forget`.
+    somebody follows them; to begin with that, and for samples, `books` are read. Call `look_soon`
+    when what is followed may have changed; `dropped` is told the key of metrics that are made no
+    more. Who removes a symbol from the wanted set calls `forget`.
 
     Counts: `changes` and `samples` published, `skipped` seconds in which no sample was made, as
     when the clock leapt.
@@ -99,7 +99,10 @@ class Analyst:
         self._dropped = dropped
         self._alarm = Alarm(clock)
         self._windows: dict[str, TradeWindow] = {}
-        self._told: dict[str, int] = {}  # the number of the book whose metrics went out last
+        self._symbols: dict[str, None] = {}  # those that have a book
+        # Of books whose changes are followed: their figures, and the number of the book then.
+        self._carried: dict[str, FollowedBook] = {}
+        self._numbers: dict[str, int] = {}
         self._followed: frozenset[str] = frozenset()
         self._subscriptions: list[Subscription] = []
         self._second: int | None = None  # the newest that was sampled
@@ -128,13 +131,15 @@ class Analyst:
     def forget(self, symbol: str) -> None:
         """Hold nothing of `symbol` any longer. Forgetting what is not held is harmless."""
         self._windows.pop(symbol, None)
-        self._told.pop(symbol, None)
+        self._symbols.pop(symbol, None)
+        self._carried.pop(symbol, None)
+        self._numbers.pop(symbol, None)
         self.history.forget(symbol)
 
     def report(self) -> dict[str, int]:
         """Return what `/status` shows."""
         return {
-            "symbols": len(self._told),
+            "symbols": len(self._symbols),
             "followed": len(self._followed),
             "changes": self.changes,
             "samples": self.samples,
@@ -159,18 +164,48 @@ class Analyst:
         if not isinstance(change, BookChange):
             return
         symbol = change.symbol
-        told = self._told.setdefault(symbol, -1)
+        self._symbols[symbol] = None
         if symbol not in self._followed:
             return
-        kept = self._books.book(symbol)
-        if kept is None or kept.number == told:
+        about = self._follow(change)
+        if about is None:
             return
-        self._told[symbol] = kept.number
         now_us = self._exchange.exchange_us()
         if now_us is None:
-            now_us = kept.event_us or kept.received_us
+            now_us = about.event_us or about.received_us
         self.changes += 1
-        self._bus.publish(BOOK_METRICS, self._metrics(kept, EACH_CHANGE_MS, now_us))
+        figures = self._carried[symbol].figures()
+        self._bus.publish(BOOK_METRICS, self._metrics(about, EACH_CHANGE_MS, now_us, figures))
+
+    def _follow(self, change: BookChange) -> BookChange | KeptBook | None:
+        """Carry the figures of a book on to a change; return what tells of it, `None` if nobody.
+
+        Where the change before is not known, the book is read as it is now.
+        """
+        symbol, config = change.symbol, self.config
+        number = self._numbers.get(symbol, -1)
+        if change.number <= number:
+            return None  # the book was read when it had gone further already
+        carried = self._carried.get(symbol)
+        if carried is None:
+            carried = self._carried[symbol] = FollowedBook(
+                levels=config.levels, bands_bps=config.bands_bps
+            )
+        exact = (change.exact_from, change.exact_to)
+        about: BookChange | KeptBook = change
+        if change.whole:
+            carried.start(change.bids, change.asks, *exact)
+        elif change.number == number + 1 and carried.exact == exact:
+            carried.apply(change.bids, change.asks)
+        else:
+            kept = self._books.book(symbol)
+            if kept is None or kept.book is None:
+                carried.start((), (), *exact)
+            else:
+                carried.start(*kept.book.levels(), kept.book.exact_from, kept.book.exact_to)
+                about = kept
+        self._numbers[symbol] = about.number
+        return about
 
     # -- what is made --------------------------------------------------------------------------
 
@@ -180,9 +215,11 @@ class Analyst:
             each = str(EACH_CHANGE_MS)
             before = self._followed
             self._followed = frozenset(
-                symbol for symbol in self._told if self._wanted(BOOK_METRICS, symbol, each)
+                symbol for symbol in self._symbols if self._wanted(BOOK_METRICS, symbol, each)
             )
             for symbol in before - self._followed:
+                self._carried.pop(symbol, None)
+                self._numbers.pop(symbol, None)
                 self._dropped((BOOK_METRICS, symbol, each))
             await self._alarm.wait(LOOK_S)
 
@@ -205,35 +242,41 @@ class Analyst:
     async def sample(self, at_us: int) -> None:
         """Publish and keep the metrics of every book as of `at_us`, a whole second."""
         samples: list[BookMetrics] = []
-        for turn, symbol in enumerate(tuple(self._told), start=1):
+        for turn, symbol in enumerate(tuple(self._symbols), start=1):
             kept = self._books.book(symbol)
             if kept is not None:
-                samples.append(self._metrics(kept, SAMPLED_MS, at_us))
+                samples.append(self._metrics(kept, SAMPLED_MS, at_us, self._figures(kept)))
             if turn % _AT_ONCE == 0:
                 await asyncio.sleep(0)  # all seconds end together: others must have their turn
-        samples = [sample for sample in samples if sample.symbol in self._told]
+        samples = [sample for sample in samples if sample.symbol in self._symbols]
         self.history.add(samples)
         for sample in samples:
             self.samples += 1
             self._bus.publish(BOOK_METRICS, sample)
 
-    def _metrics(self, kept: KeptBook, every_ms: int, at_us: int) -> BookMetrics:
+    def _figures(self, kept: KeptBook) -> BookFigures:
+        """Return the figures of a book as it is now."""
         config, book = self.config, kept.book
         if book is None:
-            figures = BookFigures(
-                bands=tuple(DepthBand(bps, None, None) for bps in config.bands_bps)
-            )
-        else:
-            bids, asks = book.levels()
-            figures = book_figures(
-                bids,
-                asks,
-                exact_from=book.exact_from,
-                exact_to=book.exact_to,
-                levels=config.levels,
-                bands_bps=config.bands_bps,
-            )
-        window = self._windows.get(kept.symbol)
+            return BookFigures(bands=unknown_bands(config.bands_bps))
+        if self._numbers.get(kept.symbol) == kept.number:
+            return self._carried[kept.symbol].figures()
+        bids, asks = book.levels()
+        return book_figures(
+            bids,
+            asks,
+            exact_from=book.exact_from,
+            exact_to=book.exact_to,
+            levels=config.levels,
+            bands_bps=config.bands_bps,
+        )
+
+    def _metrics(
+        self, about: BookChange | KeptBook, every_ms: int, at_us: int, figures: BookFigures
+    ) -> BookMetrics:
+        """Return the metrics of a book, of which `about` tells the rest."""
+        config = self.config
+        window = self._windows.get(about.symbol)
         trades, width = NOTHING, None
         by_price: tuple[PriceVolume, ...] | None = None
         if window is not None:
@@ -244,15 +287,15 @@ class Analyst:
         elif every_ms == SAMPLED_MS:
             by_price = ()
         return metrics_of(
-            kept.symbol,
+            about.symbol,
             every_ms=every_ms,
             time_us=at_us,
-            number=kept.number,
-            update_id=None if book is None else book.update_id,
-            state=kept.state,
-            reason=kept.reason,
-            event_us=kept.event_us,
-            received_us=kept.received_us,
+            number=about.number,
+            update_id=_update_id(about),
+            state=about.state,
+            reason=about.reason,
+            event_us=about.event_us,
+            received_us=about.received_us,
             book=figures,
             levels=config.levels,
             trades=trades,
@@ -260,3 +303,10 @@ class Analyst:
             bucket_width=width,
             volume_by_price=by_price,
         )
+
+
+def _update_id(about: BookChange | KeptBook) -> int | None:
+    """Return the update id of a book, `None` where there is none yet."""
+    if isinstance(about, BookChange):
+        return about.update_id or None
+    return None if about.book is None else about.book.update_id

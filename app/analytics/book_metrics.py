@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from decimal import localcontext as under
+from operator import itemgetter
 
 import msgspec
 
@@ -21,8 +22,11 @@ from app.market.second import EXACT, ZERO
 DEFAULT_LEVELS = 5
 DEFAULT_BANDS_BPS = (10, 50, 100)
 
+BPS = 10_000
+Best = tuple[Decimal, Decimal] | None
+
 _TWO = Decimal(2)
-_BPS = 10_000
+_quantity = itemgetter(1)
 
 
 class BookFigures(msgspec.Struct, frozen=True, gc=False):
@@ -49,47 +53,85 @@ def book_figures(
     levels: int = DEFAULT_LEVELS,
     bands_bps: Sequence[int] = DEFAULT_BANDS_BPS,
 ) -> BookFigures:
-    """Return the figures of all levels that are known exactly, best first on both sides.
+    """Return the figures of all levels that are known exactly, given best first on both sides.
 
     Bids are known down to `exact_from`, asks up to `exact_to`; `None` means that the side is whole.
-    `bands_bps` rise.
+    Levels beyond are left out. `bands_bps` rise.
     """
     with under(EXACT):
-        bid, bid_quantity = _best(bids)
-        ask, ask_quantity = _best(asks)
-        imbalance = _imbalance(
+        if exact_from is not None:
+            bids = bids[: bisect_right(bids, -Decimal(exact_from), key=_falling)]
+        if exact_to is not None:
+            asks = asks[: bisect_right(asks, Decimal(exact_to), key=_rising)]
+        return figures_of(
+            _best(bids),
+            _best(asks),
             _sum_of_top(bids, levels, whole=exact_from is None),
             _sum_of_top(asks, levels, whole=exact_to is None),
+            lambda mid: _bands(bids, asks, mid, bands_bps, (exact_from, exact_to)),
+            bands_bps=bands_bps,
         )
-        if bid is None or ask is None:
-            return BookFigures(
-                bid,
-                bid_quantity,
-                ask,
-                ask_quantity,
-                imbalance=imbalance,
-                bands=tuple(DepthBand(bps, None, None) for bps in bands_bps),
-            )
-        assert bid_quantity is not None  # noqa: S101 - a price comes with its quantity
-        assert ask_quantity is not None  # noqa: S101 - as above
-        mid = (bid + ask) / _TWO
-        spread = ask - bid
+
+
+def figures_of(
+    bid: Best,
+    ask: Best,
+    bid_sum: Decimal | None,
+    ask_sum: Decimal | None,
+    bands: Callable[[Decimal], tuple[DepthBand, ...]],
+    *,
+    bands_bps: Sequence[int],
+) -> BookFigures:
+    """Return the figures of the best levels, under the context `EXACT`.
+
+    The sums are those of the best `levels` of each side, `None` where not all of them are known.
+    `bands` is given the mid.
+    """
+    imbalance = None
+    if bid_sum is not None and ask_sum is not None and bid_sum + ask_sum:
+        imbalance = float((bid_sum - ask_sum) / (bid_sum + ask_sum))
+    if bid is None or ask is None:
+        one, other = bid or (None, None), ask or (None, None)
         return BookFigures(
-            bid,
-            bid_quantity,
-            ask,
-            ask_quantity,
-            mid,
-            quotient(bid * ask_quantity + ask * bid_quantity, bid_quantity + ask_quantity),
-            spread,
-            float(spread * _BPS / mid) if mid else None,
-            imbalance,
-            _bands(bids, asks, mid, bands_bps, (exact_from, exact_to)),
+            one[0],
+            one[1],
+            other[0],
+            other[1],
+            imbalance=imbalance,
+            bands=unknown_bands(bands_bps),
         )
+    (bid_price, bid_quantity), (ask_price, ask_quantity) = bid, ask
+    mid = (bid_price + ask_price) / _TWO
+    spread = ask_price - bid_price
+    return BookFigures(
+        bid_price,
+        bid_quantity,
+        ask_price,
+        ask_quantity,
+        mid,
+        quotient(bid_price * ask_quantity + ask_price * bid_quantity, bid_quantity + ask_quantity),
+        spread,
+        float(spread * BPS / mid) if mid else None,
+        imbalance,
+        bands(mid),
+    )
 
 
-def _best(side: Sequence[Level]) -> tuple[Decimal, Decimal] | tuple[None, None]:
-    return (Decimal(side[0][0]), Decimal(side[0][1])) if side else (None, None)
+def unknown_bands(bands_bps: Sequence[int]) -> tuple[DepthBand, ...]:
+    """Return bands of which nothing is known."""
+    return tuple(DepthBand(bps, None, None) for bps in bands_bps)
+
+
+def _rising(level: Level) -> Decimal:
+    return Decimal(level[0])
+
+
+def _falling(level: Level) -> Decimal:
+    return -Decimal(level[0])
+
+
+def _best(side: Sequence[Level]) -> Best:
+    return (Decimal(side[0][0]), Decimal(side[0][1])) if side else None
 
 
 def _sum_of_top(side: Sequence[Level], levels: int, *, whole: bool) -> Decimal | None:
@@ -100,12 +142,6 @@ def _sum_of_top(side: Sequence[Level], levels: int, *, whole: bool) -> Decimal |
     return sum((Decimal(quantity) for _, quantity in top), ZERO)
 
 
-def _imbalance(bid: Decimal | None, ask: Decimal | None) -> float | None:
-    if bid is None or ask is None or not bid + ask:
-        return None
-    return float((bid - ask) / (bid + ask))
-
-
 def _bands(
     bids: Sequence[Level],
     asks: Sequence[Level],
@@ -114,17 +150,17 @@ def _bands(
     exact: tuple[str | None, str | None],
 ) -> tuple[DepthBand, ...]:
     lowest, highest = (None if edge is None else Decimal(edge) for edge in exact)
-    downwards = [mid * (_BPS - bps) / _BPS for bps in bands_bps]
-    upwards = [mid * (_BPS + bps) / _BPS for bps in bands_bps]
+    downwards = [mid * (BPS - bps) / BPS for bps in bands_bps]
+    upwards = [mid * (BPS + bps) / BPS for bps in bands_bps]
     below = _depths(
         bids,
         [-bound for bound in downwards if lowest is None or bound >= lowest],
-        lambda level: -Decimal(level[0]),
+        _falling,
     )
     above = _depths(
         asks,
         [bound for bound in upwards if highest is None or bound <= highest],
-        lambda level: Decimal(level[0]),
+        _rising,
     )
     unknown = [None] * len(bands_bps)
     return tuple(
@@ -142,7 +178,7 @@ def _depths(
     done, total = 0, ZERO
     for bound in bounds:
         end = bisect_right(side, bound, lo=done, key=key)
-        total += sum([Decimal(quantity) for _, quantity in side[done:end]], ZERO)
+        total += sum(map(Decimal, map(_quantity, side[done:end])), ZERO)
         sums.append(total)
         done = end
     return sums

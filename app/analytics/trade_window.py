@@ -91,7 +91,8 @@ class TradeWindow:
         self._waiting: list[Trade | AggTrade] = []
         self._sums: dict[int, _Second] = {}  # by the second; not in order
         self._newest_s = -1
-        self._figures: tuple[int, int, TradeFigures] | None = None  # first, last second, what
+        # Of the whole seconds of the window that was asked for last: from, before, and figures.
+        self._whole: tuple[int, int, TradeFigures] | None = None
 
     def __len__(self) -> int:
         """How many seconds are held."""
@@ -108,24 +109,24 @@ class TradeWindow:
         """Return what the window holds that ends at `end_us` (of match times, not included)."""
         self._add_up()
         first, last = self._span(end_us)
-        kept = self._figures
-        if kept is not None and kept[:2] == (first, last):
-            return kept[2]
-        sums = [self._sums[at] for at in range(first, last + 1) if at in self._sums]
-        figures = NOTHING
-        if sums:
-            with under(EXACT):
-                volume = sum((one.volume for one in sums), ZERO)
-                quote_volume = sum((one.quote_volume for one in sums), ZERO)
-            figures = TradeFigures(
-                sum(one.trades for one in sums),
-                volume,
-                quote_volume,
-                quotient(quote_volume, volume),
-                self._volatility(first, end_us // SECOND_US),
-            )
-        self._figures = (first, last, figures)
-        return figures
+        until = end_us // SECOND_US
+        kept = self._whole
+        if kept is None or kept[:2] != (first, until):
+            kept = self._whole = (first, until, self._figures_of(first, until))
+        whole = kept[2]
+        going_on = self._sums.get(until) if last == until else None
+        if going_on is None:
+            return whole
+        with under(EXACT):
+            volume = whole.volume + going_on.volume
+            quote_volume = whole.quote_volume + going_on.quote_volume
+        return TradeFigures(
+            whole.trades + going_on.trades,
+            volume,
+            quote_volume,
+            quotient(quote_volume, volume),
+            whole.realised_volatility,
+        )
 
     def volume_by_price(self, end_us: int) -> tuple[PriceVolume, ...]:
         """Return the volumes of the window that ends at `end_us`, by price, lowest first.
@@ -156,13 +157,26 @@ class TradeWindow:
         """Return the first and the last second of a window."""
         return end_us // SECOND_US - self.seconds, (end_us - 1) // SECOND_US
 
-    def _volatility(self, first: int, until: int) -> float | None:
-        """Return the realised volatility of the whole seconds from `first` to before `until`."""
-        closes = [float(self._sums[at].close) for at in range(first, until) if at in self._sums]
-        if len(closes) < 2:
-            return None
-        squares = (math.log(after / before) ** 2 for before, after in pairwise(closes))
-        return math.sqrt(math.fsum(squares))
+    def _figures_of(self, first: int, until: int) -> TradeFigures:
+        """Return the figures of whole seconds, from `first` to before `until`."""
+        sums = [self._sums[at] for at in range(first, until) if at in self._sums]
+        if not sums:
+            return NOTHING
+        with under(EXACT):
+            volume = sum((one.volume for one in sums), ZERO)
+            quote_volume = sum((one.quote_volume for one in sums), ZERO)
+        volatility = None
+        if len(sums) > 1:
+            closes = [float(one.close) for one in sums]
+            squares = (math.log(after / before) ** 2 for before, after in pairwise(closes))
+            volatility = math.sqrt(math.fsum(squares))
+        return TradeFigures(
+            sum(one.trades for one in sums),
+            volume,
+            quote_volume,
+            quotient(quote_volume, volume),
+            volatility,
+        )
 
     def _add_up(self) -> None:
         """Add what waits to its seconds, then let go of what no window can reach any more."""
@@ -170,7 +184,6 @@ class TradeWindow:
         if not waiting:
             return
         self._waiting = []
-        self._figures = None
         self._newest_s = max(self._newest_s, max(trade.time_us for trade in waiting) // SECOND_US)
         oldest_s = self._newest_s - self.seconds - _SLACK_S
         for at in [at for at in self._sums if at < oldest_s]:
@@ -195,6 +208,8 @@ class TradeWindow:
         else:
             last_id = trade.last_trade_id
             count = last_id - trade.first_trade_id + 1
+        if self._whole is not None and second_s < self._whole[1]:
+            self._whole = None
         one.trades += count
         one.volume += quantity
         one.quote_volume += price * quantity

@@ -75,8 +75,9 @@ _BAD_INPUT = (ValueError, RecursionError)
 
 _KINDS = frozenset({"trade", "aggTrade", "kline", "depthUpdate", "serverShutdown"})
 
-_OF_LEVELS = b'0123456789.,[]"'
-_AROUND_LEVELS = (b"b:a:}", b"b:a:}}")  # what is left of them, raw and combined
+_DIGITS = b"0123456789"
+_PLAIN_LENGTH = 5  # of what stands for each sign of that, at most, on the average
+_LEVELS = b'[".","."],' * 5_000  # what is left of levels without their digits
 _number = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,18})?", re.ASCII).fullmatch
 
 _outline: Callable[[Bytes], Outline] = msgspec.json.Decoder(Outline).decode
@@ -162,7 +163,7 @@ class Decoder:
                         payload.event_time * scale,
                         received_us,
                     )
-            if type(payload) is DepthPayload and _has_plain_levels(frame):
+            if type(payload) is DepthPayload and _has_plain_levels(frame, payload):
                 return self._depth_update(payload, received_us)
         except (*_BAD_INPUT, IndexError, ArithmeticError):
             return self._look_closer(frame, received_us)
@@ -442,15 +443,21 @@ def _us(time: int, time_unit: TimeUnit) -> int:
     return time_us
 
 
-def _has_plain_levels(frame: Bytes) -> bool:
-    """Tell whether a diff ends with its levels, made of digits and points alone.
+def _has_plain_levels(frame: Bytes, payload: DepthPayload[int]) -> bool:
+    """Tell whether a diff ends with its levels, and each number has one point, else digits alone.
 
-    Looking at each of some seventy numbers would double what a diff costs. One with two points in
-    it passes here; the book refuses it.
+    Looking at each of some seventy numbers would double what a diff costs. What may pass here that
+    the exchange never sends: a long number among short ones, `5.` and `.5`, and a point alone,
+    which a book cannot take.
     """
     text = bytes(frame)
     levels = text[text.find(b'"b":') :]
-    return len(levels) < len(text) and levels.translate(None, _OF_LEVELS) in _AROUND_LEVELS
+    bids, asks = 10 * len(payload.bids), 10 * len(payload.asks)
+    if len(levels) > _PLAIN_LENGTH * (bids + asks + 10):
+        return False
+    shape = levels.translate(None, _DIGITS)
+    plain = b'"b":[%b],"a":[%b]}' % (_LEVELS[: bids and bids - 1], _LEVELS[: asks and asks - 1])
+    return shape in (plain, plain + b"}")  # raw, combined
 
 
 def _check_levels(levels: Levels) -> None:

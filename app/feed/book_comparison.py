@@ -82,10 +82,10 @@ class BookComparison:
         sums: dict[str, object] = {
             name: sum(getattr(one, name) for one in counts.values()) for name in _SUMMED
         }
-        sums["books"] = {
-            symbol: {name: getattr(one, name) for name in _Counts.__slots__}
+        sums["books"] = [
+            {"symbol": symbol, **{name: getattr(one, name) for name in _Counts.__slots__}}
             for symbol, one in counts.items()
-        }
+        ]
         return sums
 
     def _take_change(self, publication: Publication) -> None:

@@ -131,6 +131,7 @@ class BookKeeper:
         self._needs_witness = False  # a snapshot is taken only if it agrees with one of them
         self._book_is_witness = False  # the first of them was in step
         self._installed_s = 0.0
+        self._short: Wish | None = None  # how the exact range was when looked at last
         # What tells that the ids begin anew.
         self._newest_event_us: int | None = None
         self._anew = 0
@@ -138,8 +139,8 @@ class BookKeeper:
     # -- what the stream tells ---------------------------------------------------------------
 
     def restored(self) -> None:
-        """Learn that data come, over a connection that has just been opened."""
-        if self._closed:
+        """Learn that data come, be it over a connection that has just been opened."""
+        if self._closed or self._has_stream:
             return
         self._has_stream = True
         self._silence.begin(self._clock.monotonic())
@@ -199,6 +200,7 @@ class BookKeeper:
         if pending is not None and now_s - self._pending_since_s >= self._seconds(CATCH_UP_S):
             self._forget_witnesses()
             self._join(pending)
+        self._short = self._too_short()
         if self._fresh is not None and now_s - self._fresh_since_s >= self._seconds(CATCH_UP_S):
             self._fresh = None
         if self.wish() is not None:
@@ -339,8 +341,8 @@ class BookKeeper:
         """Say why a book cannot be right as it is now."""
         if book.is_crossed:
             self.crossed += 1
-            (bid,), (ask,) = book.top(1)
-            return f"update {book.update_id}: bid {bid[0]} is not below ask {ask[0]}"
+            bid, ask = (best[0] if best else "" for best in book.presumed_top())
+            return f"update {book.update_id}: bid {bid} is not below ask {ask}"
         differs = self._check.book(book)
         return None if differs is None else f"update {book.update_id}: {differs}"
 
@@ -498,23 +500,28 @@ class BookKeeper:
 
     # -- a wider range -----------------------------------------------------------------------
 
-    def _range_wish(self, now_s: float) -> Wish | None:
-        """Say whether too few levels are left in the exact range, for a book in step."""
+    def _too_short(self) -> Wish | None:
+        """Say whether too few levels are left in the exact range."""
         book = self.book
-        if book is None or self._fresh is not None:
+        if book is None:
             return None
+        short = min(max(FEW, int(self.depth * SHORT_SHARE)), self.depth // 2)
         # A side that is known whole has no more to show.
-        known = [
-            size
-            for size, edge in zip(book.sizes, (book.exact_from, book.exact_to), strict=True)
-            if edge is not None
-        ]
-        fewest = min(known, default=self.depth)
-        passed_s = now_s - self._installed_s
-        if fewest < min(FEW, self.depth // 2) and passed_s >= WIDEN_SOON_S:
-            return Wish.FEW_LEVELS
-        short = min(max(FEW, self.depth * SHORT_SHARE), self.depth // 2)
-        return Wish.RANGE if fewest < short and passed_s >= WIDEN_EVERY_S else None
+        fewest = min(
+            short if book.exact_from is None else len(book.bids(short)),
+            short if book.exact_to is None else len(book.asks(short)),
+        )
+        if fewest >= short:
+            return None
+        return Wish.FEW_LEVELS if fewest < min(FEW, short) else Wish.RANGE
+
+    def _range_wish(self, now_s: float) -> Wish | None:
+        """Say whether a wider exact range is wanted now, for a book in step."""
+        short = self._short
+        if short is None or self._fresh is not None:
+            return None
+        every_s = WIDEN_SOON_S if short is Wish.FEW_LEVELS else WIDEN_EVERY_S
+        return short if now_s - self._installed_s >= every_s else None
 
     def _widen(self, book: OrderBook, snapshot: DepthSnapshot) -> None:
         """Make a book of a newer snapshot, to take the place of the one in step."""
@@ -553,7 +560,7 @@ class BookKeeper:
             )
             return True
         self.widened += 1
-        self.book = fresh
+        self.book, self._short = fresh, None
         self._publish_whole(fresh, update)
         return True
 

@@ -25,6 +25,9 @@ IDLE_S = 0.25
 # How much of a minute's weight may be used, by anybody, once a snapshot is asked for: what is left
 # is for missing trades.
 SHARES = {Wish.RESYNC: 0.85, Wish.FEW_LEVELS: 0.85, Wish.RANGE: 0.5}
+# What is asked instead where the room that is left is not enough for all that wait: a book is in
+# step at once, within a narrower range, which is fetched anew when there is room.
+SMALLER = (1_000, 500, 100)
 
 
 class BookSync:
@@ -98,10 +101,11 @@ class BookSync:
             while True:
                 working = {task for task in working if not task.done()}
                 while len(working) < self._workers:
-                    keeper = self._next()
-                    if keeper is None:
+                    job = self._next()
+                    if job is None:
                         break
-                    work = self._fetch(keeper, keeper.ask())
+                    keeper, limit = job
+                    work = self._fetch(keeper, limit, keeper.ask())
                     working.add(tasks.create_task(work, name=f"snapshot {keeper.symbol}"))
                 await self._alarm.wait(IDLE_S)
 
@@ -114,20 +118,25 @@ class BookSync:
             "symbols": {symbol: self._keepers[symbol].report() for symbol in sorted(self._keepers)},
         }
 
-    def _next(self) -> BookKeeper | None:
-        """Return the keeper whose snapshot is to be asked for now, if the budget lets it."""
+    def _next(self) -> tuple[BookKeeper, int] | None:
+        """Return whose snapshot is to be asked for now, of how many levels; `None`: of nobody."""
         wishes = _wishes(self._keepers.values())
         if not wishes:
             return None
         wish, _, keeper = min(wishes, key=_urgency)
-        weight = depth_weight(keeper.depth)
-        return keeper if self._governor.has_room(weight, share=SHARES[wish]) else None
+        room = self._governor.room(SHARES[wish])
+        depth = keeper.depth
+        if wish is Wish.RESYNC:
+            room_each = room // sum(each[0] is Wish.RESYNC for each in wishes)
+            limits = [depth, *(limit for limit in SMALLER if limit < depth)]
+            depth = next((limit for limit in limits if _fits(limit, room_each)), limits[-1])
+        return (keeper, depth) if _fits(depth, room) else None
 
-    async def _fetch(self, keeper: BookKeeper, asked: int) -> None:
+    async def _fetch(self, keeper: BookKeeper, limit: int, asked: int) -> None:
         """Ask for one snapshot and hand it to its keeper."""
         self.calls += 1
         try:
-            snapshot = await self._history.depth(keeper.symbol, limit=keeper.depth)
+            snapshot = await self._history.depth(keeper.symbol, limit=limit)
         except FeedError as error:
             self.failures += 1
             self.last_failure = str(error)
@@ -147,6 +156,10 @@ def _wishes(keepers: Iterable[BookKeeper]) -> list[tuple[Wish, float, BookKeeper
         for wish in [keeper.wish()]
         if wish is not None
     ]
+
+
+def _fits(limit: int, room: int) -> bool:
+    return depth_weight(limit) <= room
 
 
 def _urgency(wanted: tuple[Wish, float, BookKeeper]) -> tuple[Wish, float]:

@@ -12,6 +12,7 @@ from random import Random
 from app.alarm import Alarm
 from app.errors import (
     BadFrame,
+    ExchangeUnavailable,
     FeedError,
     StateUnreadable,
     SymbolAlreadyActive,
@@ -22,7 +23,7 @@ from app.errors import (
     UnknownSymbol,
 )
 from app.feed.backoff import Backoff
-from app.feed.bridged_symbol import BridgedSymbol
+from app.feed.bridged_symbol import TRUSTED, BridgedSymbol
 from app.feed.feed_clock import FeedClock
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -36,10 +37,19 @@ from app.feed.upstream_grpc import (
     Wanted,
 )
 from app.market.book_views import DEPTHS
-from app.market.events import AggTrade, StatusEvent, Trade
+from app.market.events import AggTrade, DepthSnapshot, StatusEvent, Trade
 from app.market.symbols import SymbolInfo
 from app.market.view import ONE_SECOND
-from app.ports import STATUS, Books, Bus, Clock, KeptBook, SymbolStatus, TradeHistory
+from app.ports import (
+    STATUS,
+    Books,
+    Bus,
+    Clock,
+    DepthHistory,
+    KeptBook,
+    SymbolStatus,
+    TradeHistory,
+)
 
 HISTORY = 3_600  # seconds that are asked for of a symbol that is new here
 FIRST_WITHIN_S = 2.0  # how long a start waits for the other hub
@@ -66,7 +76,7 @@ class BridgeConfig:
 
 
 class BridgedSymbols:
-    """The wanted set of a bridge; implements `app.ports.SymbolRegistry` and `app.ports.Books`.
+    """The wanted set of a bridge; implements `app.ports.SymbolRegistry`, `Books`, `DepthHistory`.
 
     `changed` is called when other symbols are wanted, `removed` with each that is no longer.
     `look` asks the other hub once, when all is loaded.
@@ -230,6 +240,18 @@ class BridgedSymbols:
         one = self._symbols.get(symbol)
         return None if one is None else one.book
 
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the best levels of the book that is held: the other hub answers no such question.
+
+        Raises `ExchangeUnavailable` where none is held that can be trusted.
+        """
+        kept = self.book(symbol)
+        if kept is None or kept.book is None or kept.state not in TRUSTED:
+            message = f"{symbol}: no book of it can be trusted now"
+            raise ExchangeUnavailable(message)
+        bids, asks = kept.book.top(limit)
+        return DepthSnapshot(symbol, kept.book.update_id, bids, asks, limit, None, kept.received_us)
+
     # -- its report --------------------------------------------------------------------------
 
     def statuses(self) -> list[SymbolStatus]:
@@ -250,7 +272,7 @@ class BridgedSymbols:
 class Bridge:
     """Follows another hub; what bootstrap needs of an `Inbound` it has, too.
 
-    Load the `manager`, then `run`: it connects for ever, waits longer after each failure, and goes
+    `load`, then `run`: it connects for ever, waits longer after each failure, and goes
     on from the position that it had come to. `client` makes the connection,
     given what tells the time of what comes.
     """
@@ -328,9 +350,18 @@ class Bridge:
         return self.manager
 
     @property
+    def depths(self) -> DepthHistory:
+        """What is known of a book when it is asked for: what is rebuilt here."""
+        return self.manager
+
+    @property
     def simulated(self) -> bool:
         """Whether the market is an invented one, as far as is known."""
         return self.hub is not None and self.hub.simulated
+
+    async def load(self) -> None:
+        """Read the wanted set, and ask the other hub for what it has."""
+        await self.manager.load()
 
     async def _look_at_first(self) -> None:
         """Ask the other hub for what it has; it may be there later."""

@@ -126,6 +126,7 @@ class Governor:
         self._announced_until_us = 0
         self._block_reason = ""
         self.used_weight: int | None = None  # as the exchange itself last said
+        self.regular_weight = 0  # of calls that are made each minute, as polls: see `has_room`
         self.dials = 0
         self.calls = 0
         self.refusals = 0
@@ -185,14 +186,18 @@ class Governor:
         elif isinstance(error, AccessDenied):
             self._deny(error, side)
 
-    def has_room(self, weight: int, *, share: float) -> bool:
-        """Whether a call of `weight` may be made at once and leaves 1 - `share` of a minute's.
+    def room(self, share: float) -> int:
+        """Return how much weight may be spent now before `share` of a minute's is used up.
 
-        For calls that can wait: so they never stand in line before others.
+        For calls that can wait: whoever keeps to it never stands in line before others. What is
+        shared is what regular calls leave.
         """
+        if self.blocked_s > 0:
+            return 0
         now_us, rest = self._now_us(), self._rest
         used = max(rest.window.used(now_us), rest.reported.used(now_us))
-        return self.blocked_s <= 0 and used + weight <= share * rest.window.limit
+        shared = rest.window.limit - self.regular_weight
+        return max(0, int(self.regular_weight + share * shared) - used)
 
     @property
     def dials_short(self) -> bool:

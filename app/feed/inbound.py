@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from app.binance.client.rest import RestClient
 from app.errors import StateUnreadable
 from app.feed.audit import Audit
 from app.feed.book_keeper import DEPTH
+from app.feed.book_polls import POLL, BookPolls, without_changes
 from app.feed.book_sync import BookSync
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
+from app.feed.poll_plan import PollPlan
 from app.feed.repair import Repair
 from app.feed.room import WithRoom
 from app.feed.sharing import SharedStreams
@@ -26,7 +28,7 @@ from app.feed.symbol_manager import SymbolManager
 from app.feed.upstream_binance import UpstreamBinance
 from app.market.candles import CandleAggregator
 from app.market.events import ExchangeRefusal
-from app.ports import STATUS, Books, Bus, Clock, TradeHistory
+from app.ports import STATUS, Books, Bus, Clock, DepthHistory, TradeHistory
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class InboundConfig:
     `rate` is how many seconds pass at the exchange in one of ours, see `FeedClock`. `resumes` says
     whether each symbol goes on from where the run before had come to, and `whole_history` whether
     ids that the source's history lacks in the middle never existed: a recording may have gaps.
+    `book_source` is `stream`, `poll` or `hybrid`; `poll_plan` is for the latter two.
     """
 
     first_symbols: Sequence[str] = ()
@@ -47,6 +50,8 @@ class InboundConfig:
     stale_after_ms: int = 5_000
     symbols_per_connection: int = 1
     book_depth: int = DEPTH
+    book_source: str = "stream"
+    poll_plan: PollPlan = field(default_factory=PollPlan)
     carry_empty: bool = True
     rate: float = 1.0
     resumes: bool = True
@@ -84,6 +89,9 @@ class Inbound:
         trades_wanted: Callable[[str], bool] = no_trades_wanted,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
+        if config.book_source == POLL:
+            all_of = streams_of
+            streams_of = lambda symbol: without_changes(all_of(symbol))  # noqa: E731 - it wraps one
         self._source = source
         self._config = config
         self._bus = bus
@@ -132,7 +140,20 @@ class Inbound:
             backfill_s=config.backfill_s,
             resumes=config.resumes,
             refused=lambda: self.governor.blocked_reason,
+            admit=self._admit,
         )
+        self.polls: BookPolls | None = None
+        if config.book_source != "stream":
+            self.polls = BookPolls(
+                config.book_source,
+                self._exchange,
+                plan=config.poll_plan,
+                symbols=self.manager.active,
+                bus=bus,
+                clock=clock,
+                random=random,
+                crashed=self.manager.note_crash,
+            )
         self._books = BookSync(
             self._exchange,
             governor=self.governor,
@@ -165,6 +186,8 @@ class Inbound:
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
         self.manager.add_part("book sync", self._books.run)
+        if self.polls is not None:
+            self.manager.add_part("book polls", self.polls.run)
 
     def _make_feed(self, symbol: str) -> SymbolFeed:
         config = self._config
@@ -188,11 +211,18 @@ class Inbound:
             has_klines=has.klines,
             has_trades=has.has_candles,
             aggregates_apart=has.trades and has.aggregates,
-            book=self._books.keep(symbol) if has.depth else None,
+            book=self._books.keep(symbol) if has.depth and config.book_source != POLL else None,
             ended=self._ended,
             wake=self.repair.wake,
             stalled=self.manager.look_soon,
         )
+
+    async def load(self) -> None:
+        """Read the wanted set; raise what stops a start-up."""
+        await self.manager.load()
+        if self.polls is not None:
+            self.polls.check()
+            self.governor.regular_weight = self.polls.weight
 
     async def run(self) -> None:
         """Follow the wanted symbols until cancelled; raise only what is a bug of ours."""
@@ -213,15 +243,20 @@ class Inbound:
         return self._exchange
 
     @property
+    def depths(self) -> DepthHistory:
+        """What the exchange tells of a book when it is asked, within the same limits."""
+        return self._exchange
+
+    @property
     def books(self) -> Books:
-        """The order books of the symbols whose changes are followed."""
-        return self._books
+        """The order books of the symbols whose changes are followed, or those that are polled."""
+        polled = None if self.polls is None else self.polls.books
+        return self._books if polled is None else polled
 
     @property
     def has_time(self) -> bool:
         """Whether less urgent calls may be made: repair asks nothing, half the weight is left."""
-        spent = self.governor.spent()
-        return not self.repair.is_busy and spent["weight_1m"] * 2 <= spent["weight_1m_limit"]
+        return not self.repair.is_busy and self.governor.has_room(0, share=0.5)
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of the exchange, of repair and of audit."""
@@ -242,11 +277,21 @@ class Inbound:
             "repair": self.repair.report(),
             "audit": self.audit.report(),
             "books": self._books.report(),
+            **({} if self.polls is None else {"polls": self.polls.report()}),
             "positions_problem": self.manager.unkept_reason,
         }
 
+    def _admit(self, symbol: str, wanted: Sequence[str]) -> None:
+        """Refuse a symbol whose book could not be polled beside the others."""
+        if self.polls is not None:
+            self.polls.admit(symbol, wanted)
+            self.governor.regular_weight = self.polls.plan.weight([*wanted, symbol])
+
     def _removed(self, symbol: str) -> None:
         self._books.forget(symbol)
+        if self.polls is not None:
+            self.polls.forget(symbol)
+            self.governor.regular_weight = self.polls.weight
         self._told_removed(symbol)
 
     def _keep_ban(self, until_us: int, reason: str) -> None:

@@ -76,6 +76,7 @@ class Polled:
     def report(self) -> dict[str, object]:
         """Return what `/status` shows."""
         return {
+            "symbol": self.symbol,
             "limit": self.poll.limit,
             "interval_ms": self.poll.interval_ms,
             "asked": self.asked,
@@ -157,7 +158,7 @@ class Poller:
             **sums,
             "weight_1m": self.plan.weight(self._polled),
             "weight_1m_limit": self.plan.budget,
-            "books": {one.symbol: one.report() for one in polled},
+            "books": [one.report() for one in polled],
         }
 
     async def _follow(self, polled: Polled) -> None:

@@ -1,31 +1,29 @@
 """Which streams of the exchange each symbol follows, and what follows from that. Pure.
 
-A stream is named without its symbol: `trade`, `kline_1s`, `depth@100ms`.
+A stream is named without its symbol, in the exchange's spelling: `trade`, `kline_1s`,
+`depth@100ms`. That the names are some is checked where settings are read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from app.binance.streams import AGG_TRADE, BOOK_TICKER, DEPTH, TRADE, StreamName, parse_stream
+from app.binance.streams import AGG_TRADE, BOOK_TICKER, DEPTH, TRADE, parse_stream
 from app.errors import InvalidSetting
 
 KLINES = "kline_1s"
 SECONDS = "1s"  # the interval of the klines that candles are proved by
 CANDLE_STREAMS = (TRADE, KLINES)
 DEFAULT_STREAMS = (*CANDLE_STREAMS, "depth@100ms", BOOK_TICKER)
-EXPECTED = (
-    "trade, aggTrade, bookTicker, kline_1s (or another interval), depth@100ms (or depth), "
-    "depth5, depth10 or depth20 (or each with @100ms)"
-)
 
 
 @dataclass(frozen=True)
 class Followed:
     """What the streams of one symbol bring.
 
-    `trades` are single ones. Candles are made of these, of `aggregates` only without them.
+    `trades` are single ones. Candles are made of these, and of `aggregates` only without them.
+    `klines` are those of seconds. `depth` are the changes of the whole book.
     """
 
     trades: bool
@@ -39,69 +37,47 @@ class Followed:
         return self.trades or self.aggregates
 
 
-def followed(streams: Sequence[str]) -> Followed:
+def followed(streams: Collection[str]) -> Followed:
     """Return what streams bring."""
-    named = [parsed for stream in streams for parsed in [_parsed(stream)] if parsed is not None]
     return Followed(
         trades=TRADE in streams,
         aggregates=AGG_TRADE in streams,
         klines=KLINES in streams,
-        depth=any(_is_diff(each) for each in named),
+        depth=any(map(_is_diff, streams)),
     )
 
 
-def held(streams: Sequence[str], there: frozenset[str]) -> tuple[str, ...]:
-    """Return those of `streams` that a recording has: aggregates where it lacks single trades.
+def streams_plan(
+    streams: Sequence[str], of_symbol: Mapping[str, Sequence[str]]
+) -> Callable[[str], Sequence[str]]:
+    """Return the streams of each symbol: those that are its own, or those of all others.
 
-    Klines of seconds are always there, since they are made of its trades.
+    Raises `InvalidSetting` where a symbol would follow its book twice.
     """
-    chosen = [
-        AGG_TRADE if each == TRADE and TRADE not in there and AGG_TRADE in there else each
-        for each in streams
-    ]
-    return tuple(each for each in dict.fromkeys(chosen) if each in there or each == KLINES)
+    _check(streams, "STREAMS")
+    for symbol, own in of_symbol.items():
+        _check(own, f"SYMBOL_STREAMS, {symbol}")
+    return lambda symbol: of_symbol.get(symbol, streams)
 
 
-class StreamsPlan:
-    """The streams of each symbol: those of `of_symbol`, or those for all others.
+def served(streams: Sequence[str], channels: Collection[str]) -> tuple[str, ...]:
+    """Return those of `streams` that a market serves: a recording may lack some.
 
-    Raises `InvalidSetting` for what is no stream, and for two of one kind where one is right.
+    `channels` are its streams besides longer klines. Aggregates take the place of trades that it
+    lacks. Where it has nothing of what is wanted, what candles are made of is followed.
     """
-
-    def __init__(
-        self, streams: Sequence[str], of_symbol: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
-        self._others = checked(streams, key="STREAMS")
-        self._of_symbol = {
-            symbol: checked(each, key=f"SYMBOL_STREAMS, {symbol}")
-            for symbol, each in (of_symbol or {}).items()
-        }
-
-    def of(self, symbol: str) -> tuple[str, ...]:
-        """Return the streams of a symbol."""
-        return self._of_symbol.get(symbol, self._others)
+    there = {*channels, *(stream for stream in streams if stream.startswith("kline_"))}
+    trades = TRADE if TRADE in channels else AGG_TRADE
+    found = (trades if stream == TRADE else stream for stream in streams)
+    return tuple(dict.fromkeys(each for each in found if each in there)) or (trades, KLINES)
 
 
-def checked(streams: Sequence[str], *, key: str) -> tuple[str, ...]:
-    """Return streams as the exchange spells them, each once; raise `InvalidSetting`."""
-    found: list[str] = []
-    for stream in streams:
-        named = _parsed(stream.strip())
-        if named is None:
-            raise InvalidSetting(key, stream, EXPECTED)
-        found.append(str(named).partition("@")[2])
-    if not found:
-        raise InvalidSetting(key, "", f"at least one of {EXPECTED}")
-    chosen = tuple(dict.fromkeys(found))
-    diffs = [each for each in chosen if (named := _parsed(each)) is not None and _is_diff(named)]
+def _check(streams: Sequence[str], key: str) -> None:
+    diffs = [stream for stream in streams if _is_diff(stream)]
     if len(diffs) > 1:
-        raise InvalidSetting(key, "+".join(chosen), f"one of {' and '.join(diffs)}, not both")
-    return chosen
+        raise InvalidSetting(key, ",".join(streams), f"one of {' and '.join(diffs)}, not both")
 
 
-def _parsed(stream: str) -> StreamName | None:
-    return parse_stream(f"x@{stream}")
-
-
-def _is_diff(named: StreamName) -> bool:
-    return named.channel == DEPTH and not named.levels
+def _is_diff(stream: str) -> bool:
+    named = parse_stream(f"x@{stream}")
+    return named is not None and named.channel == DEPTH and not named.levels

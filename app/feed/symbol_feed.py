@@ -298,8 +298,10 @@ class SymbolFeed:
             self._feed_clock.observe(event.event_us, event.received_us)
             self._note_age(event.event_us, event.received_us)
             self._last = event
-        if not self.has_data:
-            self._first_data(event)
+        if not self.has_data and not self._has_trades:
+            self._first_data(event)  # else candles tell: what was missed is asked for with them
+        if self.book is not None:
+            self.book.restored()
         if isinstance(event, PartialDepth):
             self._bus.publish(PARTIAL_DEPTHS, event)
             return

@@ -49,7 +49,8 @@ class SymbolManager:
     `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
     longer, after its connection is closed. How far each symbol has come is kept too, and gone on
     from, unless `resumes` says that the source begins anew each time. `refused` says why the
-    exchange may not be asked anything now, if that is so.
+    exchange may not be asked anything now, if that is so. `admit` raises a `SymbolError` for a
+    symbol that cannot be followed beside the wanted ones.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class SymbolManager:
         backfill_s: int = 86_400,
         resumes: bool = True,
         refused: Callable[[], str | None] = lambda: None,
+        admit: Callable[[str, Sequence[str]], None] = lambda _symbol, _wanted: None,
     ) -> None:
         self._exchange = exchange
         self._state = state
@@ -80,6 +82,7 @@ class SymbolManager:
         self._backfill_us = backfill_s * SECOND_US
         self._resumes = resumes
         self._refused = refused
+        self._admit = admit
         # Of the run before, until this one begins.
         self._positions: Mapping[str, Position] = {}
         self._wanted_since_us: Mapping[str, int] = {}
@@ -359,6 +362,7 @@ class SymbolManager:
                 raise UnknownSymbol(symbol)
             if not info.trading:
                 raise SymbolNotTrading(symbol, info.status)
+            self._admit(symbol, self.active())
             now_us = self._clock.now_us()
             await self._keep(symbol, lambda: self._state.want([symbol], now_us=now_us))
             self._feeds[symbol] = self._make_feed(symbol)

@@ -40,10 +40,10 @@ MAX_LEVELS: Final = 10_000
 
 CHECKSUM_LEVELS: Final = 25
 
-_NEAR = 32  # levels a side that are kept sorted before anybody has asked for more
+_NEAR = 20  # levels a side that are kept sorted before anybody has asked for more
 _FLOAT_DIGITS = 15  # decimal numbers of so many digits differ as floats, too
 _LOWEST, _HIGHEST = float("-inf"), float("inf")
-_ZEROS = frozenset(["0"] + ["0." + "0" * decimals for decimals in range(1, 19)])
+_ZERO = "0." + "0" * 18  # as a text it is above any other zero, and below any number above zero
 
 
 class Side(StrEnum):
@@ -274,14 +274,14 @@ class _Levels:
                 return
             key = key_of(price)
             if near_low <= key <= near_high:
-                if quantity in _ZEROS:
+                if quantity <= _ZERO:
                     if pop(key, None) is not None:
                         del near[bisect_left(near, key)]
                 else:
                     if key not in held:
                         insort(near, key)
                     held[key] = level
-            elif quantity in _ZEROS:
+            elif quantity <= _ZERO:
                 pop(key, None)
             else:
                 held[key] = level

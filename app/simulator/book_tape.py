@@ -101,9 +101,8 @@ class BookTape:
             if moment.taker is not None:
                 prices += (price for price, _ in moment.taker.fills)
         low, high = min(prices), max(prices)
-        begin_ms = second * MS
         far = sorted(
-            (begin_ms + draws.below(MS), *change)
+            (_when(second, moments, draws), *change)
             for change in self._resting.changed(before, after)
             if not low <= change[1] <= high
         )
@@ -363,6 +362,13 @@ def _goes_on(last: Print, trade: Print) -> bool:
     if (last.time_ms, last.buyer_is_maker) != (trade.time_ms, trade.buyer_is_maker):
         return False
     return trade.ticks < last.ticks if last.buyer_is_maker else trade.ticks > last.ticks
+
+
+def _when(second: int, moments: Sequence[Moment], draws: Draws) -> int:
+    """Return when something changes far from the price: mostly just before something near it."""
+    if moments and draws.below(4):
+        return moments[draws.below(len(moments))].time_ms
+    return second * MS + draws.below(MS)
 
 
 def _note(

@@ -22,13 +22,23 @@ from app.binance.percent import query_pairs
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
-from app.market.events import SECOND_US, AggTrade, Kline, Level, SymbolEvent, Trade
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    BookTicker,
+    DepthUpdate,
+    Kline,
+    Level,
+    PartialDepth,
+    SymbolEvent,
+    Trade,
+)
 from app.ports import Clock
 from app.simulator.conduct import Conduct
 from app.simulator.config import SimulatorConfig
 from app.simulator.connections import Connections
 from app.simulator.faults import Fault, Kind, Lasting, Where, read_script, refusal
-from app.simulator.lies import wrong_kline, wrong_trade
+from app.simulator.lies import wrong_depth, wrong_kline, wrong_ticker, wrong_trade
 from app.simulator.market import AGG_TRADE, TRADE, Happening, Market
 from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
@@ -50,10 +60,12 @@ WARM_STEPS = 4
 BARS_EVERY_US = 2 * SECOND_US
 BARS_AFTER_US = 30_000
 
-# On which streams the faults of wrong numbers strike.
-WRONG_ON = {
-    Kind.TRADE_WRONG: (f"@{TRADE}", f"@{AGG_TRADE}"),
-    Kind.KLINE_WRONG: ("@kline_1s",),
+# What the faults of wrong numbers strike.
+WRONG_ON: dict[Kind, tuple[type[SymbolEvent], ...]] = {
+    Kind.TRADE_WRONG: (Trade, AggTrade),
+    Kind.KLINE_WRONG: (Kline,),
+    Kind.DEPTH_WRONG: (DepthUpdate, PartialDepth),
+    Kind.TICKER_WRONG: (BookTicker,),
 }
 
 # Clients know these by another name as well.
@@ -68,7 +80,11 @@ OF_THE_MARKET = frozenset(
     )
 )
 
+OF_BOOKS = frozenset({f"{API}/depth", f"{API}/ticker/bookTicker"})
+
 LONGEST_SLEEP_S = 60.0
+LONGEST_CALL_S = 10.0
+BOOK_CHECK_S = 0.02
 FOREVER_US = 1 << 62
 
 
@@ -386,12 +402,13 @@ class Simulator:
 
     def _told(self, stream: str, event: SymbolEvent) -> SymbolEvent:
         """Return what is said of an event: a wrong number, where a fault wants it."""
-        if stream not in self._connections.hub.names:
+        names = self._connections.hub.names
+        if stream not in names and f"{stream}@1000ms" not in names:
             return event
         now = self._clock.monotonic()
         for lasting in self._connections.lasting:
             fault = lasting.fault
-            meant = fault.concerns(stream) and stream.endswith(WRONG_ON.get(fault.kind, ()))
+            meant = fault.concerns(stream) and isinstance(event, WRONG_ON.get(fault.kind, ()))
             if not meant or not lasting.strikes(now):
                 continue
             self._struck[fault.kind] += 1
@@ -399,6 +416,12 @@ class Simulator:
                 event = self._wrong_second(event, fault.where)
             elif isinstance(event, Trade | AggTrade):
                 event = wrong_trade(event)
+            elif isinstance(event, BookTicker):
+                event = wrong_ticker(event)
+            elif isinstance(event, DepthUpdate):
+                event = wrong_depth(event)
+            else:
+                event = wrong_depth(event)
         return event
 
     def _wrong_second(self, kline: Kline, where: Where) -> Kline:
@@ -466,25 +489,35 @@ class Simulator:
     ) -> RestReply:
         """Answer one call, after whatever faults are on."""
         self._conduct.called(ip, weight_of(path, dict(query_pairs(query))), self._clock.now_us())
-        reply = self._refusal(path)
+        symbol = dict(query_pairs(query)).get("symbol", "")
+        reply = self._refusal(path, symbol)
         if reply is None:
             self._counts["rest_calls"] += 1
             reply = await self._answer_of(method, path, query, headers, ip)
             if reply.status == 418:
                 self._connections.ban(ip)
+        if late := self._struck_by(Kind.REST_DELAY, path, symbol):
+            await self._clock.sleep(late.delay)
         self._conduct.answered(ip, reply.status, reply.headers, self._clock.now_us())
         return reply
 
-    def _refusal(self, path: str) -> RestReply | None:
+    def _refusal(self, path: str, symbol: str) -> RestReply | None:
         """Return what a fault answers, if one strikes."""
+        fault = self._struck_by(Kind.REST_STATUS, path, symbol)
+        if fault is None:
+            return None
+        more, body = refusal(fault, self._clock.now_us())
+        return RestReply(fault.status, more, body)
+
+    def _struck_by(self, kind: Kind, path: str, symbol: str) -> Fault | None:
+        """Return the fault of this kind that strikes a call, if one does."""
         now = self._clock.monotonic()
         for lasting in self._connections.lasting:
             fault = lasting.fault
-            meant = fault.kind is Kind.REST_STATUS and fault.concerns_path(path)
+            meant = fault.kind is kind and fault.concerns_call(path, symbol)
             if meant and lasting.strikes(now):
-                self._connections.struck[Kind.REST_STATUS] += 1
-                more, body = refusal(fault, self._clock.now_us())
-                return RestReply(fault.status, more, body)
+                self._struck[kind] += 1
+                return fault
         return None
 
     async def _answer_of(
@@ -495,23 +528,31 @@ class Simulator:
         if market is None or server is None or self._served is None:
             return RestReply(503, {}, b"")
         await self._warm(market, path, query)
+        if path in OF_BOOKS:
+            await self._until_known(market, dict(query_pairs(query)).get("symbol", ""))
         if self._state == RUNNING and not math.isinf(self.config.speed):
             while self._advance(market, self.exchange_us()):
                 pass
-        if lag_us := self._lag_us(path):
-            server = RestServer(self._served.as_of(self.exchange_us() - lag_us), self._budget)
+        served = self._served_to(path, dict(query_pairs(query)).get("symbol", ""), self._served)
+        if served is not self._served:
+            server = RestServer(served, self._budget)
         return server.handle(method, path, query, headers, ip, self.exchange_us())
 
-    def _lag_us(self, path: str) -> int:
-        """Return how far behind the present an answer is to be."""
-        now = self._clock.monotonic()
-        for lasting in self._connections.lasting:
-            fault = lasting.fault
-            meant = fault.kind is Kind.REST_LAG and fault.concerns_path(path)
-            if meant and path in OF_THE_MARKET and lasting.strikes(now):
-                self._struck[fault.kind] += 1
-                return round(fault.delay * SECOND_US)
-        return 0
+    async def _until_known(self, market: Market, symbol: str) -> None:
+        """Wait for a recording's snapshot, as long as the exchange lets a call wait."""
+        gives_up = self._clock.monotonic() + LONGEST_CALL_S
+        while market.expects_book(symbol) and self._clock.monotonic() < gives_up:
+            if self._stopped:
+                break
+            await self._clock.sleep(BOOK_CHECK_S)
+
+    def _served_to(self, path: str, symbol: str, served: Served) -> Served:
+        """Return what a call is answered with: the present, or what a fault makes of it."""
+        if path in OF_THE_MARKET and (lag := self._struck_by(Kind.REST_LAG, path, symbol)):
+            served = served.as_of(self.exchange_us() - round(lag.delay * SECOND_US))
+        if path == f"{API}/depth" and self._struck_by(Kind.SNAPSHOT_WRONG, path, symbol):
+            served = served.with_wrong_books()
+        return served
 
     async def _warm(self, market: Market, path: str, query: str) -> None:
         """Let a market prepare a long answer without holding up the streams."""
@@ -572,6 +613,8 @@ class Simulator:
             self._struck[fault.kind] += self._served.set_status(symbol, fault.symbol_status)
         elif self._served is not None and fault.kind is Kind.ID_RESET:
             self._struck[fault.kind] += self._served.reset_ids(symbol)
+        elif self._served is not None and fault.kind is Kind.UPDATE_ID_RESET:
+            self._struck[fault.kind] += self._served.reset_update_ids(symbol)
         elif self._served is not None and fault.kind is Kind.ID_JUMP:
             self._struck[fault.kind] += self._served.skip_ids(symbol, fault.count or 1)
         else:
@@ -594,9 +637,9 @@ class Simulator:
         Whatever faults make of it for clients. A made-up market knows every id since 2017 (some
         5 ms for 1000 levels), a recorded one the newest; raises `LookupError` for others.
         """
-        if self._market is None:
+        if self._served is None:
             raise LookupError(symbol)
-        return self._market.book_at(symbol, update_id, limit=limit)
+        return self._served.book_at(symbol, update_id, limit=limit)
 
     def truth(self) -> Truth:
         """Return every trade and kline that was published; needs `keep_truth`."""

@@ -36,6 +36,7 @@ class Kind(StrEnum):
     # Once, to a symbol:
     ID_RESET = "id_reset"  # trade ids begin anew at 1, as when the testnet is wiped
     ID_JUMP = "id_jump"  # the next trade's id is `count` higher; those between never exist
+    UPDATE_ID_RESET = "update_id_reset"  # the book's update ids begin anew, trade ids go on
     SYMBOL_STATUS = (
         "symbol_status"  # exchangeInfo says `symbol_status`; BREAK stops all its streams
     )
@@ -48,9 +49,13 @@ class Kind(StrEnum):
     BAD_TRADE = "bad_trade"  # a trade's frame cannot be read: its price is no number
     TRADE_WRONG = "trade_wrong"  # a trade's price and quantity are wrong; REST has the right ones
     KLINE_WRONG = "kline_wrong"  # a second's volume is wrong, on the stream, over REST or on both
+    DEPTH_WRONG = "depth_wrong"  # a diff's or a partial book's best quantities are wrong
+    TICKER_WRONG = "ticker_wrong"  # the quantities of a `bookTicker` are wrong
     ACK_SILENT = "ack_silent"  # who subscribes meanwhile gets the reply and never any data
     REST_STATUS = "rest_status"  # REST answers `status`
     REST_LAG = "rest_lag"  # REST's market data is as of `delay` seconds ago
+    REST_DELAY = "rest_delay"  # REST's answer, made when it was asked, comes `delay` seconds late
+    SNAPSHOT_WRONG = "snapshot_wrong"  # the best quantities that `depth` answers are wrong
     DIAL_STATUS = "dial_status"  # a new stream connection is answered `status` instead of 101
 
 
@@ -64,13 +69,17 @@ LASTING = frozenset(
         Kind.BAD_TRADE,
         Kind.TRADE_WRONG,
         Kind.KLINE_WRONG,
+        Kind.DEPTH_WRONG,
+        Kind.TICKER_WRONG,
         Kind.ACK_SILENT,
         Kind.REST_STATUS,
         Kind.REST_LAG,
+        Kind.REST_DELAY,
+        Kind.SNAPSHOT_WRONG,
         Kind.DIAL_STATUS,
     }
 )
-OF_A_SYMBOL = frozenset({Kind.ID_RESET, Kind.ID_JUMP, Kind.SYMBOL_STATUS})
+OF_A_SYMBOL = frozenset({Kind.ID_RESET, Kind.ID_JUMP, Kind.UPDATE_ID_RESET, Kind.SYMBOL_STATUS})
 
 
 class Form(StrEnum):
@@ -158,8 +167,10 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             return True
         return any(self.concerns(stream) for stream in streams)
 
-    def concerns_path(self, path: str) -> bool:
-        """Tell whether a REST path is meant."""
+    def concerns_call(self, path: str, symbol: str) -> bool:
+        """Tell whether a REST call is meant, which asks about `symbol` (empty for none)."""
+        if self.symbol is not None and self.symbol.upper() != symbol:
+            return False
         return path.startswith(self.path or "/")
 
 

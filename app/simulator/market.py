@@ -55,6 +55,9 @@ class Market(MarketHistory, Protocol):
     def follow(self, wanted: Mapping[str, frozenset[str]]) -> None:
         """Make only what is sent on these channels of these symbols, from now on, if not more."""
 
+    def expects_book(self, symbol: str) -> bool:
+        """Tell whether a symbol's book is not known yet, but will be."""
+
     def book_at(
         self, symbol: str, update_id: int, *, limit: int
     ) -> tuple[Sequence[Level], Sequence[Level]]:

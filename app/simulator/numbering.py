@@ -18,7 +18,7 @@ class _Turn(NamedTuple):
 
 
 class Numbering:
-    """One sequence of ids: of a symbol's trades, or of its aggregate trades."""
+    """One sequence of ids: of a symbol's trades, aggregate trades, or updates of its book."""
 
     def __init__(self) -> None:
         self._turns = [_Turn(-1, 0, forgets=False)]
@@ -46,6 +46,15 @@ class Numbering:
             if turn.forgets:
                 break
         return end or 0
+
+    def meant(self, told: int, newest: int) -> int | None:
+        """Return which of the market's ids up to `newest` was told so, the latest if several."""
+        end = newest + 1
+        for turn in reversed(self._turns):
+            if turn.after < (own := told + turn.less) < end:
+                return own
+            end = turn.after + 1
+        return None
 
     @property
     def begins(self) -> int:

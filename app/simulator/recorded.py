@@ -26,31 +26,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
-from itertools import islice
+from itertools import islice, repeat
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from app.binance.decode import Decoder
+from msgspec.structs import replace
+
+from app.binance.decode import Decoder, decode_depth
 from app.binance.numbers import EXACT
+from app.binance.percent import query_pairs
+from app.binance.streams import DEPTH, StreamName, parse_stream
 from app.binance.wire import ControlReply, TimeUnit
-from app.captures.reader import Capture, Record, merged
+from app.captures.reader import Capture, Record
 from app.errors import BadCapture, BadFrame
 from app.market.events import (
     SECOND_US,
     AggTrade,
     BookTicker,
     DepthSnapshot,
+    DepthUpdate,
     ExchangeEvent,
     Kline,
     Level,
+    PartialDepth,
     ServerShutdown,
+    SymbolEvent,
     Trade,
 )
 from app.market.symbols import TRADING, SymbolInfo
 from app.simulator.bars import Bar, asked_bounds, to_kline
 from app.simulator.chance import key_of
 from app.simulator.market import AGG_TRADE, TRADE, Happening
+from app.simulator.recorded_book import RecordedBook
 
 MS = 1_000
 KEPT = 200_000  # trades, and seconds, of each symbol that REST can answer with
@@ -68,8 +76,8 @@ _EVENT_TIME = re.compile(rb'"E":(\d{13}|\d{16})(?!\d)')
 _HEAD = 256  # bytes of a frame in which `E` is looked for
 
 # A stream's name in the envelope tells most of what is not needed, long before it is decoded.
-_STREAM = re.compile(rb'\{"stream":"([^"@]{1,64}@([^"@]{1,32}))')
-_NOT_REPLAYED = (b"depth", b"ticker", b"miniTicker", b"avgPrice")
+_STREAM = re.compile(rb'\{"stream":"(([^"@]{1,64})@([^"@]{1,32})[^"]{0,32})"')
+_NOT_REPLAYED = (b"ticker", b"miniTicker", b"avgPrice")
 SURVEYED_QUOTES = 500  # of each symbol and file: enough to see their digits
 
 Event = Trade | AggTrade
@@ -94,6 +102,7 @@ class SymbolSurvey:
     price_digits: int = 0
     quantity_digits: int = 0
     kinds: set[str] = field(default_factory=set)
+    snapshots: int = 0
     sums: dict[str, dict[int, Bar[Decimal]]] = field(
         default_factory=lambda: {TRADE: {}, AGG_TRADE: {}}
     )
@@ -144,14 +153,16 @@ def _survey_file(capture: Capture, found: Survey) -> Span:
     first_us = last_us = 0
     smallest: int | None = None
     quotes: Counter[bytes] = Counter()
+    answers: list[Record] = []
     for record in capture:
         first_us = first_us or record.received_us
         last_us = max(last_us, record.received_us)
         if record.is_answer:
+            answers.append(record)
             continue
         found.frames += 1
         stream = _STREAM.match(record.body)
-        if stream is not None and stream[2] == b"bookTicker":
+        if stream is not None and stream[3] == b"bookTicker":
             quotes[stream[1]] += 1
             if quotes[stream[1]] > SURVEYED_QUOTES:
                 continue  # it has no event time either
@@ -159,27 +170,44 @@ def _survey_file(capture: Capture, found: Survey) -> Span:
             event_us = int(stamp[1]) * (MS if len(stamp[1]) == 13 else 1)
             lag_us = record.received_us - event_us
             smallest = lag_us if smallest is None else min(smallest, lag_us)
+        _survey_event(record, found, span)
+    found.torn += capture.torn
+    if smallest is None:
+        raise BadCapture(str(capture.path), 0, "holds no frame with an event time")
+    for answer in answers:
+        if snapshot := _snapshot(answer, span):
+            symbol = found.symbols[snapshot.symbol]
+            symbol.snapshots += 1
+            for price, quantity in (*snapshot.bids, *snapshot.asks):
+                symbol.price_digits = max(symbol.price_digits, _digits(Decimal(price)))
+                symbol.quantity_digits = max(symbol.quantity_digits, _digits(Decimal(quantity)))
+    span.offset_us = smallest
+    span.begin_us, span.end_us = first_us - smallest, last_us - smallest
+    return span
+
+
+def _survey_event(record: Record, found: Survey, span: Span) -> None:
+    """Note whose event a frame is, and of which channel; add trades up."""
+    if name := _depth_stream(record):  # its levels tell nothing that has to be known beforehand
+        channel = _channel(name)
+        symbol = found.symbols.setdefault(name.symbol, SymbolSurvey())
+        span.symbols.add(name.symbol)
+    else:
         try:
             event = _decoded(record)
         except BadFrame:
             found.bad_frames += 1
-            continue
+            return
         if event is None or isinstance(event, ServerShutdown):
-            continue
+            return
         channel = channel_of(event)
-        span.symbols.add(event.symbol)
-        span.streams.add(channel)
         symbol = found.symbols.setdefault(event.symbol, SymbolSurvey())
-        symbol.kinds.add(channel)
+        span.symbols.add(event.symbol)
         _note_digits(symbol, event)
         if isinstance(event, Trade | AggTrade):
             _add_up(symbol, event)
-    found.torn += capture.torn
-    if smallest is None:
-        raise BadCapture(str(capture.path), 0, "holds no frame with an event time")
-    span.offset_us = smallest
-    span.begin_us, span.end_us = first_us - smallest, last_us - smallest
-    return span
+    span.streams.add(channel)
+    symbol.kinds.add(channel)
 
 
 def _note_digits(symbol: SymbolSurvey, event: ExchangeEvent) -> None:
@@ -234,11 +262,14 @@ class RecordedMarket:
         self._trades: dict[str, list[Trade]] = {}
         self._agg_trades: dict[str, list[AggTrade]] = {}
         self._seconds: dict[str, list[tuple[int, Bar[Decimal]]]] = {}
+        self._books = {name: RecordedBook() for name in self._infos}
+        self._answers: Counter[str] = Counter()  # snapshots that were played
+        self._earlier = False
 
     def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every symbol of the files; steps are inferred from the most decimals seen.
 
-        Trades are looked at, and the first quotes.
+        Trades are looked at, snapshots of books, and the first quotes.
         """
         return self._infos
 
@@ -267,6 +298,8 @@ class RecordedMarket:
             "bad_frames": self._survey.bad_frames,
             "torn_tails": self._survey.torn,
             "duplicates": self.duplicates,
+            "books": sorted(name for name, book in self._books.items() if book.is_known),
+            "gaps": sum(book.gaps for book in self._books.values()),
             "starts_us": self.starts_us,
             "ends_us": max(span.end_us for span in self._survey.spans),
         }
@@ -293,30 +326,40 @@ class RecordedMarket:
                 break
             self._upcoming.advance()
             self.shown_us = max(self.shown_us, head.at_us)
-            if self._keep(head.event):
+            if isinstance(head, _Answer):
+                symbol = head.snapshot.symbol
+                self._answers[symbol] += 1
+                self._books[symbol].join(head.snapshot)
+            elif self._keep(head):
                 taken.append(head)
             else:
                 self.duplicates += 1
         return taken
 
-    def _happenings(self) -> Iterator[Happening]:
+    def _happenings(self) -> Iterator[Happening | _Answer]:
         """Yield everything in the order of the exchange's time."""
         made = (self._made_klines(name, symbol) for name, symbol in self._survey.symbols.items())
         return heapq.merge(self._received(), *made, key=attrgetter("at_us"))
 
-    def _received(self) -> Iterator[Happening]:
+    def _received(self) -> Iterator[Happening | _Answer]:
         """Yield what the files hold; receive times that step back are held at the latest."""
         latest_us = 0
         offset_us = self._survey.offset_us
-        for record in merged(self._captures):
+        spans = {span.path: span for span in self._survey.spans}
+        files = (zip(capture, repeat(spans[capture.path])) for capture in self._captures)
+        for record, span in heapq.merge(*files, key=_received_ns):
             latest_us = max(latest_us, record.received_us - offset_us)
+            if record.is_answer:
+                if snapshot := _snapshot(record, span):
+                    yield _Answer(latest_us, snapshot)
+                continue
             try:
-                event = None if record.is_answer else _decoded(record)
+                event = _decoded(record)
             except BadFrame:
                 continue  # counted by the survey
-            # Books and other tickers are passed over here until they are replayed too.
+            # Other tickers are passed over here until they are replayed too.
             if event is not None and not isinstance(event, ServerShutdown):
-                yield Happening(latest_us, event.symbol, channel_of(event), event)
+                yield Happening(latest_us, event.symbol, _channel_in(record, event), event)
 
     def _made_klines(self, name: str, symbol: SymbolSurvey) -> Iterator[Happening]:
         """Yield the klines of whole seconds that the files lack."""
@@ -352,8 +395,16 @@ class RecordedMarket:
                     yield Happening(bounds[1] + lag_us + late_us, name, "kline_1s", kline)
                     done = second
 
-    def _keep(self, event: ExchangeEvent) -> bool:
+    def _keep(self, happening: Happening) -> bool:
         """Keep what REST answers with; false for what another file has brought already."""
+        event = happening.event
+        if isinstance(event, DepthUpdate):
+            stream = (event.symbol, happening.channel)
+            if event.last_update_id <= self._last_id.get(stream, -1):
+                return False
+            self._last_id[stream] = event.last_update_id
+            self._books[event.symbol].add(event)
+            return True
         if isinstance(event, Trade | AggTrade):
             kind = channel_of(event)
             last = _ids(event)[1]
@@ -466,19 +517,38 @@ class RecordedMarket:
         return held[low : bisect_left(held, end * SECOND_US, lo=low, key=time)]
 
     def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
-        """Return nothing yet."""
-        return None
+        """Return the book as far as it was played; `None` before a snapshot of it was.
+
+        Levels worse than the recording's snapshot had are those alone that have changed since.
+        """
+        book = self._books[symbol]
+        found = book.at_time(self.shown_us, limit) if self._earlier else book.now(limit)
+        if found is None:
+            return None
+        update_id, (bids, asks) = found
+        return DepthSnapshot(symbol, update_id, bids, asks, limit, None, self.shown_us)
+
+    def expects_book(self, symbol: str) -> bool:
+        """Tell whether no book of the symbol is known, but a snapshot is still to be played."""
+        book = self._books.get(symbol)
+        if book is None or book.is_known:
+            return False
+        return self._answers[symbol] < self._survey.symbols[symbol].snapshots
 
     def book_at(
         self, symbol: str, update_id: int, *, limit: int
     ) -> tuple[Sequence[Level], Sequence[Level]]:
-        """Raise `LookupError`."""
-        raise LookupError(symbol)
+        """Return the best bids and asks after a diff of the last minutes."""
+        book = self._books.get(symbol)
+        if book is None:
+            raise LookupError(symbol)
+        return book.at_id(update_id, limit)
 
     def as_of(self, time_us: int) -> RecordedMarket:
         """Return the market as it was then, by the times that the exchange gave its events."""
         earlier = copy(self)
         earlier.shown_us = min(self.shown_us, time_us)
+        earlier._earlier = True
         sent = attrgetter("event_us")
         earlier._trades = {
             symbol: held[: bisect_right(held, time_us, key=sent)]
@@ -500,16 +570,23 @@ class RecordedMarket:
         return True
 
 
+class _Answer(NamedTuple):
+    """A snapshot that REST gave to who made the recording, at `at_us`."""
+
+    at_us: int
+    snapshot: DepthSnapshot
+
+
 class _Upcoming:
     """An iterator with a look at its next item, which is read on the first look."""
 
-    def __init__(self, source: Iterator[Happening]) -> None:
+    def __init__(self, source: Iterator[Happening | _Answer]) -> None:
         self._source = source
         self._read = False
-        self._head: Happening | None = None
+        self._head: Happening | _Answer | None = None
 
     @property
-    def head(self) -> Happening | None:
+    def head(self) -> Happening | _Answer | None:
         if not self._read:
             self.advance()
         return self._head
@@ -520,14 +597,56 @@ class _Upcoming:
 
 
 def channel_of(event: ExchangeEvent) -> str:
-    """Return the channel on which the exchange sends an event."""
+    """Return the channel on which the exchange sends an event; of depth, the usual speed."""
     if isinstance(event, Trade):
         return TRADE
     if isinstance(event, AggTrade):
         return AGG_TRADE
     if isinstance(event, BookTicker):
         return "bookTicker"
+    if isinstance(event, DepthUpdate):
+        return "depth@100ms"
+    if isinstance(event, PartialDepth):
+        return f"depth{event.levels}@100ms"
     return f"kline_{event.interval}" if isinstance(event, Kline) else "!serverShutdown"
+
+
+def _depth_stream(record: Record) -> StreamName | None:
+    """Return the depth stream that a frame names as its own."""
+    stream = _STREAM.match(record.body)
+    name = parse_stream(stream[1].decode("ascii", "replace")) if stream is not None else None
+    return name if name is not None and name.channel == DEPTH else None
+
+
+def _channel(name: StreamName) -> str:
+    return str(name).partition("@")[2]
+
+
+def _channel_in(record: Record, event: SymbolEvent) -> str:
+    """Return the channel of a frame's event: diffs and partial books come at two speeds."""
+    if isinstance(event, DepthUpdate | PartialDepth) and (name := _depth_stream(record)):
+        return _channel(name)
+    return channel_of(event)
+
+
+def _snapshot(answer: Record, span: Span) -> DepthSnapshot | None:
+    """Return the book that an answer holds; `None` for other answers and other markets' books.
+
+    Where the recording does not name what was asked, the file must be of one symbol.
+    """
+    asked = dict(query_pairs((answer.url or "").partition("?")[2]))
+    symbol = asked.get("symbol") or (next(iter(span.symbols)) if len(span.symbols) == 1 else "")
+    try:
+        book = decode_depth(answer.body, symbol, limit=1, received_us=answer.received_us)
+    except BadFrame:
+        return None
+    # It is not known whether a shorter side is whole, so neither counts as that.
+    limit = max(1, len(book.bids), len(book.asks))
+    return replace(book, limit=limit) if symbol in span.symbols else None
+
+
+def _received_ns(item: tuple[Record, Span]) -> int:
+    return item[0].received_ns
 
 
 _MILLISECONDS, _MICROSECONDS = Decoder(), Decoder(time_unit=TimeUnit.MICROSECOND)
@@ -542,7 +661,7 @@ def _decoder(frame: bytes) -> Decoder:
 def _decoded(record: Record) -> ExchangeEvent | None:
     """Return a frame's event; `None` for what is not replayed; raise `BadFrame`."""
     stream = _STREAM.match(record.body)
-    if stream is not None and stream[2].startswith(_NOT_REPLAYED):
+    if stream is not None and stream[3].startswith(_NOT_REPLAYED):
         return None
     event = _decoder(record.body).decode(record.body, record.received_us)
     return None if isinstance(event, ControlReply) else event

@@ -298,6 +298,10 @@ class SeededMarket:
         """Return the book as REST holds it: a moment ago, at any place between two events."""
         return self._books[symbol].snapshot(self.shown_us // MS, limit)
 
+    def expects_book(self, symbol: str) -> bool:
+        """Tell that every book is known always."""
+        return False
+
     def book_at(
         self, symbol: str, update_id: int, *, limit: int
     ) -> tuple[Sequence[Level], Sequence[Level]]:

@@ -15,12 +15,16 @@ from app.binance.wire import ListedSymbol, listed_symbol
 from app.market.events import (
     NO_TRADE_ID,
     AggTrade,
+    BookTicker,
     DepthSnapshot,
+    DepthUpdate,
     Kline,
+    Level,
+    PartialDepth,
     SymbolEvent,
     Trade,
 )
-from app.simulator.lies import wrong_kline
+from app.simulator.lies import wrong_depth, wrong_kline
 from app.simulator.market import Happening, Market
 from app.simulator.numbering import Numbering
 
@@ -28,6 +32,10 @@ NO_DATA = "BREAK"  # no market data at all
 NO_KLINES = "CANCEL_ONLY"  # market data except klines
 
 CHUNK = 10_000
+AHEAD_OF_REST = 10_000  # updates that streams may have told before REST knows them
+
+
+BookEvent = DepthUpdate | PartialDepth | BookTicker
 
 
 class _Ids(NamedTuple):
@@ -45,7 +53,9 @@ class Served:
         self._statuses: dict[str, str] = {}
         self._rows: dict[str, ListedSymbol] = {}
         self._ids: dict[str, _Ids] = {}  # of symbols whose ids are told otherwise
+        self._updates: dict[str, Numbering] = {}  # the ids of updates, where told otherwise
         self._wrong: set[tuple[str, int]] = set()  # symbol and open time of seconds
+        self._wrong_books = False
 
     def set_status(self, symbol: str, status: str) -> bool:
         """Change what `exchangeInfo` says of a symbol; false when it is not listed."""
@@ -62,6 +72,19 @@ class Served:
             return False
         ids.trades.restart(last)
         ids.aggs.restart(last_agg)
+        return True
+
+    def reset_update_ids(self, symbol: str) -> bool:
+        """Let the update ids of a symbol's book begin anew; false when it has none.
+
+        The update that REST answers with now is number 1.
+        """
+        if symbol not in self._market.symbols():
+            return False
+        book = self._market.depth(symbol, limit=1)
+        if book is None:
+            return False
+        self._updates.setdefault(symbol, Numbering()).restart(book.last_update_id - 1)
         return True
 
     def skip_ids(self, symbol: str, count: int) -> bool:
@@ -85,6 +108,12 @@ class Served:
         earlier._market = self._market.as_of(time_us)
         return earlier
 
+    def with_wrong_books(self) -> Served:
+        """Return what is served with every book's best quantities wrong, for answers alone."""
+        wrong = copy(self)
+        wrong._wrong_books = True
+        return wrong
+
     def _renumbered(self, symbol: str) -> _Ids | None:
         if symbol not in self._market.symbols():
             return None
@@ -102,15 +131,17 @@ class Served:
 
     def outgoing(self, happening: Happening) -> Happening | None:
         """Return what is sent for a happening of the market; `None` for nothing."""
-        if not self._statuses and not self._ids:
+        if not self._statuses and not self._ids and not self._updates:
             return happening
         status = self._statuses.get(happening.symbol)
         if status == NO_DATA or (status == NO_KLINES and isinstance(happening.event, Kline)):
             return None
+        event = happening.event
+        if isinstance(event, DepthUpdate | PartialDepth | BookTicker):
+            updates = self._updates.get(happening.symbol)
+            return happening._replace(event=_told_book(event, updates)) if updates else happening
         ids = self._ids.get(happening.symbol)
-        if ids is None:
-            return happening
-        return happening._replace(event=_told(happening.event, ids))
+        return happening._replace(event=_told(event, ids)) if ids else happening
 
     def trades_between(self, symbol: str, start_us: int, end_us: int) -> Iterator[Trade]:
         """Yield every trade matched from `start_us` up to `end_us`, as it was numbered then.
@@ -131,11 +162,29 @@ class Served:
                     yield trade if ids is None else _told_trade(trade, ids)
             next_id = found[-1].id + 1
 
+    def book_at(
+        self, symbol: str, update_id: int, *, limit: int
+    ) -> tuple[Sequence[Level], Sequence[Level]]:
+        """Return the true book after an update, as it was or is told; raise `LookupError`."""
+        updates = self._updates.get(symbol)
+        newest = self._market.depth(symbol, limit=1) if updates is not None else None
+        if updates is not None and newest is not None:
+            meant = updates.meant(update_id, newest.last_update_id + AHEAD_OF_REST)
+            # Streams may have told more of the old numbers than REST knew when they began anew.
+            update_id = update_id if meant is None else meant
+        return self._market.book_at(symbol, update_id, limit=limit)
+
     # ExchangeData
 
     def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
         """Return the best levels of a book."""
-        return self._market.depth(symbol, limit=limit)
+        book = self._market.depth(symbol, limit=limit)
+        updates = self._updates.get(symbol)
+        if book is not None and updates is not None:
+            book = replace(book, last_update_id=updates.told(book.last_update_id))
+        if book is not None and self._wrong_books:
+            return wrong_depth(book)
+        return book
 
     def symbols(self) -> Mapping[str, ListedSymbol]:
         """Return the rows of `exchangeInfo`."""
@@ -215,6 +264,17 @@ def _told(event: SymbolEvent, ids: _Ids) -> SymbolEvent:
             last_trade_id=ids.trades.told(last),
         )
     return event
+
+
+def _told_book(event: BookEvent, updates: Numbering) -> BookEvent:
+    if isinstance(event, BookTicker):
+        return replace(event, update_id=updates.told(event.update_id))
+    last = updates.told(event.last_update_id)
+    if isinstance(event, PartialDepth):
+        return replace(event, last_update_id=last)
+    anew = updates.began_anew(event.first_update_id, event.last_update_id)
+    first = 1 if anew else updates.told(event.first_update_id)
+    return replace(event, first_update_id=first, last_update_id=last)
 
 
 def _told_trade(trade: Trade, ids: _Ids) -> Trade:

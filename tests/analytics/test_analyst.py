@@ -98,22 +98,46 @@ class Scene:
     ) -> None:
         """Let a book be whole and tell of it."""
         kept = self.books[symbol]
-        kept.number += 1
         kept.state, kept.reason = state, reason
         if state is not BookState.SYNCING:
             kept.book = OrderBook(symbol)
             kept.book.install(
-                DepthSnapshot(symbol, 100 + kept.number, bids, asks, 5_000, None, START_US)
+                DepthSnapshot(symbol, 101 + kept.number, bids, asks, 5_000, None, START_US)
             )
-        self.tell(symbol)
+        self.publish(symbol, bids, asks, whole=True)
 
-    def tell(self, symbol: str = "BTCUSDT") -> None:
+    def alter(self, *asks: Level, symbol: str = "BTCUSDT", told: bool = True) -> None:
+        """Change some asks of a book, and tell of it unless that shall be lost."""
+        kept = self.books[symbol]
+        assert kept.book is not None
+        kept.book.change(101 + kept.number, (), asks)
+        if told:
+            self.publish(symbol, (), asks, whole=False)
+        else:
+            kept.number += 1
+
+    def publish(
+        self, symbol: str, bids: tuple[Level, ...], asks: tuple[Level, ...], *, whole: bool
+    ) -> None:
         """Publish a change of a book."""
         kept = self.books[symbol]
+        kept.number += 1
+        update_id = 0 if kept.book is None else kept.book.update_id
         self.bus.publish(
             BOOK_CHANGES,
             BookChange(
-                symbol, kept.number, kept.state, 100, (), (), True, None, None, "", None, START_US
+                symbol,
+                kept.number,
+                kept.state,
+                update_id,
+                bids,
+                asks,
+                whole,
+                None,
+                None,
+                kept.reason,
+                kept.event_us,
+                kept.received_us,
             ),
         )
 
@@ -229,15 +253,91 @@ async def test_changes_are_told_of_only_while_somebody_follows_them():
     assert scene.analyst.report()["changes"] == 2
 
 
-async def test_a_change_that_others_have_overtaken_is_told_of_once():
-    """What is read is the book as it is, so the second of two tells nothing new."""
+async def test_figures_follow_change_by_change():
+    """They are those of the book after each; who comes later begins with the book as it is."""
+    scene = Scene()
+    scene.change()
+    scene.alter(("102", "1"))
+    scene.followed.add("BTCUSDT")
+    async with running(scene):
+        scene.alter(("100", "1"))
+        scene.alter(("100", "0"), ("101", "0"))
+        scene.alter(("101.5", "2"), told=False)
+        scene.alter(("101.5", "0"), ("101.6", "2"))
+        scene.change(state=BookState.STALE, reason="lost", asks=(("105", "1"),))
+        scene.change()
+    assert [(each.number, each.update_id, each.mid, each.state) for each in scene.metrics] == [
+        (3, 103, D("99.5"), BookState.IN_STEP),
+        (4, 104, D("100.5"), BookState.IN_STEP),
+        (6, 106, D("100.3"), BookState.IN_STEP),
+        (7, 107, D(102), BookState.STALE),
+        (8, 108, D(100), BookState.IN_STEP),
+    ]
+    assert [each.reason for each in scene.metrics] == ["", "", "", "lost", ""]
+
+
+async def test_a_change_that_others_have_overtaken_is_not_told_of():
+    """Where the book has to be read it may be further already: then that is told, once."""
     scene = Scene()
     scene.change()
     scene.followed.add("BTCUSDT")
     async with running(scene):
-        scene.change()
-        scene.tell()
-    assert [each.number for each in scene.metrics] == [2]
+        scene.alter(("100", "1"), told=False)
+        kept = scene.books["BTCUSDT"]
+        late = [
+            BookChange(
+                "BTCUSDT",
+                number,
+                kept.state,
+                100 + number,
+                (),
+                (),
+                False,
+                None,
+                None,
+                "",
+                None,
+                START_US,
+            )
+            for number in (2, 3)
+        ]
+        scene.alter(("100", "0"), ("103", "1"), told=False)
+        for change in late:
+            scene.bus.publish(BOOK_CHANGES, change)
+        scene.alter(("100.5", "1"))
+    assert [(each.number, each.mid) for each in scene.metrics] == [
+        (3, D(100)), (4, D("99.75")),
+    ]  # fmt: skip
+
+
+async def test_a_sample_of_a_followed_book_is_the_same():
+    """Carried figures and those made anew do not differ."""
+    scene = Scene("BTCUSDT", "ETHUSDT")
+    scene.followed.add("BTCUSDT")
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        scene.change(symbol)
+    async with running(scene):
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            scene.alter(("100.5", "1"), ("101", "0"), symbol=symbol)
+        scene.heard.clear()
+        await scene.analyst.sample(START_US)
+    one, other = scene.metrics
+    assert (one.mid, one.bands, one.imbalance) == (other.mid, other.bands, other.imbalance)
+    assert one.mid == D("99.75")
+
+
+async def test_a_book_that_is_begun_anew_has_no_figures_meanwhile():
+    """It is told that nothing is known."""
+    scene = Scene()
+    scene.change()
+    scene.followed.add("BTCUSDT")
+    async with running(scene):
+        scene.books["BTCUSDT"].book = None
+        scene.change(state=BookState.SYNCING, bids=(), asks=(), reason="begun anew")
+        scene.publish("BTCUSDT", (), (), whole=False)
+    assert [(each.mid, each.update_id, each.reason) for each in scene.metrics] == [
+        (None, None, "begun anew"), (None, None, "begun anew"),
+    ]  # fmt: skip
 
 
 async def test_history_is_bounded_and_read_by_anybody():

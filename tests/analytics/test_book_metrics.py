@@ -183,7 +183,7 @@ def compare(
 
 
 def test_figures_of_the_recording(recordings: Path):
-    """At every 40th update id: a book of plain dicts says the same."""
+    """At every 100th update id: a book of plain dicts says the same."""
     snapshot, updates, _ = recorded(recordings / BTC)
     book = OrderBook("BTCUSDT")
     book.install(snapshot)
@@ -198,7 +198,7 @@ def test_figures_of_the_recording(recordings: Path):
         for side, levels in zip(plain, (update.bids, update.asks), strict=True):
             for price, quantity in levels:
                 side[D(price)] = quantity
-        if number % 40:
+        if number % 100:
             continue
         bids = [
             (str(price), quantity)
@@ -214,5 +214,5 @@ def test_figures_of_the_recording(recordings: Path):
         compare(found, bids, asks, (str(edges[0]), str(edges[1])))
         compared += 1
         reached += found.bands[0].bid_quantity is not None
-    assert compared > 80
+    assert compared > 30
     assert 0 < reached < compared  # 10 bp are known sometimes, and sometimes not

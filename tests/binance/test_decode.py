@@ -580,6 +580,10 @@ def test_a_diff_keeps_the_exchanges_own_text(frame):
         (b'"182.39000000"', b'" 182.39"'),
         (b'"182.39000000"', b"182.39"),
         (b'"182.39000000"', b'"1_8"'),
+        (b'"182.39000000"', b'"182.39.000"'),
+        (b'"182.39000000","14.05000000"', b'"18239000000","14.0.5000000"'),
+        (b'"61.20000000"', b'""'),
+        (b'"182.39000000"', b'"%b.0"' % (b"9" * 500)),
         (b'"U":77310031', b'"U":77310043'),
         (b',"a":[["182.39000000","14.05000000"]]', b""),
         (b'["182.37000000","0.00000000"]', b'["182.37000000"]'),
@@ -592,9 +596,28 @@ def test_a_diff_that_is_not_what_the_protocol_says_is_bad(change):
         decode(DIFF.replace(*change))
 
 
+def test_a_diff_may_write_its_numbers_otherwise():
+    """Numbers without a point are numbers; so are levels none."""
+    whole = decode(DIFF.replace(b'"61.20000000"', b'"61"'))
+    assert isinstance(whole, DepthUpdate)
+    assert whole.bids[0] == ("182.38000000", "61")
+    nothing = decode(b'{"e":"depthUpdate","E":1,"s":"SOLUSDT","U":1,"u":2,"b":[],"a":[]}')
+    assert nothing == DepthUpdate("SOLUSDT", 1, 2, (), (), 1_000, RECEIVED)
+
+
 def test_a_diff_with_fields_that_are_new_is_read():
     """Unknown fields behind the levels only take the longer way."""
     assert decode(DIFF[:-1] + b',"x":"new"}') == decode(DIFF)
+
+
+def test_levels_without_decimals_or_without_levels_are_read():
+    """The exchange pads its numbers; others need not."""
+    diff = decode(DIFF.replace(b"61.20000000", b"61").replace(b"182.37000000", b"182"))
+    assert diff.bids == (("182.38000000", "61"), ("182", "0.00000000"))
+    diff = decode(DIFF[: DIFF.index(b'"b"')] + b'"b":[],"a":[["1.5","2.5"]]}')
+    assert (diff.bids, diff.asks) == ((), (("1.5", "2.5"),))
+    diff = decode(DIFF[: DIFF.index(b'"b"')] + b'"b":[],"a":[]}')
+    assert (diff.bids, diff.asks) == ((), ())
 
 
 def test_the_stream_tells_whose_a_partial_book_is():

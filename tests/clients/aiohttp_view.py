@@ -24,6 +24,7 @@ def show(number: int, name: str, value: object) -> None:
 async def follow(session: aiohttp.ClientSession, number: int, url: str, seconds: float) -> None:
     """Read until the connection is cut, resume, and read for so many seconds more."""
     position = ""
+    url, _, anew = url.partition("#")
     async with session.ws_connect(url, compress=WINDOW) as socket:
         offered = "permessage-deflate" if socket.compress else ""
         show(number, "extensions", offered)
@@ -32,8 +33,9 @@ async def follow(session: aiohttp.ClientSession, number: int, url: str, seconds:
             position = "-".join(POSITION.findall(message.data)[0])
     show(number, "cut", socket.close_code)
     show(number, "since", position)
+    again = url if anew else f"{url}&since={position}"
     async with (
-        session.ws_connect(f"{url}&since={position}", compress=WINDOW) as socket,
+        session.ws_connect(again, compress=WINDOW) as socket,
         asyncio.TaskGroup() as tasks,
     ):
         tasks.create_task(say_goodbye(socket, seconds))

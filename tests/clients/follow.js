@@ -7,7 +7,8 @@ const POSITION = /"epoch":(\d+),"sequence":(\d+)\}*\]*\}*$/;
 // Read until the connection is cut, resume, and read for so many seconds more.
 async function follow(Socket, number, url, seconds, show) {
   let position = "";
-  const first = new Socket(url);
+  const [address, anew] = url.split("#");
+  const first = new Socket(address);
   first.onopen = () => show(`extensions ${number}`, first.extensions);
   first.onmessage = ({ data }) => {
     show(`before ${number}`, data);
@@ -16,7 +17,7 @@ async function follow(Socket, number, url, seconds, show) {
   first.onerror = () => {};
   show(`cut ${number}`, await closed(first));
   show(`since ${number}`, position);
-  const second = new Socket(`${url}&since=${position}`);
+  const second = new Socket(anew ? address : `${address}&since=${position}`);
   second.onmessage = ({ data }) => show(`after ${number}`, data);
   second.onerror = () => {};
   setTimeout(() => second.close(1000), 1000 * seconds);

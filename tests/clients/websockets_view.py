@@ -24,6 +24,7 @@ def show(number: int, name: str, value: object) -> None:
 async def follow(number: int, url: str, seconds: float) -> None:
     """Read until the connection is cut, resume, and read for so many seconds more."""
     position = ""
+    url, _, anew = url.partition("#")
     async with connect(url) as socket:
         show(number, "extensions", [each.name for each in socket.protocol.extensions])
         try:
@@ -34,7 +35,7 @@ async def follow(number: int, url: str, seconds: float) -> None:
             pass
     show(number, "cut", socket.close_code)
     show(number, "since", position)
-    async with connect(f"{url}&since={position}") as socket:
+    async with connect(url if anew else f"{url}&since={position}") as socket:
         try:
             async with asyncio.timeout(seconds):
                 async for message in socket:

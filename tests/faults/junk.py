@@ -32,6 +32,10 @@ QUOTE = {
     "u": "77310042", "s": '"BTCUSDT"', "b": '"182.38"', "B": '"61.2"', "a": '"182.39"',
     "A": '"14.05"',
 }  # fmt: skip
+DIFF = {
+    "e": '"depthUpdate"', "E": "1731298500123", "s": '"BTCUSDT"', "U": "77310031",
+    "u": "77310042", "b": '[["182.38000000","61.20000000"]]', "a": '[["182.39000000","14.05"]]',
+}  # fmt: skip
 
 # What none of the fields may be, and what those of one type may not be besides.
 NOTHING = ("null", "[]", "{}", "[[]]", '{"a":1}', "NaN", "Infinity", "-Infinity", "1e400")
@@ -49,6 +53,7 @@ NO_AMOUNT = (
     *('"%s"' % ("9" * 10_000), '"0.%s"' % ("1" * 19), '"\\u0000"'),
 )
 NO_PRICE = (*NO_AMOUNT, '"0"', '"0.00000000"', '"-0.00000000"')
+NO_LEVEL = ("", "1.2.3", "-1.0", "1e3", "nan", " 1.0", "1_0.0", "9" * 500)
 
 WRONG: dict[str, Sequence[str]] = {
     **dict.fromkeys(("E", "T"), NO_TIME),
@@ -61,6 +66,21 @@ WRONG: dict[str, Sequence[str]] = {
 WRONG_IN_QUOTE = {
     **dict.fromkeys(("b", "B", "a", "A"), NO_PRICE),
     "u": NO_NUMBER,
+    "s": NO_TEXT,
+}
+WRONG_IN_DIFF = {
+    "E": NO_TIME,
+    "U": (*NO_NUMBER, "77310043"),
+    "u": (*NO_NUMBER, "77310030"),
+    **dict.fromkeys(
+        ("b", "a"),
+        (
+            *(each for each in NOTHING if each != "[]"),
+            *('["1.0"]', '[["1.0"]]', '[["1.0","1.0","1.0"]]', '[["1.0",2]]', "[[1,2]]"),
+            *(f'[["{one}","1.00000000"]]' for one in NO_LEVEL),
+            *(f'[["1.00000000","{one}"]]' for one in NO_LEVEL),
+        ),
+    ),
     "s": NO_TEXT,
 }
 WRONG_IN_BAR = {
@@ -100,13 +120,15 @@ def _changed(
 
 def wrong_field(chance: Random) -> bytes:
     """Return an event in which one field is what it may not be."""
-    kind = chance.choice(("trade", "aggregate", "quote", "bar"))
+    kind = chance.choice(("trade", "aggregate", "quote", "diff", "bar"))
     if kind == "trade":
         payload = written(_changed(chance, TRADE, WRONG))
     elif kind == "aggregate":
         payload = written(_changed(chance, AGG_TRADE, WRONG))
     elif kind == "quote":
         payload = written(_changed(chance, QUOTE, WRONG_IN_QUOTE))
+    elif kind == "diff":
+        payload = written(_changed(chance, DIFF, WRONG_IN_DIFF))
     else:
         payload = kline(_changed(chance, BAR, WRONG_IN_BAR))
     return _enveloped(chance, payload).encode("latin-1")
@@ -114,7 +136,7 @@ def wrong_field(chance: Random) -> bytes:
 
 def missing_field(chance: Random) -> bytes:
     """Return an event without one of the fields that it must have."""
-    fields = dict(chance.choice((TRADE, AGG_TRADE, BAR)))
+    fields = dict(chance.choice((TRADE, AGG_TRADE, DIFF, BAR)))
     del fields[chance.choice([name for name in fields if name not in {"e", "M"}])]
     payload = written(fields) if "e" in fields else kline(fields)
     return _enveloped(chance, payload).encode()
@@ -122,7 +144,9 @@ def missing_field(chance: Random) -> bytes:
 
 def truncated(chance: Random) -> bytes:
     """Return an event that breaks off."""
-    whole = _enveloped(chance, chance.choice((written(TRADE), kline(BAR), written(QUOTE)))).encode()
+    whole = _enveloped(
+        chance, chance.choice((written(TRADE), kline(BAR), written(QUOTE), written(DIFF)))
+    ).encode()
     return whole[: chance.randrange(len(whole))]
 
 
@@ -159,7 +183,7 @@ def unknown(chance: Random) -> bytes:
         (
             b"[]",
             b'[{"e":"24hrTicker"}]',
-            b'{"e":"depthUpdate","E":1,"s":"BTCUSDT","U":1,"u":2,"b":[],"a":[]}',
+            b'{"lastUpdateId":7,"bids":[],"asks":[]}',
             b'{"e":"tomorrow","t":1}',
             b'{"stream":"btcusdt@tomorrow","data":{"e":"tomorrow"}}',
             b"{}",

@@ -159,6 +159,7 @@ class Follower:
 
     def __init__(self, truth: TrueBook) -> None:
         self.truth = truth
+        self.judges = True
         self.changes: list[BookChange] = []
         self.bids: Side = {}
         self.asks: Side = {}
@@ -193,7 +194,8 @@ class Follower:
         _set_all(self.asks, event.asks)
         if event.state is BookState.IN_STEP:
             self.in_step += 1
-            self._judge(event)
+            if self.judges:
+                self._judge(event)
 
     def _judge(self, change: BookChange) -> None:
         bids, asks = self.truth.at(change.update_id)

@@ -535,8 +535,7 @@ def test_where_a_snapshot_differs_two_of_three_must_agree(*, snapshot_is_wrong: 
         scene.truth.move(1)
         update = scene.truth.diff()
         bids = {**dict(update.bids), str(price): "999"}
-        scene.follower.truth = TrueBook()  # what follows cannot be seen to be wrong
-        scene.follower._judge = lambda _change: None  # type: ignore[method-assign]
+        scene.follower.judges = False  # a book that nobody can see to be wrong is published
         scene.take(replace(update, bids=tuple(bids.items())))
     scene.seconds(5)
     good = scene.truth.snapshot(40)
@@ -591,7 +590,7 @@ def test_a_bug_is_told_and_the_book_begun_anew(monkeypatch: pytest.MonkeyPatch):
     assert scene.keeper.state is IN_STEP
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_whatever_comes_no_book_that_is_in_step_is_wrong(seed: int):
     """Events lost, repeated, late, in any order, streams lost, snapshots old: each is judged."""

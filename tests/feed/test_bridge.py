@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from app.clock import SystemClock
 from app.errors import (
+    ExchangeUnavailable,
     StateUnreadable,
     SymbolAlreadyActive,
     SymbolNotActive,
@@ -428,6 +429,22 @@ async def test_books_rebuilt_here_equal_those_there_through_cuts(
             if before.state is BookState.STALE:
                 assert change.whole
         await hub.until(lambda: hub.gateway.counters()["streams"] == 1)
+
+
+async def test_a_book_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
+    """As far as it can be trusted."""
+    async with served() as hub, bridged(hub.port, tmp_path) as here:
+        await here.followed()
+        with pytest.raises(ExchangeUnavailable, match="BTCUSDT"):
+            await here.bridge.depths.depth("BTCUSDT", limit=5)
+        there = hub.market.move()
+        kept = here.bridge.books.book("BTCUSDT")
+        assert kept is not None
+        await here.until(lambda: kept.book is not None)
+        snapshot = await here.bridge.depths.depth("BTCUSDT", limit=5)
+        assert (snapshot.bids, snapshot.asks) == there.book.top(5)
+        assert (snapshot.last_update_id, snapshot.limit) == (there.book.update_id, 5)
+        assert here.bridge.books.book("ETHUSDT") is None
 
 
 async def test_who_hears_the_changes_can_rebuild_the_book(tmp_path: Path) -> None:

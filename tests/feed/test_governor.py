@@ -597,3 +597,16 @@ async def test_a_call_that_could_never_be_made_is_an_error() -> None:
     governor = Governor(ManualClock(), weight_per_minute=10)
     with pytest.raises(ValueError, match="at most 10"):
         await governor.spend(11)
+
+
+async def test_regular_calls_take_nothing_from_those_that_can_wait() -> None:
+    """Of 100 a minute 60 are polls: half of what is left may be used beside them."""
+    clock, governor, _ = governed(weight=100)
+    governor.regular_weight = 60
+    await governor.spend(60)
+    assert governor.has_room(20, share=0.5)
+    assert not governor.has_room(21, share=0.5)
+    governor.regular_weight = 0
+    assert not governor.has_room(0, share=0.5)
+    clock.step(MINUTE_S)
+    assert governor.has_room(50, share=0.5)

@@ -15,6 +15,7 @@ from app.errors import (
     AccessDenied,
     ConnectionFailed,
     ExchangeUnavailable,
+    PollBudgetExceeded,
     SymbolAlreadyActive,
     SymbolNotActive,
     SymbolNotKept,
@@ -57,6 +58,7 @@ class House:
         self.state = KeptState(folder)
         self.removed: list[str] = []
         self.refusal: str | None = None
+        self.too_many: int | None = None  # symbols
         self.feeds: dict[str, SymbolFeed] = {}
         feed_clock = self.feed_clock = FeedClock(self.clock)
 
@@ -84,7 +86,12 @@ class House:
             first_symbols=first_symbols,
             resumes=resumes,
             refused=lambda: self.refusal,
+            admit=self._admit,
         )
+
+    def _admit(self, symbol: str, wanted: Sequence[str]) -> None:
+        if self.too_many == len(wanted) + 1:
+            raise PollBudgetExceeded(symbol, f"beside {', '.join(wanted)}")
 
     def _removed(self, symbol: str) -> None:
         assert self.exchange.of(symbol) == []
@@ -312,6 +319,23 @@ async def test_a_removed_symbol_may_come_back(tmp_path: Path) -> None:
         assert home.states() == {"BTCUSDT": "subscribed"}
         (status,) = home.manager.statuses()
         assert status.trades == 0
+
+
+async def test_a_symbol_that_cannot_be_followed_beside_the_others_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Nothing is changed; one that is not listed is still told so."""
+    async with house(tmp_path, first_symbols=["BTCUSDT"]) as home:
+        await until(home.manager.available)
+        home.too_many = 2
+        with pytest.raises(PollBudgetExceeded, match=r"ETHUSDT .* beside BTCUSDT"):
+            await home.manager.add("ETHUSDT")
+        with pytest.raises(UnknownSymbol):
+            await home.manager.add("NOUSDT")
+        assert home.manager.active() == ["BTCUSDT"]
+        home.too_many = None
+        await home.manager.add("ETHUSDT")
+        assert home.manager.active() == ["BTCUSDT", "ETHUSDT"]
 
 
 async def test_removing_does_not_touch_the_others(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import httpx
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
+from app.feed.book_views import BookViews
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -86,10 +87,15 @@ class HubCore:
         self.manager = self.inbound.manager
         self.governor = self.inbound.governor
         self.feed_clock = self.inbound.feed_clock
-        await self.manager.load()
+        await self.inbound.load()
         self._codec = JsonCodec(TIMEZONE, self._source.name, self.manager.info)
         self.ring = Ring(passing=is_passing)
-        self.broadcaster = Broadcaster(clock=clock, ring=self.ring, epoch=epoch)
+        self.broadcaster = Broadcaster(
+            clock=clock,
+            ring=self.ring,
+            epoch=epoch,
+            interest_changed=self._interest_changed,
+        )
         self.encoder = Encoder(bus=self.bus, codec=self._codec, broadcaster=self.broadcaster)
         self.encoder.start()
         self.bars = BarFeed(
@@ -113,6 +119,15 @@ class HubCore:
         )
         self.bars.start()
         self.manager.add_part("bars", self.bars.run)
+        self.book_views = BookViews(
+            bus=self.bus,
+            books=self.inbound.books,
+            clock=clock,
+            wanted=self.broadcaster.wanted_keys,
+            dropped=self.broadcaster.forget_value,
+        )
+        self.book_views.start()
+        self.manager.add_part("views of books", self.book_views.run)
         self.live = LiveGateway(
             config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
         )
@@ -124,9 +139,13 @@ class HubCore:
             tasks.create_task(self.broadcaster.run(), name="fan-out")
             tasks.create_task(self.live.run(), name="live gateway")
 
+    def _interest_changed(self) -> None:
+        self.book_views.look_soon()
+
     def _forget(self, symbol: str) -> None:
         self.ring.forget(symbol)
         self.bars.forget(symbol)
+        self.book_views.forget(symbol)
 
     def candles(self, symbol: str, *, start: int) -> bytes:
         """Answer as `GET /candles/{symbol}` does; `start` is in ms."""

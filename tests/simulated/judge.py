@@ -20,6 +20,7 @@ from app.ports import SymbolStatus
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from app.simulator.faults import Fault
+from tests.simulated.books import BookJudge
 from tests.simulated.client import Client
 from tests.simulated.clock import SimulatedClock
 from tests.simulated.core import HubCore
@@ -73,7 +74,8 @@ class SimulatedHub:
 
     `exchange` and its `exchange_clock`, the present life of the hub's `core` and its `clock`, the
     `network` between them and the `rest` calls over it. The `client` is on another network, that
-    nothing happens to; it lives as long as the exchange, through all lives of the hub.
+    nothing happens to; it lives as long as the exchange, through all lives of the hub. `books`
+    judges every order book that the hub publishes.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class SimulatedHub:
         latency_s: tuple[float, float] = LATENCY_S,
         inbound: InboundConfig,
         has_klines: bool = True,
+        streams: Sequence[str] = (),
     ) -> None:
         self.clock = SimulatedClock(start_us)
         self.exchange_clock = SimulatedClock(start_us)
@@ -102,6 +105,8 @@ class SimulatedHub:
         self.crashes = 0  # of lives that have ended
         self._symbols = symbols
         self._has_klines = has_klines
+        self._streams = streams
+        self.books = BookJudge(self.exchange, now_s=self.clock.monotonic)
         self._data_dir = data_dir
         self._inbound = replace(inbound, first_symbols=symbols)
         self._random = Random(config.seed)
@@ -138,6 +143,7 @@ class SimulatedHub:
             random=self._random,
         )
         await self.core.start()
+        self.books.follow(self.core.bus)
         self.clients.serve(*HUB, self.core.live.new_session, clock=self.clock)
         if not self.client.ends:
             await self.client.following.wait()
@@ -193,6 +199,8 @@ class SimulatedHub:
         return pages
 
     def _streams_of(self, symbol: str) -> Sequence[str]:
+        if self._streams:
+            return self._streams
         kinds = self.exchange.trade_streams.get(symbol, frozenset({"trade"}))
         trades = "trade" if "trade" in kinds else "aggTrade"
         return (trades, "kline_1s") if self._has_klines else (trades,)
@@ -354,11 +362,13 @@ async def simulated_hub(
     latency_s: tuple[float, float] = LATENCY_S,
     inbound: InboundConfig | None = None,
     has_klines: bool = True,
+    streams: Sequence[str] = (),
 ) -> AsyncIterator[SimulatedHub]:
     """Run an exchange and a hub that follows `symbols`, inside `run_simulated`.
 
     `faults_first` are on before the hub says its first word. Without `has_klines` the source has no
-    candles on its streams. An error in either fails the test, and so do a crash that the hub's own
+    candles on its streams. `streams` are what each symbol follows instead. An error in either fails
+    the test, and so do a crash that the hub's own
     supervisor has caught, and an end of the client's connection while the hub lived on.
     """
     hub = SimulatedHub(
@@ -369,6 +379,7 @@ async def simulated_hub(
         latency_s=latency_s,
         inbound=inbound or InboundConfig(),
         has_klines=has_klines,
+        streams=streams,
     )
     async with asyncio.TaskGroup() as tasks:
         hub.begin(tasks)

@@ -105,8 +105,13 @@ def test_filters_choose_streams_connections_and_paths():
     assert not one.concerns("ethusdt@kline_1s")
     assert one.concerns_any(["btcusdt@trade", "btcusdt@kline_1m"])
     assert not one.concerns_any([])
-    assert Fault(kind=Kind.REST_STATUS, path="/api/v3/kl").concerns_path("/api/v3/klines")
-    assert not Fault(kind=Kind.REST_STATUS, path="/api/v3/kl").concerns_path("/api/v3/time")
+    fault = Fault(kind=Kind.REST_STATUS, path="/api/v3/kl")
+    assert fault.concerns_call("/api/v3/klines", "BTCUSDT")
+    assert not fault.concerns_call("/api/v3/time", "")
+    of_a_symbol = Fault(kind=Kind.REST_LAG, symbol="btcusdt")
+    assert of_a_symbol.concerns_call("/api/v3/depth", "BTCUSDT")
+    assert not of_a_symbol.concerns_call("/api/v3/depth", "ETHUSDT")
+    assert not of_a_symbol.concerns_call("/api/v3/exchangeInfo", "")
 
 
 def test_a_lasting_fault_ends_by_time_and_by_count():

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.market.events import ServerShutdown
 from app.simulator.market import Happening, Market
 from app.simulator.recorded import RecordedMarket
 from app.simulator.seeded import SeededMarket
+from tests.fakes import a_trade
 
 
 def test_a_happening_knows_its_stream():
     """Symbols are in lower case in a stream's name."""
-    event = ServerShutdown(event_us=1, received_us=1)
-    assert Happening(1, "BTCUSDT", "kline_1s", event).stream == "btcusdt@kline_1s"
+    assert Happening(1, "BTCUSDT", "kline_1s", a_trade()).stream == "btcusdt@kline_1s"
 
 
 def test_both_markets_fit_the_seam(recordings: Path):

@@ -38,6 +38,16 @@ def test_a_restart_begins_at_1_and_forgets():
     assert [ids.told(103), ids.own(3), ids.own(7), ids.begins] == [7, 103, 103, 101]
 
 
+def test_an_id_that_was_told_twice_means_the_latest():
+    """What was told before the ids began anew is meant where it is not told again."""
+    ids = Numbering()
+    ids.restart(100)
+    ids.restart(150)
+    assert [ids.meant(told, 155) for told in (5, 6, 50, 51)] == [155, 106, 150, 51]
+    assert ids.meant(0, 155) == 0
+    assert ids.meant(101, 155) is None
+
+
 @pytest.mark.parametrize(
     ("first", "last", "anew"), [(90, 100, False), (100, 101, True), (101, 110, False)]
 )

@@ -75,7 +75,7 @@ def test_every_real_trade_is_published_in_order(both):
         assert ids == list(range(ids[0], ids[0] + count))
     assert all(a.at_us <= b.at_us for a, b in pairwise(happenings))
     assert market.next_us() is None
-    sent = frozenset({"trade", "bookTicker", "kline_1s"})
+    sent = frozenset({"trade", "bookTicker", "depth@100ms", "kline_1s"})
     assert market.streams() == {"BTCUSDT": sent, "ETHUSDT": sent}
 
 

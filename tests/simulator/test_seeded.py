@@ -9,8 +9,19 @@ from typing import Any
 
 import pytest
 
-from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.market.book import OrderBook, decimals
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    BookTicker,
+    DepthUpdate,
+    Kline,
+    PartialDepth,
+    Trade,
+)
+from app.simulator import book_tape
 from app.simulator.listing import LISTINGS, PAIR, QUIET
+from app.simulator.matching import Matching
 from app.simulator.seeded import CHANNELS, SeededMarket
 
 NOW_S = 1_795_225_200
@@ -220,7 +231,8 @@ def test_some_trades_come_after_the_kline_of_their_second():
     """As on the real exchange, a kline may overtake the last trades of its second."""
     made = market(now_us=NOW_US)
     late, closed_until = 0, 0
-    for happening in played(made, 900, frozenset({"BTCUSDT"})):
+    made.follow({"BTCUSDT": frozenset({"kline_1s"})})
+    for happening in made.take(NOW_US + 900 * SECOND_US, 10**6):
         if isinstance(happening.event, Kline):
             closed_until = happening.event.close_time_us
         elif isinstance(happening.event, Trade):
@@ -248,6 +260,72 @@ def test_the_best_bid_and_ask_lie_around_the_trades():
     assert all(q.bid_price < q.ask_price and q.bid_quantity > 0 for q in quotes)
     prices = [t.price for t in events(happenings, Trade, "BTCUSDT")]
     assert min(prices) * Decimal("0.999") < quotes[0].bid_price < max(prices) * Decimal("1.001")
+
+
+def test_diffs_best_prices_and_partial_books_are_of_one_book():
+    """As they leave, rolled on from REST's answer: each agrees with the book at its id."""
+    made = market()
+    symbol = "BTCUSDT"
+    book = OrderBook(symbol)
+    tops: dict[int, BookTicker] = {}
+    parts: list[PartialDepth] = []
+    checked = 0
+    happenings = played(made, 1, frozenset({symbol}))
+    book.install(made.depth(symbol, limit=1_000))
+    happenings += played(made, 4, frozenset({symbol}))
+    for happening in happenings:
+        event = happening.event
+        if isinstance(event, BookTicker):
+            tops[event.update_id] = event
+        elif isinstance(event, PartialDepth):
+            parts.append(event)
+        elif happening.channel == "depth@100ms" and isinstance(event, DepthUpdate):
+            if event.last_update_id <= book.update_id:
+                continue
+            assert event.first_update_id <= book.update_id + 1
+            book.apply(event)
+            assert made.book_at(symbol, book.update_id, limit=50) == book.top(50)
+            if top := tops.get(book.update_id):
+                assert decimals(book.bids(1)) == ((top.bid_price, top.bid_quantity),)
+                assert decimals(book.asks(1)) == ((top.ask_price, top.ask_quantity),)
+                checked += 1
+    assert checked > 5
+    assert len(parts) == 3 * (50 + 5)
+    for part in parts:
+        book_then = made.book_at(symbol, part.last_update_id, limit=part.levels)
+        assert (part.bids, part.asks) == book_then
+
+
+def test_rest_tells_of_the_book_as_it_was_a_moment_ago():
+    """Also as of an earlier time; an empty book is a book, too."""
+    made = market()
+    played(made, 5, frozenset({"BTCUSDT"}))
+    now, earlier = (each.depth("BTCUSDT", limit=20) for each in (made, made.as_of(NOW_US)))
+    assert earlier.last_update_id < now.last_update_id
+    for snapshot in (now, earlier):
+        book = made.book_at("BTCUSDT", snapshot.last_update_id, limit=20)
+        assert (snapshot.bids, snapshot.asks) == book
+    assert made.depth("LUNAUSDT", limit=5).bids == ()
+    assert not made.expects_book("LUNAUSDT")
+
+
+def test_books_are_made_where_they_are_wanted_alone(monkeypatch):
+    """Trades and klines need none; with one channel of a book it is made."""
+    made = market()
+    engines: list[int] = []
+
+    def noted(*sides: dict[int, int], update_id: int) -> Matching:
+        engines.append(update_id)
+        return Matching(*sides, update_id=update_id)
+
+    monkeypatch.setattr(book_tape, "Matching", noted)
+    made.follow({"BTCUSDT": frozenset({"kline_1s"})})
+    made.take(made.shown_us + 3 * SECOND_US, 10**6)
+    assert not engines
+    made.follow({"BTCUSDT": frozenset({"kline_1s", "bookTicker"})})
+    found = made.take(made.shown_us + 3 * SECOND_US, 10**6)
+    assert {happening.channel for happening in found} == {"trade", "kline_1s", "bookTicker"}
+    assert 3 <= len(engines) <= 6, "each second once"
 
 
 def test_the_listing_is_what_is_promised():

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from app.market.events import SECOND_US, AggTrade, Kline, Trade
+from app.market.events import (
+    SECOND_US,
+    AggTrade,
+    BookTicker,
+    DepthSnapshot,
+    DepthUpdate,
+    Kline,
+    PartialDepth,
+    Trade,
+)
 from app.simulator.seeded import CHANNELS, SeededMarket
 from app.simulator.served import Served
 
@@ -17,6 +27,13 @@ def served() -> tuple[SeededMarket, Served]:
     market.begin(NOW_US)
     market.follow({"BTCUSDT": CHANNELS})
     return market, Served(market)
+
+
+def told(exchange: Served, limit: int) -> DepthSnapshot:
+    """Return what REST answers about the book."""
+    book = exchange.depth("BTCUSDT", limit=limit)
+    assert book is not None
+    return book
 
 
 def test_without_a_fault_everything_is_the_market_s():
@@ -142,9 +159,56 @@ def test_a_status_is_shown_and_stops_data():
         assert sum(exchange.outgoing(h) is not None for h in happenings) == kept
 
 
+def test_update_ids_begin_anew():
+    """Diffs, partial books, best prices and answers go on in small numbers without a gap."""
+    market, exchange = served()
+    books = (DepthUpdate, PartialDepth, BookTicker)
+
+    def sent_until(time_us: int) -> list[Any]:
+        sent = [exchange.outgoing(h) for h in market.take(time_us, 10_000)]
+        return [h for h in sent if h is not None and isinstance(h.event, books)]
+
+    before = sent_until(NOW_US + 2 * SECOND_US)
+    old = [h.event for h in before if h.channel == "depth@100ms"][-1]
+    true_then = exchange.book_at("BTCUSDT", old.last_update_id, limit=30)
+    assert exchange.reset_update_ids("BTCUSDT")
+    assert told(exchange, 30).last_update_id == 1
+    after = sent_until(NOW_US + 4 * SECOND_US)
+    fast = [h.event for h in after if h.channel == "depth@100ms"]
+    assert fast[0].first_update_id < 500
+    assert all(b.first_update_id == a.last_update_id + 1 for a, b in pairwise(fast))
+    ids = [h.event.update_id for h in after if h.channel == "bookTicker"]
+    assert ids == sorted(ids)
+    assert ids[-1] < 20_000
+    for event in [h.event for h in after if h.channel == "depth5@100ms"]:
+        found = exchange.book_at("BTCUSDT", event.last_update_id, limit=5)
+        assert found == (event.bids, event.asks)
+    snapshot = told(exchange, 7)
+    assert 1 < snapshot.last_update_id < 20_000
+    found = exchange.book_at("BTCUSDT", snapshot.last_update_id, limit=7)
+    assert found == (snapshot.bids, snapshot.asks)
+    # What was told before the ids began anew is still known by its number.
+    assert exchange.book_at("BTCUSDT", old.last_update_id, limit=30) == true_then
+    trades = [h.event for h in before + after if isinstance(h.event, Trade)]
+    assert all(b.id == a.id + 1 for a, b in pairwise(trades))
+
+
+def test_books_may_be_told_wrong():
+    """Only in the answers that a fault strikes."""
+    market, exchange = served()
+    right = market.depth("BTCUSDT", limit=3)
+    wrong = told(exchange.with_wrong_books(), 3)
+    assert told(exchange, 3) == right
+    assert wrong.last_update_id == right.last_update_id
+    assert wrong.bids[1:] == right.bids[1:]
+    assert wrong.bids[0] != right.bids[0]
+    assert wrong.asks[0] != right.asks[0]
+
+
 def test_unlisted_symbols_are_refused():
     """A fault that names no listed symbol does nothing."""
     _, exchange = served()
     assert not exchange.reset_ids("NOTHING")
     assert not exchange.skip_ids("NOTHING", 1)
+    assert not exchange.reset_update_ids("NOTHING")
     assert not exchange.set_status("NOTHING", "BREAK")

@@ -69,7 +69,8 @@ MESSAGES = [
         status_fields("exchange_refusal", reason="no", until=START * 1_000), id="one with an end"
     ),
     pytest.param(
-        {"channel": "book", "symbol": "BTCUSDT", "bids": [[Decimal("1.50"), 2]]}, id="a new channel"
+        {"channel": "pairs", "symbol": "BTCUSDT", "beta": [[Decimal("1.50"), 2]]},
+        id="a new channel",
     ),
 ]
 

@@ -11,6 +11,7 @@ import pytest
 
 from app.bus.memory import MemoryBus
 from app.clock import SystemClock
+from app.feed.book_views import BookViews
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -21,6 +22,7 @@ from app.market.events import StreamRestored
 from app.market.ring import Ring
 from app.ports import CANDLES, STATUS
 from tests.fakes import START_US, FakeRegistry, a_candle, symbol_info
+from tests.gateways.rest.fakes import FakeBooks
 from websocket_client import ws_client
 from websocket_client.ws_client import (
     Candle,
@@ -52,8 +54,21 @@ class RealHub:
         clock = SystemClock()
         self.bus = MemoryBus(epoch=epoch)
         self.broadcaster = Broadcaster(
-            clock=clock, ring=Ring(passing=is_passing), epoch=epoch, limits=limits
+            clock=clock,
+            ring=Ring(passing=is_passing),
+            epoch=epoch,
+            limits=limits,
+            interest_changed=lambda: self.views.look_soon(),  # noqa: PLW0108 - they are made below
         )
+        self.books = FakeBooks()
+        self.views = BookViews(
+            bus=self.bus,
+            books=self.books,
+            clock=clock,
+            wanted=self.broadcaster.wanted_keys,
+            dropped=self.broadcaster.forget_value,
+        )
+        self.views.start()
         codec = JsonCodec(ZoneInfo("Asia/Kolkata"), "binance", symbol_info)
         Encoder(bus=self.bus, codec=codec, broadcaster=self.broadcaster).start()
         self.gateway = LiveGateway(
@@ -80,11 +95,13 @@ async def hub_on(port=0, epoch=EPOCH, limits=None, **config):
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(hub.gateway.run())
         fanout = tasks.create_task(hub.broadcaster.run())
+        views = tasks.create_task(hub.views.run())
         try:
             yield hub
         finally:
             await hub.gateway.stop()
             fanout.cancel()
+            views.cancel()
 
 
 async def taken(client, count, kinds):

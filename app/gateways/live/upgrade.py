@@ -97,14 +97,14 @@ class Doorkeeper:
             text = f"pages of origin {origin[:100]!r} may not connect; ALLOWED_ORIGINS names more"
             return _refused(HTTPStatus.FORBIDDEN, text)
         offered = upgrade.subprotocols
-        chosen = next((one for one in offered if one in SUBPROTOCOLS), None)
+        known = tuple(SUBPROTOCOLS) if instrument is None else (next(iter(SUBPROTOCOLS)),)
+        chosen = next((one for one in offered if one in known), None)
         if offered and chosen is None:
-            known = " or ".join(SUBPROTOCOLS)
-            text = f"no known subprotocol was offered: expected {known}, or none at all"
+            text = f"no known subprotocol was offered: expected {' or '.join(known)}, or none"
             return _refused(HTTPStatus.BAD_REQUEST, text)
         try:
             if instrument is not None:
-                return self._admit_page(instrument, upgrade.query)
+                return self._admit_page(instrument, upgrade.query, chosen)
             asked = self.read_query(upgrade.query)
         except SymbolsNotLoaded as error:
             return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), {"Retry-After": "5"})
@@ -119,7 +119,7 @@ class Doorkeeper:
             since=asked.since,
         )
 
-    def _admit_page(self, instrument: str, query: str) -> Admitted:
+    def _admit_page(self, instrument: str, query: str, subprotocol: str | None) -> Admitted:
         """Admit who wants each change of one book whole; raise `CandlewireError`."""
         (symbol,) = read_symbols((instrument,))
         if symbol == ANY_SYMBOL:
@@ -128,7 +128,9 @@ class Doorkeeper:
         fields = _fields(query, ("depth",))
         variant = Variant(depth=_number(fields, "depth"), every=0).filled(BOOK)
         wish = Wish(BOOK, symbol, variant.text())
-        return Admitted((wish,), by_default=False, subprotocol=None, format=PAGES, only_reads=True)
+        return Admitted(
+            (wish,), by_default=False, subprotocol=subprotocol, format=PAGES, only_reads=True
+        )
 
     def _page_allowed(self, origin: str, host: str) -> bool:
         """Tell whether a browser's page may connect. The hub's own come from another port."""

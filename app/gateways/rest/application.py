@@ -41,7 +41,7 @@ from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
 from app.market.view import MarketView
-from app.ports import Books, Clock, HubStatus, SymbolRegistry
+from app.ports import Books, Clock, HubStatus, MetricsOfBooks, SymbolRegistry
 
 ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -57,12 +57,14 @@ def create_app(
     ring: Ring | None = None,
     clock: Clock | None = None,
     books: Books | None = None,
+    figures: MetricsOfBooks | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
 
     `events` are the streams of `/events/candles`: who made them stops them before the server.
     `ring` is what `/candles` answers from; without one it answers that nothing is held; `books` is
-    that of `/book`. `clock` leads limits and time-outs; the machine's own unless given.
+    that of `/book`, `figures` that of `/book/{symbol}/metrics`. `clock` leads limits and time-outs;
+    the machine's own unless given.
     """
     clock = clock or SystemClock()
     rules = access_rules(config)
@@ -87,9 +89,10 @@ def create_app(
         ring=Ring() if ring is None else ring,
         events=events,
         codec=codec,
-        metrics=MetricsPage(status, calls),
+        metrics=MetricsPage(status, calls, figures),
         clock=clock,
         books=books,
+        figures=figures,
     )
     _add_operations(app, endpoints, limits)
     _add_documentation(app, Documentation(app, config), limits)

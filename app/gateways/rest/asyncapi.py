@@ -144,16 +144,16 @@ _EXAMPLES: Mapping[str, str] = {
         '"source":"binance","epoch":1731232800000,"sequence":43}'
     ),
     "bookSnapshot": (
-        '{"symbol":"BTCUSDT","type":"snapshot","depth":2,"every":100,"number":1206,'
-        '"update_id":52981348792,"state":"in_step","bids":[[43250.50,1.25000],[43250.49,0.00120]],'
-        '"asks":[[43250.51,0.75000],[43251.00,3.10000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '{"symbol":"BTCUSDT","type":"snapshot","depth":1,"every":100,"number":1206,'
+        '"update_id":52981348792,"state":"in_step","bids":[[43250.50,1.25000]],'
+        '"asks":[[43250.51,0.75000]],"exact_from":42960.10,"exact_to":43590.00,'
         '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845023,"channel":"book",'
         '"source":"binance","epoch":1731232800000,"sequence":44}'
     ),
     "bookUpdate": (
-        '{"symbol":"BTCUSDT","type":"update","depth":2,"every":100,"number":1207,"previous":1206,'
+        '{"symbol":"BTCUSDT","type":"update","depth":1,"every":100,"number":1207,"previous":1206,'
         '"update_id":52981348801,"state":"in_step","bids":[[43250.50,1.10000]],'
-        '"asks":[[43250.51,0],[43251.04,0.02000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '"asks":[[43251.00,3.10000],[43250.51,0.00000]],"exact_from":42960.10,"exact_to":43590.00,'
         '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
         '"source":"binance","epoch":1731232800000,"sequence":45}'
     ),
@@ -169,10 +169,9 @@ _EXAMPLES: Mapping[str, str] = {
         '"sequence":46}'
     ),
     "marketData": (
-        '{"instrument_id":"BTCUSDT","symbol":"BTCUSDT","type":"snapshot","depth":2,"every":0,'
+        '{"instrument_id":"BTCUSDT","symbol":"BTCUSDT","type":"snapshot","depth":1,"every":0,'
         '"number":1207,"update_id":52981348801,"state":"in_step",'
-        '"bids":[[43250.50,1.10000],[43250.49,0.00120]],'
-        '"asks":[[43251.00,3.10000],[43251.04,0.02000]],"exact_from":42960.10,"exact_to":43590.00,'
+        '"bids":[[43250.50,1.10000]],"asks":[[43251.00,3.10000]],"exact_from":42960.10,"exact_to":43590.00,'
         '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845123,"channel":"book",'
         '"source":"binance","epoch":1731232800000,"sequence":45}'
     ),

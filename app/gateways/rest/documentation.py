@@ -189,11 +189,11 @@ def describe_service(source: str) -> str:
     }.get(source, f"Market data source of this hub: **{source}**. ")
     return (
         f"{told}A self-hosted market-data hub: 1-second candles that say whether they are "
-        "complete, trades, and their state.\n\n"
+        "complete, order books that say whether they are in step, trades, and their state.\n\n"
         "Numbers are JSON numbers with every digit of the exchange. Every error is "
         '`{"error":"…","detail":"…"}`. Calls are limited for each address and route: '
         "`X-RateLimit-Remaining` says what is left, `Retry-After` when to come back. The WebSocket "
-        "is described at [docs/ws](docs/ws)."
+        "is described at [docs/ws](docs/ws), and so is `/ws/market_data/{instrument_id}` for pages."
     )
 
 

@@ -17,14 +17,14 @@ from app.gateways.rest.events import EventStreams
 from app.gateways.rest.metrics import MetricsPage
 from app.gateways.rest.queries import INVALID, read_query
 from app.gateways.rest.report import pretty, readable
-from app.gateways.rest.schemas import AddSymbol, BookQuery, CandlesQuery
+from app.gateways.rest.schemas import AddSymbol, BookMetricsQuery, BookQuery, CandlesQuery
 from app.market.book import OrderBook
 from app.market.codec import JsonCodec
 from app.market.events import BookView
 from app.market.ring import Ring
 from app.market.symbols import parse_symbol
 from app.market.view import ONE_SECOND, MarketView
-from app.ports import Books, Clock, HubStatus, KeptBook, SymbolRegistry
+from app.ports import Books, Clock, HubStatus, KeptBook, MetricsOfBooks, SymbolRegistry
 
 Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
 
@@ -48,6 +48,7 @@ class Endpoints:
         metrics: MetricsPage,
         clock: Clock,
         books: Books | None = None,
+        figures: MetricsOfBooks | None = None,
     ) -> None:
         self._config = config
         self._rules = rules
@@ -60,6 +61,7 @@ class Endpoints:
         self._metrics = metrics
         self._clock = clock
         self._books = books
+        self._figures = figures
 
     async def index(self, request: Request) -> Response:
         """Greet."""
@@ -143,6 +145,17 @@ class Endpoints:
             why = f"{kept.state}: {kept.reason}" if kept.reason else kept.state
             raise Refused(404, "NoBook", f"{name} has no book yet ({why}); ask again in a moment")
         return prepared(self._codec.book_answer(_view(kept, kept.book, depth)))
+
+    async def book_metrics(self, request: Request, symbol: Symbol) -> Response:
+        """Return the newest figures of a followed symbol's book, and those before if asked for."""
+        name = self._followed(symbol)
+        count = read_query(request, BookMetricsQuery).history
+        newest = self._figures.newest(name) if self._figures is not None else None
+        if newest is None or self._figures is None:
+            why = "no book, or no figures of it yet; GET /book/{symbol} and /status tell more"
+            raise Refused(404, "NoBook", f"{name} is followed, but has {why}")
+        history = None if count is None else self._figures.last(name, count)
+        return prepared(self._codec.metrics_answer(newest, history))
 
     async def events_candles(self, request: Request) -> Response:
         """Stream the candles of followed symbols."""

@@ -21,7 +21,8 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from app.market.ages import BOUNDS_US
-from app.ports import HubStatus, SymbolStatus
+from app.market.events import BookMetrics
+from app.ports import HubStatus, MetricsOfBooks, SymbolStatus
 
 _PREFIX = "candlewire"
 _GAUGES = {
@@ -78,6 +79,17 @@ _HELP = {
     "verified_until_us": "Up to where all equal the exchange's, but for those never compared",
 }
 _EVENT_AGES = "event_ages"
+# Of the newest sample of each book; what is not known has no row.
+_BOOK_FIGURES = {
+    "best_bid": "The highest bid, in the quote currency",
+    "best_ask": "The lowest ask, in the quote currency",
+    "mid": "The middle between the two",
+    "spread": "The lowest ask less the highest bid, in the quote currency",
+    "spread_bps": "The spread in 1/10000 of the middle",
+    "imbalance": "(B - A) / (B + A) of the quantities of the best levels of each side",
+    "vwap": "The average price of what traded in the last minute, weighted by quantity",
+    "realised_volatility": "Root of the sum of squared log returns of the last minute, by second",
+}
 _BOUNDS = (*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf")
 _OPEN_METRICS = "application/openmetrics-text"
 _MAX_DEPTH = 4
@@ -104,13 +116,16 @@ class CallCounter:
 class HubCollector(Collector):
     """Reads the hub's report whenever it is asked, and keeps nothing."""
 
-    def __init__(self, status: HubStatus, calls: CallCounter) -> None:
+    def __init__(
+        self, status: HubStatus, calls: CallCounter, figures: MetricsOfBooks | None = None
+    ) -> None:
         self._status = status
         self._calls = calls
+        self._figures = figures
 
     @override
     def collect(self) -> Iterator[Metric]:
-        """Yield readiness, source, each number of each symbol, each number of the report."""
+        """Yield readiness, source, each number of each symbol and book, each of the report."""
         report = self._status.snapshot()
         ready = not self._status.not_ready()
         yield GaugeMetricFamily(f"{_PREFIX}_ready", "1 when clients can be sent here", float(ready))
@@ -122,6 +137,8 @@ class HubCollector(Collector):
             {"source": source, "simulated": simulated},
         )
         yield from _symbol_metrics(self._status.symbols())
+        if self._figures is not None:
+            yield from _book_metrics(self._figures.snapshot())
         yield from _report_metrics(report)
         yield from self._call_metrics()
 
@@ -142,9 +159,11 @@ class HubCollector(Collector):
 class MetricsPage:
     """The page that a scraper reads, from a registry of its own."""
 
-    def __init__(self, status: HubStatus, calls: CallCounter) -> None:
+    def __init__(
+        self, status: HubStatus, calls: CallCounter, figures: MetricsOfBooks | None = None
+    ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(HubCollector(status, calls))
+        self._registry.register(HubCollector(status, calls, figures))
         ProcessCollector(registry=self._registry)
 
     def page(self, accept: str) -> tuple[bytes, str]:
@@ -175,6 +194,39 @@ def _symbol_metrics(symbols: Sequence[SymbolStatus]) -> Iterator[Metric]:
                 family.add_metric([one.symbol], value / scale)
         yield family
     yield _event_ages(symbols)
+
+
+def _book_metrics(samples: Mapping[str, BookMetrics]) -> Iterator[Metric]:
+    """One family per figure, of the newest sample of each book."""
+    state = GaugeMetricFamily(
+        f"{_PREFIX}_book_state",
+        "1 for the state that the book is in: its figures are worth as much",
+        labels=["symbol", "state"],
+    )
+    update_id = GaugeMetricFamily(
+        f"{_PREFIX}_book_update_id", "The last update that is in the book", labels=["symbol"]
+    )
+    depth = GaugeMetricFamily(
+        f"{_PREFIX}_book_depth",
+        "What stands within so many basis points of the middle, in the base currency",
+        labels=["symbol", "side", "bps"],
+    )
+    for symbol, one in samples.items():
+        state.add_metric([symbol, one.state], 1)
+        if one.update_id is not None:
+            update_id.add_metric([symbol], one.update_id)
+        for band in one.bands:
+            for side, quantity in (("bid", band.bid_quantity), ("ask", band.ask_quantity)):
+                if quantity is not None:
+                    depth.add_metric([symbol, side, str(band.bps)], float(quantity))
+    yield from (state, update_id, depth)
+    for name, words in _BOOK_FIGURES.items():
+        family = GaugeMetricFamily(f"{_PREFIX}_book_{name}", words, labels=["symbol"])
+        for symbol, one in samples.items():
+            value = getattr(one, name)
+            if value is not None:
+                family.add_metric([symbol], float(value))
+        yield family
 
 
 def _event_ages(symbols: Sequence[SymbolStatus]) -> HistogramMetricFamily:

@@ -15,6 +15,8 @@ from app.gateways.rest.schemas import (
     AddSymbol,
     AvailableAnswer,
     BookAnswer,
+    BookMetricsAnswer,
+    BookMetricsQuery,
     BookQuery,
     CandlesAnswer,
     CandlesQuery,
@@ -197,6 +199,34 @@ OPERATIONS = (
         ),
         answer=BookAnswer,
         query=BookQuery,
+        errors=(400, 404),
+    ),
+    Operation(
+        name="book_metrics",
+        method="GET",
+        path="/book/{symbol}/metrics",
+        tag=MARKET,
+        summary="Figures of the order book",
+        text=(
+            "Spread, microprice, imbalance and depth of a followed symbol's book, and volume, VWAP "
+            "and volatility of the trades of the last minute, sampled each second as its channel "
+            "`book_metrics` has them. `state` says how far the book can be trusted; what is not "
+            "known is null. `history=N` adds the newest N samples that are held in memory "
+            "(`BOOK_METRICS_SECONDS`). 404 `NoBook` where there is no book, or no sample yet."
+        ),
+        example=(
+            '{"symbol":"BTCUSDT","every":1000,"number":1207,"update_id":52981348801,'
+            '"state":"in_step","best_bid":43250.50,"best_bid_quantity":1.25000,"best_ask":43250.51,'
+            '"best_ask_quantity":0.75000,"mid":43250.505,"microprice":43250.50625,"spread":0.01,'
+            '"spread_bps":0.0023121117775849782,"imbalance":0.25,"levels":5,"bands":[{"bps":10,'
+            '"bid_quantity":12.50000,"ask_quantity":9.75000},{"bps":50,"bid_quantity":40.00000,'
+            '"ask_quantity":null}],"window_s":60,"trades":42,"volume":1.25410,'
+            '"quote_volume":54248.1905825,"vwap":43256.670586476357,"realised_volatility":0.00031,'
+            '"bucket_width":5,"volume_by_price":[[43250,1.2],[43255,0.0541]],'
+            '"timestamp":"2024-11-10 15:30:45 IST","time":1731232845000,"source":"binance"}'
+        ),
+        answer=BookMetricsAnswer,
+        query=BookMetricsQuery,
         errors=(400, 404),
     ),
     Operation(

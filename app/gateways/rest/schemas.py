@@ -73,6 +73,21 @@ class BookQuery(BaseModel):
     ] = Field(default=DEFAULT_DEPTH, description="How many levels a side at most")
 
 
+MOST_SAMPLES = 3_600
+
+
+class BookMetricsQuery(BaseModel):
+    """The parameters of `GET /book/{symbol}/metrics`."""
+
+    history: Annotated[
+        int | None,
+        BeforeValidator(partial(_whole, 1, MOST_SAMPLES, f"a number from 1 to {MOST_SAMPLES}")),
+        WithJsonSchema({"type": "integer", "minimum": 1, "maximum": MOST_SAMPLES}),
+    ] = Field(
+        default=None, description="The newest so many samples too, oldest first, as far as held"
+    )
+
+
 def _text(*examples: str) -> object:
     return WithJsonSchema({"type": "string", "examples": list(examples)})
 
@@ -252,6 +267,65 @@ class BookAnswer(BaseModel):
     )
     channel: str
     source: str = Field(description="Where the data comes from, such as binance or simulated")
+
+
+class DepthBandAnswer(BaseModel):
+    """What stands within so many basis points of the mid, in the base currency."""
+
+    bps: int
+    bid_quantity: Number | None = Field(description="Null where bids are not known so far")
+    ask_quantity: Number | None = Field(description="Null where asks are not known so far")
+
+
+class BookSampleAnswer(BaseModel):
+    """Figures of a book, and of the trades beside it, as a second of the exchange began."""
+
+    symbol: str
+    every: int = Field(description="1000: one a second")
+    number: int = Field(description="Rises by 1 with each change of the book")
+    update_id: int | None = Field(description="The last update in the book; null: no book yet")
+    state: str = Field(description="As with GET /book/{symbol}: it holds for the figures, too")
+    reason: str = Field(default="", description="Why it is in that state; not always there")
+    best_bid: Number | None = Field(description="Null where there is none, or none is known")
+    best_bid_quantity: Number | None
+    best_ask: Number | None
+    best_ask_quantity: Number | None
+    mid: Number | None = Field(description="(bid + ask) / 2")
+    microprice: Number | None = Field(
+        description="(bid x ask quantity + ask x bid quantity) / (both quantities)"
+    )
+    spread: Number | None = Field(description="Ask - bid")
+    spread_bps: float | None = Field(description="The spread in 1/10000 of the mid")
+    imbalance: float | None = Field(
+        description="(B - A) / (B + A) of the quantities of the best `levels` of each side"
+    )
+    levels: int
+    bands: list[DepthBandAnswer]
+    window_s: int = Field(description="How long before `time` trades are counted in what follows")
+    trades: int
+    volume: Number = Field(description="In the base currency")
+    quote_volume: Number = Field(description="In the quote currency")
+    vwap: Number | None = Field(description="quote_volume / volume; null without a trade")
+    realised_volatility: float | None = Field(
+        description="Root of the sum of squared log returns from second to second, not annualised"
+    )
+    timestamp: str = Field(description="`time` in DISPLAY_TIMEZONE")
+    time: int = Field(description="The beginning of a second of the exchange, in ms since 1970 UTC")
+
+
+class BookMetricsAnswer(BookSampleAnswer):
+    """The newest sample, with its volumes by price, and those before it if asked for."""
+
+    bucket_width: Number | None = Field(
+        default=None, description="The step of volume_by_price; only if there is any"
+    )
+    volume_by_price: list[tuple[Number, Number]] = Field(
+        default=[], description="Price and what traded from there up to the next, lowest first"
+    )
+    source: str = Field(description="Where the data comes from, such as binance or simulated")
+    history: list[BookSampleAnswer] = Field(
+        default=[], description="Oldest first, the newest included; only if asked for"
+    )
 
 
 class LiveAnswer(BaseModel):

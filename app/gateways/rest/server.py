@@ -127,7 +127,7 @@ class RestServer:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. One that `drop_connections` ends is no error worth a line."""
         app: ASGIApp = self._app
-        if self._live is not None and scope["type"] == "http" and scope["path"] == _LIVE:
+        if self._live is not None and scope["type"] == "http" and _is_ours(scope["path"].encode()):
             app = error_answer(426, "UpgradeRequired", _LIVE_HELP, headers={"Upgrade": "websocket"})
         try:
             await app(scope, receive, send)

@@ -383,6 +383,17 @@ async def test_a_candle_that_grows_counts_with_the_closed_one():
         assert refused == "TooManySubscriptions"
 
 
+async def test_who_only_reads_may_ask_nothing():
+    """The request is refused with a reason, and the connection stays."""
+    async with talk() as one:
+        one.comes(())
+        one.client = LiveClient(Admitted((), False, None, only_reads=True), one.around)
+        one.client.session_opened(one.peer)
+        for op in ("ping", "list", "subscribe"):
+            assert await one.say(op) == "NotSupported"
+        assert one.peer.is_open
+
+
 async def test_junk_is_answered_and_the_connection_stays():
     """A message that is no request gets an error and ends nothing."""
     async with talk() as one:

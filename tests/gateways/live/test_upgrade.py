@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.gateways.fanout.formats import JSON, JSON_BATCHES, PROTOBUF, PROTOBUF_BATCHES
+from app.gateways.fanout.formats import (
+    JSON,
+    JSON_BATCHES,
+    PAGES,
+    PROTOBUF,
+    PROTOBUF_BATCHES,
+)
 from app.gateways.fanout.wishes import CLOSED_SECONDS
 from app.gateways.live.upgrade import Admitted, Doorkeeper
 from app.gateways.live.wanted import Last, SincePosition, SinceTime
@@ -220,6 +226,52 @@ def test_symbols_that_cannot_be_checked_yet():
     assert b"HTTP 451: what to do" in refused.body
     assert int(refused.headers["Retry-After"]) > 0
     assert isinstance(decide(registry=FakeRegistry()), Admitted)
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "wish"),
+    [
+        ("BTCUSDT", "", ("book", "BTCUSDT", "20@0")),
+        ("btcusdt", "depth=5000", ("book", "BTCUSDT", "5000@0")),
+        ("%42TCUSDT", "depth=1", ("book", "BTCUSDT", "1@0")),
+    ],
+)
+def test_a_page_follows_one_book(path, query, wish):
+    """Each change whole, and nothing may be asked for later."""
+    admitted = decide(f"/ws/market_data/{path}", query)
+    assert admitted == Admitted((wish,), False, None, PAGES, only_reads=True)
+    offered = decide(f"/ws/market_data/{path}", query, subprotocols=("candlewire.json",))
+    assert offered == admitted._replace(subprotocol="candlewire.json")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "words"),
+    [
+        ("NOSUCH", "", 400, b"UnknownSymbol"),
+        ("BNBUSDT", "", 400, b"SymbolNotActive"),
+        ("*", "", 400, b"InvalidSymbol"),
+        ("BTCUSDT/trades", "", 400, b"InvalidSymbol"),
+        ("BTCUSDT", "depth=7", 400, b"depth=7: expected one of 1, 5, 10"),
+        ("BTCUSDT", "depth=all", 400, b"expected a whole number"),
+        ("BTCUSDT", "every=0", 400, b"unknown parameter 'every': expected one of depth"),
+        ("BTCUSDT", "symbols=ETHUSDT", 400, b"unknown parameter"),
+        ("", "", 404, b"/ws/market_data/"),
+    ],
+)
+def test_a_page_whose_address_cannot_be_met(path, query, status, words):
+    """The mistake is told before the upgrade."""
+    refused = decide(f"/ws/market_data/{path}", query)
+    assert isinstance(refused, Refused)
+    assert refused.status == status
+    assert words in refused.body
+
+
+def test_a_page_is_bound_as_others_are():
+    """Foreign origins, formats that it has not, and symbols not known yet are refused."""
+    assert decide("/ws/market_data/BTCUSDT", Origin="https://evil.example").status == 403
+    refused = decide("/ws/market_data/BTCUSDT", subprotocols=("candlewire.protobuf",))
+    assert (refused.status, b"expected candlewire.json, or none" in refused.body) == (400, True)
+    assert decide("/ws/market_data/BTCUSDT", registry=FakeRegistry()).status == 503
 
 
 @pytest.mark.parametrize(

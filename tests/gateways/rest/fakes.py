@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 from fastapi import FastAPI
 
+from app.analytics.metrics_history import MetricsHistory
 from app.clock import SystemClock
 from app.errors import (
     SymbolAlreadyActive,
@@ -204,9 +205,11 @@ class Hub:
     stream_clock: Clock = field(default_factory=SystemClock)
     stream_limits: StreamLimits = field(default_factory=StreamLimits)
     books: FakeBooks = field(default_factory=FakeBooks)
+    source: str = "simulated"
+    figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
 
     def __post_init__(self) -> None:
-        codec = self.codec = JsonCodec(IST, "simulated", self.registry.info)
+        codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
         self.ring = Ring(passing=is_passing)
         self.broadcaster = Broadcaster(clock=self.stream_clock, ring=self.ring, epoch=START_EPOCH)
         self.events = EventStreams(
@@ -225,6 +228,7 @@ class Hub:
             ring=self.ring,
             clock=self.clock,
             books=self.books,
+            figures=self.figures,
         )
 
     def hold(self, issue: Candle, sequence: int) -> None:

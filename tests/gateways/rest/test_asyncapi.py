@@ -15,7 +15,7 @@ import pytest
 
 from app.clock import SystemClock
 from app.gateways.fanout.broadcaster import Broadcaster
-from app.gateways.fanout.formats import JSON_BATCHES
+from app.gateways.fanout.formats import JSON_BATCHES, PAGES
 from app.gateways.live.allowance import SharedAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES
@@ -297,6 +297,18 @@ def test_a_batch_is_what_is_documented() -> None:
     message = json.loads(frame[frame.index(b"{") :])
     assert len(message["batch"]) == len(WRITTEN)
     check("batch", message)
+
+
+def test_a_page_gets_what_is_documented() -> None:
+    """The book whole, also where others get what changed, by the name of the address first."""
+    view = a_book_view(every_ms=0)
+    whole = a_book_view(every_ms=0, previous=None)
+    item = Outgoing(("book", "BTCUSDT", "20@0"), 1, 7, sent(view), make_whole=lambda: sent(whole))
+    frame = PAGES.join([item], window_bits=0)
+    message = json.loads(frame[frame.index(b"{") :])
+    check("marketData", message)
+    assert next(iter(message)) == "instrument_id"
+    assert message == {"instrument_id": "BTCUSDT", **json.loads(sent(whole))}
 
 
 class Ear:

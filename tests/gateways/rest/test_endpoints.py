@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.errors import AccessDenied, ExchangeUnavailable, StateUnreadable
+from app.errors import AccessDenied, ExchangeUnavailable, PollBudgetExceeded, StateUnreadable
 from app.gateways.rest.config import RestConfig
 from app.market.book import OrderBook
 from app.market.events import BookState, DepthSnapshot
+from tests.analytics.samples import a_sample
 from tests.gateways.rest.fakes import (
     OPEN_TIME_US,
     Caller,
@@ -309,6 +310,50 @@ def test_books_that_cannot_be_had(
     assert detail in answer.json()["detail"]
 
 
+def test_the_figures_of_a_book_are_answered(hub: Hub, client: Caller) -> None:
+    """GET /book/…/metrics answers the newest sample, and those before it when asked."""
+    samples = [a_sample(number=number, volume_by_price=()) for number in range(1, 5)]
+    for sample in (*samples, a_sample(number=5)):
+        hub.figures.add([sample])
+    answer = client.get("/book/btcusdt/metrics")
+    assert answer.status_code == 200
+    told = answer.json()
+    assert (told["symbol"], told["number"], told["state"]) == ("BTCUSDT", 5, "in_step")
+    assert b'"best_bid":43250.50,"best_bid_quantity":0.30000' in answer.content
+    assert told["volume_by_price"] == [[43250, 1.2], [43255, 0.0541]]
+    assert "history" not in told
+    told = client.get("/book/BTCUSDT/metrics?history=3").json()
+    assert [row["number"] for row in told["history"]] == [3, 4, 5]
+    told = client.get("/book/BTCUSDT/metrics?history=3600").json()
+    assert [row["number"] for row in told["history"]] == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "detail"),
+    [
+        ("ethusdt/metrics", 404, "NoBook", "no figures of it yet"),
+        ("bnbusdt/metrics", 404, "SymbolNotActive", "BNBUSDT is not subscribed"),
+        ("btcusdt/metrics?history=0", 400, "InvalidParameter", "from 1 to 3600, got '0'"),
+        ("btcusdt/metrics?depth=5", 400, "InvalidParameter", "depth is no parameter"),
+    ],
+)
+def test_figures_that_cannot_be_had(
+    client: Caller, path: str, status: int, error: str, detail: str
+) -> None:
+    """The error says what is wrong, and what to do."""
+    answer = client.get(f"/book/{path}")
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+    assert detail in answer.json()["detail"]
+
+
+def test_a_symbol_that_cannot_be_polled_too_is_refused(hub: Hub, client: Caller) -> None:
+    """The arithmetic is the answer of POST /add_symbol."""
+    hub.registry.failure = PollBudgetExceeded("BNBUSDT", "3 symbols x 25 weight = 4,500 > 3,600")
+    answer = client.post("/add_symbol", json={"symbol": "bnbusdt"})
+    assert (answer.status_code, answer.json()["error"]) == (400, "PollBudgetExceeded")
+    assert "3 symbols x 25 weight = 4,500 > 3,600" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
@@ -430,6 +475,7 @@ PATHS = [
     "GET /candles/",
     "GET /book/",
     "GET /book/btcusdt?depth=",
+    "GET /book/btcusdt/metrics?history=",
     "GET /candles/btcusdt?",
     "GET /candles/btcusdt?start=",
     "DELETE /remove_symbol/",

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.analytics.metrics_history import MetricsHistory
 from app.gateways.rest.metrics import _GAUGES, _HELP, CallCounter, MetricsPage
 from app.market.ages import CLASSES
+from app.market.events import BookState
 from app.ports import SymbolStatus
+from tests.analytics.samples import a_sample
 from tests.gateways.rest.fakes import FakeStatus, Hub, symbol_status
 
 
@@ -40,6 +43,27 @@ def test_each_number_of_a_symbol_is_there() -> None:
     for field in msgspec.structs.fields(SymbolStatus):
         if isinstance(getattr(one, field.name), int) and not field.name.endswith("_us"):
             assert any(name.startswith(f"candlewire_symbol_{field.name}") for name in found)
+
+
+def test_figures_of_books_are_there() -> None:
+    """Of the newest sample of each; what is not known has no row."""
+    history = MetricsHistory(3)
+    history.add([a_sample(), a_sample("ETHUSDT", state=BookState.STALE, mid=None, bands=())])
+    page, _ = MetricsPage(FakeStatus(), CallCounter(), history).page("")
+    found = {
+        line.partition(" ")[0]: float(line.rpartition(" ")[2])
+        for line in page.decode().splitlines()
+        if line.startswith("candlewire_book_")
+    }
+    assert found['candlewire_book_spread{symbol="BTCUSDT"}'] == 0.01
+    assert found['candlewire_book_mid{symbol="BTCUSDT"}'] == 43250.505
+    assert found['candlewire_book_imbalance{symbol="BTCUSDT"}'] == 0.25
+    assert found['candlewire_book_state{state="in_step",symbol="BTCUSDT"}'] == 1
+    assert found['candlewire_book_state{state="stale",symbol="ETHUSDT"}'] == 1
+    assert found['candlewire_book_update_id{symbol="BTCUSDT"}'] == 77_310_042
+    assert found['candlewire_book_depth{bps="50",side="bid",symbol="BTCUSDT"}'] == 40
+    assert 'candlewire_book_depth{bps="50",side="ask",symbol="BTCUSDT"}' not in found
+    assert 'candlewire_book_mid{symbol="ETHUSDT"}' not in found
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -487,6 +487,7 @@ async def test_without_live_the_path_is_nothing_special() -> None:
             request("/live", "Content-Length: 3\r\nConnection: Upgrade, close\r\n") + b"abc",
             id="an upgrade with a body",
         ),
+        pytest.param(get("/ws/market_data/BTCUSDT"), id="a book for a page"),
         pytest.param(
             request("/live", "Content-Length: 0\r\nConnection: Upgrade, close\r\n").replace(
                 b"GET", b"POST", 1

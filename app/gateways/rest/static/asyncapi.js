@@ -32,6 +32,7 @@ function type(schema) {
   if (schema.$ref) return nameOf(schema);
   if (schema.enum) return schema.enum.map((one) => JSON.stringify(one)).join(" or ");
   if (schema.anyOf) return schema.anyOf.map(type).join(" or ");
+  if (Array.isArray(schema.items)) return "[" + schema.items.map(type).join(", ") + "]";
   if (schema.items) return "list of " + type(schema.items);
   return schema.type || "anything";
 }
