@@ -370,6 +370,10 @@ class Bridge:
         except FeedError as error:
             self._fail(str(error))
 
+    async def load(self) -> None:
+        """Read the wanted set; raise what stops a start-up."""
+        await self.manager.load()
+
     async def run(self) -> None:
         """Follow the wanted symbols until cancelled; raise only what is a bug of ours."""
         await self.manager.run()

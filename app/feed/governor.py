@@ -126,7 +126,7 @@ class Governor:
         self._announced_until_us = 0
         self._block_reason = ""
         self.used_weight: int | None = None  # as the exchange itself last said
-        self.regular_weight = 0  # of calls that are made each minute, as polls: see `has_room`
+        self.regular_weight = 0  # of calls that are made each minute, as polls: see `room`
         self.dials = 0
         self.calls = 0
         self.refusals = 0

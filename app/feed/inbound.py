@@ -256,7 +256,7 @@ class Inbound:
     @property
     def has_time(self) -> bool:
         """Whether less urgent calls may be made: repair asks nothing, half the weight is left."""
-        return not self.repair.is_busy and self.governor.has_room(0, share=0.5)
+        return not self.repair.is_busy and self.governor.room(0.5) > 0
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of the exchange, of repair and of audit."""

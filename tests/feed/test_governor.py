@@ -604,9 +604,8 @@ async def test_regular_calls_take_nothing_from_those_that_can_wait() -> None:
     clock, governor, _ = governed(weight=100)
     governor.regular_weight = 60
     await governor.spend(60)
-    assert governor.has_room(20, share=0.5)
-    assert not governor.has_room(21, share=0.5)
+    assert governor.room(0.5) == 20
     governor.regular_weight = 0
-    assert not governor.has_room(0, share=0.5)
+    assert governor.room(0.5) == 0
     clock.step(MINUTE_S)
-    assert governor.has_room(50, share=0.5)
+    assert governor.room(0.5) == 50
