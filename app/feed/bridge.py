@@ -360,7 +360,7 @@ class Bridge:
         return self.hub is not None and self.hub.simulated
 
     async def load(self) -> None:
-        """Read the wanted set, and ask the other hub for what it has."""
+        """Read the wanted set, and ask the other hub for what it has; raise what stops a start."""
         await self.manager.load()
 
     async def _look_at_first(self) -> None:
@@ -369,10 +369,6 @@ class Bridge:
             await self._list(within_s=FIRST_WITHIN_S)
         except FeedError as error:
             self._fail(str(error))
-
-    async def load(self) -> None:
-        """Read the wanted set; raise what stops a start-up."""
-        await self.manager.load()
 
     async def run(self) -> None:
         """Follow the wanted symbols until cancelled; raise only what is a bug of ours."""
