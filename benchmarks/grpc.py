@@ -158,7 +158,7 @@ def measure(row: Row, seconds: float, hub_core: int, load_core: int) -> dict[str
         sent = hub.figures()
         time.sleep(0.5)
         for reader in readers:
-            reader.say(f"{sent['began_us']} {sent['ended_us']}")
+            reader.say(f"{sent['began_us']} {sent['ended_us']} {sent['published'] * share}")
         read = [reader.figures() for reader in readers]
     finally:
         for program in (*readers, hub):
@@ -178,7 +178,8 @@ def worked_out(row: Row, sent: dict[str, Any], read: Sequence[dict[str, Any]]) -
     messages = sum(one["messages"] for one in read)
     publications = sum(one["publications"] for one in read)
     assert publications == sent["published"] * row.subscribers, (publications, sent)
-    took_s = (sent["ended_us"] - sent["began_us"]) / 1e6
+    ended_us = max(one["last_us"] for one in read) if row.flood else sent["ended_us"]
+    took_s = (ended_us - sent["began_us"]) / 1e6
     delays = sorted(delay for one in read for delay in one["delays_us"])
     hops = sorted(hop for one in read for hop in one["hops_us"])
     figures = {

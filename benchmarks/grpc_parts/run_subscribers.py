@@ -3,8 +3,9 @@
 python -m benchmarks.grpc_parts.run_subscribers WAY PORT COUNT
 
 WAY is `grpc:BATCH_MS`, `json` or `protobuf` (the WebSocket in batches). It writes a line when all
-are served, and after a line of input, `began ended` in µs of the monotonic clock, what came of
-what was published then: messages, publications, and each message's delays in µs.
+are served, and after a line of input, `began ended expected` (times in µs of the monotonic clock),
+what came of what was published then, once that is as many publications as expected: messages,
+publications, when the last one came, and each message's delays in µs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import websockets
 from app.proto import candlewire_pb2
 from app.proto import market_data_pb2 as pb
 from app.proto.market_data_pb2_grpc import MarketDataStub
+
+PATIENCE = 60  # looks, half a second apart, for what is still on its way
 
 
 class Trade(msgspec.Struct):
@@ -50,12 +53,17 @@ class Seen:
         self.publications.extend(stamps)
         self.messages.append((stamps[-1], now_us, hop_us))
 
+    def count(self, began_us: int, ended_us: int) -> int:
+        """Return how many publications came of those between two times."""
+        return sum(began_us <= one <= ended_us for one in self.publications)
+
     def figures(self, began_us: int, ended_us: int) -> dict[str, object]:
         """Return what came of what was published between two times."""
         chosen = [one for one in self.messages if began_us <= one[0] <= ended_us]
         return {
             "messages": len(chosen),
-            "publications": sum(began_us <= one <= ended_us for one in self.publications),
+            "publications": self.count(began_us, ended_us),
+            "last_us": max(came for _, came, _ in chosen),
             "delays_us": [came - stamp for stamp, came, _ in chosen],
             "hops_us": [hop for _, _, hop in chosen if hop >= 0],
         }
@@ -121,7 +129,12 @@ async def main(way: str, port: int, count: int) -> None:
         cpu_ns = time.process_time_ns()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
-        began_us, ended_us = map(int, (await asyncio.to_thread(sys.stdin.readline)).split())
+        numbers = (await asyncio.to_thread(sys.stdin.readline)).split()
+        began_us, ended_us, expected = map(int, numbers)
+        patience = PATIENCE
+        while patience and seen.count(began_us, ended_us) < expected:  # it is far behind
+            patience -= 1
+            await asyncio.sleep(0.5)
         figures = seen.figures(began_us, ended_us)
         figures["cpu_us"] = (time.process_time_ns() - cpu_ns) / 1_000
         sys.stdout.write(msgspec.json.encode(figures).decode() + "\n")
