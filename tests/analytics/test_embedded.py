@@ -45,7 +45,7 @@ async def test_a_thread_reads_what_the_loop_makes() -> None:
 
             await hub.ready()
             seen = await asyncio.to_thread(read, hub)
-            samples = hub.metrics("btcusdt", last=2)
+            samples = hub.metrics_history("btcusdt", last=2)
     for snapshot in seen:
         assert len({sample.time_us for sample in snapshot.values()}) == 1
     assert [sample.time_us for sample in samples] == sorted(sample.time_us for sample in samples)
