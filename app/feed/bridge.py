@@ -23,7 +23,7 @@ from app.errors import (
     UnknownSymbol,
 )
 from app.feed.backoff import Backoff
-from app.feed.bridged_symbol import BridgedSymbol
+from app.feed.bridged_symbol import TRUSTED, BridgedSymbol
 from app.feed.feed_clock import FeedClock
 from app.feed.source import Source
 from app.feed.state import KeptState
@@ -76,7 +76,7 @@ class BridgeConfig:
 
 
 class BridgedSymbols:
-    """The wanted set of a bridge; implements `app.ports.SymbolRegistry` and `app.ports.Books`.
+    """The wanted set of a bridge; implements `app.ports.SymbolRegistry`, `Books`, `DepthHistory`.
 
     `changed` is called when other symbols are wanted, `removed` with each that is no longer.
     `look` asks the other hub once, when all is loaded.
@@ -240,6 +240,18 @@ class BridgedSymbols:
         one = self._symbols.get(symbol)
         return None if one is None else one.book
 
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
+        """Return the best levels of the book that is held: the other hub answers no such question.
+
+        Raises `ExchangeUnavailable` where none is held that can be trusted.
+        """
+        kept = self.book(symbol)
+        if kept is None or kept.book is None or kept.state not in TRUSTED:
+            message = f"{symbol}: no book of it can be trusted now"
+            raise ExchangeUnavailable(message)
+        bids, asks = kept.book.top(limit)
+        return DepthSnapshot(symbol, kept.book.update_id, bids, asks, limit, None, kept.received_us)
+
     # -- its report --------------------------------------------------------------------------
 
     def statuses(self) -> list[SymbolStatus]:
@@ -255,18 +267,6 @@ class BridgedSymbols:
             if not one.heard and (self._listed is None or symbol in self._followed):
                 reason = f": {one.reason}" if one.reason else ""
                 yield f"{symbol}: no data yet ({one.state}{reason})"
-
-
-class _Nobody:
-    """Answers for an exchange that is not there; implements `app.ports.DepthHistory`."""
-
-    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
-        """Raise `ExchangeUnavailable`."""
-        message = f"depth of {symbol}, limit {limit}: the source is another hub, not an exchange"
-        raise ExchangeUnavailable(message)
-
-
-_NOBODY = _Nobody()
 
 
 class Bridge:
@@ -351,13 +351,17 @@ class Bridge:
 
     @property
     def depths(self) -> DepthHistory:
-        """Nobody whom one could ask: the other hub tells of its books by itself."""
-        return _NOBODY
+        """What is known of a book when it is asked for: what is rebuilt here."""
+        return self.manager
 
     @property
     def simulated(self) -> bool:
         """Whether the market is an invented one, as far as is known."""
         return self.hub is not None and self.hub.simulated
+
+    async def load(self) -> None:
+        """Read the wanted set, and ask the other hub for what it has; raise what stops a start."""
+        await self.manager.load()
 
     async def _look_at_first(self) -> None:
         """Ask the other hub for what it has; it may be there later."""
@@ -365,10 +369,6 @@ class Bridge:
             await self._list(within_s=FIRST_WITHIN_S)
         except FeedError as error:
             self._fail(str(error))
-
-    async def load(self) -> None:
-        """Read the wanted set; raise what stops a start-up."""
-        await self.manager.load()
 
     async def run(self) -> None:
         """Follow the wanted symbols until cancelled; raise only what is a bug of ours."""

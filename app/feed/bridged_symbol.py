@@ -32,7 +32,7 @@ from app.ports import BOOK_CHANGES, CANDLES, STATUS, TRADES, Bus, Clock, SymbolS
 PATIENCE_S = 60.0  # how long seconds may be missing before they are given up
 REMEMBERED = 4_096  # seconds of which the newest issue is known
 
-_TRUSTED = (BookState.IN_STEP, BookState.POLLED)
+TRUSTED = (BookState.IN_STEP, BookState.POLLED)
 
 
 class BridgedBook:
@@ -76,7 +76,7 @@ class BridgedBook:
 
     def lost(self, reason: str) -> None:
         """Have the levels that are held for the last that were known."""
-        if self.state in _TRUSTED:
+        if self.state in TRUSTED:
             self._enter(BookState.STALE, reason)
             self._publish((), (), whole=False)
 

@@ -11,7 +11,14 @@ Whatever ends a call raises a `FeedError`; coming back is up to the caller, with
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Mapping,
+)
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
@@ -179,8 +186,8 @@ class HubClient:
             return False
         return True
 
-    async def subscribe(self, wanted: Wanted) -> AsyncIterator[Item]:
-        """Yield the answer, then what is published, for as long as it goes well.
+    async def subscribe(self, wanted: Wanted) -> AsyncGenerator[Item, None]:
+        """Yield the answer, then what is published; `aclosing` ends it where one stops to read.
 
         Raises `ConnectionFailed` at the end, `BadFrame` for what cannot be.
         """

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MarketDataStub:
-    """Ends with a status other than OK carry, as trailing metadata:
+    """Calls that end with a status other than OK carry, as trailing metadata:
     candlewire-error          the name of what is wrong, for programs: `UnknownSymbol`, `TooSlow`, …
     candlewire-resume         `EPOCH-SEQUENCE`: the `since` from which a new subscription goes on
     candlewire-retry-after-ms how long to wait before calling again, where waiting helps
@@ -64,7 +64,7 @@ class MarketDataStub:
 
 
 class MarketDataServicer:
-    """Ends with a status other than OK carry, as trailing metadata:
+    """Calls that end with a status other than OK carry, as trailing metadata:
     candlewire-error          the name of what is wrong, for programs: `UnknownSymbol`, `TooSlow`, …
     candlewire-resume         `EPOCH-SEQUENCE`: the `since` from which a new subscription goes on
     candlewire-retry-after-ms how long to wait before calling again, where waiting helps
@@ -129,7 +129,7 @@ def add_MarketDataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketData:
-    """Ends with a status other than OK carry, as trailing metadata:
+    """Calls that end with a status other than OK carry, as trailing metadata:
     candlewire-error          the name of what is wrong, for programs: `UnknownSymbol`, `TooSlow`, …
     candlewire-resume         `EPOCH-SEQUENCE`: the `since` from which a new subscription goes on
     candlewire-retry-after-ms how long to wait before calling again, where waiting helps

@@ -94,7 +94,13 @@ class GrpcGateway:
         return port
 
     async def run(self) -> None:
-        """Keep the health current until `stop`."""
+        """Send batches when they are due and keep the health current, until `stop`."""
+        async with asyncio.TaskGroup() as tasks:
+            times = tasks.create_task(self.calls.times.run(), name="grpc-batches")
+            await self._keep_health()
+            times.cancel()
+
+    async def _keep_health(self) -> None:
         while not self._stopped.is_set():
             await self._tell_health()
             try:

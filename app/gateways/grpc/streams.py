@@ -16,6 +16,7 @@ from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower, Step
 from app.gateways.fanout.wishes import Wishes
 from app.gateways.grpc import encoding
+from app.gateways.grpc.batch_times import BatchTimes
 from app.gateways.grpc.config import GrpcLimits
 from app.gateways.grpc.requests import (
     Subscribe,
@@ -73,6 +74,7 @@ class MarketDataCalls:
         self._broadcaster = broadcaster
         self._registry = registry
         self.clock = clock
+        self.times = BatchTimes(clock)
         self._hub = hub
         self._limits = limits
         self._seats = Seats(limits.max_streams, limits.max_streams_per_ip)
@@ -149,7 +151,7 @@ class MarketDataCalls:
             await self._refuse(context, ending_of_code(RESTARTING.code))
         if not self._seats.take(key):
             await self._refuse(context, TOO_MANY_STREAMS)
-        subscriber = Subscriber(self._limits)
+        subscriber = Subscriber(self._limits, self.clock, self.times)
         outgoing = _Outgoing(self, context, subscriber)
         follower = self._broadcaster.join(subscriber, (), encoding.MESSAGES)
         subscriber.follow(follower, self._broadcaster)
@@ -171,6 +173,7 @@ class MarketDataCalls:
                 await self._end(context, ending, resume=outgoing.position)
         finally:
             self.closed[ended] += 1
+            subscriber.close(CUT.code)
             del self._streams[subscriber]
             self._seats.give_back(key)
             self._broadcaster.leave(follower)
@@ -314,19 +317,8 @@ class _Outgoing:
     async def run(self) -> None:
         """Send until nothing will ever come, or the client has left."""
         subscriber, clock = self.subscriber, self._calls.clock
-        sent_s = float("-inf")
         while await subscriber.filled():
-            wait_s = sent_s + subscriber.batch_s - clock.monotonic()
-            if wait_s > 0:
-                try:
-                    async with clock.timeout(wait_s):
-                        await subscriber.urgent.wait()
-                except TimeoutError:
-                    pass
-            messages, with_publications = subscriber.take()
-            if with_publications:
-                sent_s = clock.monotonic()
-            for message in messages:
+            for message in subscriber.take():
                 try:
                     await self.context.write(encoding.stamped(message, clock.now_us()))
                 except grpc.aio.BaseError:  # the client has left

@@ -6,9 +6,11 @@ import asyncio
 
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.follower import Follower
+from app.gateways.grpc.batch_times import BatchTimes
 from app.gateways.grpc.config import GrpcLimits
 from app.gateways.grpc.encoding import Joined, cut
-from app.gateways.live.close_codes import CUT, TOO_SLOW
+from app.gateways.live.close_codes import CUT, RESTARTING, TOO_SLOW
+from app.ports import Clock
 from app.sockets.frames import PLAIN
 
 
@@ -16,24 +18,27 @@ class Subscriber:
     """What waits for one client, in order; it is the broadcaster's `Peer`.
 
     Publications go in by `write_raw`, replies by `send`; messages come out by `take`. `batch_s` is
-    how long publications may gather, unless something is `urgent`: a reply, or the end. `closing`
-    is set once that has begun, with `code`.
+    how long publications gather after the last message of some, unless a reply or the end comes.
+    `closing` is set once that has begun, with `code`.
     """
 
     window_bits = PLAIN
 
-    def __init__(self, limits: GrpcLimits) -> None:
+    def __init__(self, limits: GrpcLimits, clock: Clock, times: BatchTimes) -> None:
         self.follower: Follower | None = None
         self.batch_s = 0.0
         self.code = CUT.code
         self.closing = asyncio.Event()
-        self.urgent = asyncio.Event()
         self._limits = limits
+        self._clock = clock
+        self._times = times
         self._broadcaster: Broadcaster | None = None
         self._waiting: list[bytes] = []
         self._size = 0
         self._full = False
-        self._filled = asyncio.Event()
+        self._ready = asyncio.Event()
+        self._due_s = float("-inf")  # before then publications gather
+        self._timed = False
 
     def follow(self, follower: Follower, broadcaster: Broadcaster) -> None:
         """Learn who is told that it is full, or has room again."""
@@ -55,63 +60,64 @@ class Subscriber:
         if not self.is_open:
             return
         self._put(data)
+        self._look()
         if self._size > self._limits.most_waiting:
             self.close(TOO_SLOW.code, TOO_SLOW.meaning)
         elif self._size > self._limits.high_water and not self._full:
             self._full = True
+            self._ready.set()  # a batch that is as large need not gather more
             if self.follower is not None and self._broadcaster is not None:
                 self._broadcaster.paused(self.follower)
 
     def send(self, payload: bytes) -> None:
-        """Take a reply, which is a message of its own."""
+        """Take a reply, which is a message of its own, and waits for no batch."""
         if self.is_open:
             self._put(payload)
-            self.urgent.set()
+            self._ready.set()
 
     def close(self, code: int, reason: str = "") -> None:
         """Take nothing more; calling it twice is harmless.
 
-        Who is too slow is told at once, and gets what waits when it resumes.
+        What waits is sent at a restart only: who is too slow is told at once, and gets it when it
+        resumes.
         """
         del reason  # that of the status is said by the code
         if self.is_open:
             self.code = code
-            if code == TOO_SLOW.code:
+            if code != RESTARTING.code:
                 self._waiting.clear()
                 self._size = 0
             self.closing.set()
-            self.urgent.set()
-            self._filled.set()
+            self._ready.set()
 
     async def filled(self) -> bool:
         """Wait until there is something to take; false when nothing will ever be."""
-        if not self._waiting and self.is_open:
-            self._filled.clear()
-            await self._filled.wait()
+        while self.is_open:
+            await self._ready.wait()
+            if self._waiting:
+                return True
+            if self.is_open:
+                self._ready.clear()
         return bool(self._waiting)
 
-    def take(self) -> tuple[list[bytes], bool]:
-        """Return all that waits as messages: one a publication or, in batches, few large ones.
-
-        Tells, too, whether there are publications among them.
-        """
+    def take(self) -> list[bytes]:
+        """Return all that waits as messages: one a publication or, in batches, few large ones."""
         waiting, self._waiting = self._waiting, []
         self._size = 0
         if self.is_open:
-            self.urgent.clear()
-        with_publications = False
+            self._ready.clear()
         messages: list[bytes] = []
         gathered: list[bytes] = []
         most = self._limits.message_bytes if self.batch_s else 0
         for data in waiting:
             if isinstance(data, Joined):
                 # Whole where they fit: that is one piece to join for all publications of a flush.
-                with_publications = True
                 gathered += (data,) if 0 < len(data) <= most else data.parts
+                self._due_s = self._clock.monotonic() + self.batch_s
             else:
                 messages += (*cut(gathered, most), data)
                 gathered = []
-        return messages + cut(gathered, most), with_publications
+        return messages + cut(gathered, most)
 
     def drained(self) -> None:
         """Learn that what was taken is sent."""
@@ -123,4 +129,16 @@ class Subscriber:
     def _put(self, data: bytes) -> None:
         self._waiting.append(data)
         self._size += len(data)
-        self._filled.set()
+
+    def _look(self) -> None:
+        """Let what waits be taken, or wait until it is due."""
+        if not self.batch_s or self._clock.monotonic() >= self._due_s:
+            self._ready.set()
+        elif not self._timed:
+            self._timed = True
+            self._times.call_at(self._due_s, self._time_has_come)
+
+    def _time_has_come(self) -> None:
+        self._timed = False
+        if self._waiting and self.is_open:
+            self._look()

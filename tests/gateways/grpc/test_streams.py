@@ -452,6 +452,7 @@ async def test_who_reads_slowly_for_a_while_misses_nothing() -> None:
 async def test_who_never_reads_its_end_keeps_nothing_of_the_hub() -> None:
     """Its place is free after a while."""
     async with served(close_timeout_s=0.2) as hub, connected(hub, options=NARROW) as stub:
+        await stub.ListInstruments(pb.ListInstrumentsRequest())
         before = len(asyncio.all_tasks())
         await subscribed(stub, request("BTCUSDT", candles=True))
         await flooded(hub, 3_000)
