@@ -100,6 +100,7 @@ class Candlewire:
             "market_source": source,
             "symbols": ",".join(texts(symbols)) or None,
             "streams": None if streams is None else ",".join(texts(streams)),
+            "symbol_streams": None if streams is None else {},  # else these might win
             "ring_max_mb": RING_MB,
             **settings,
         }
@@ -148,6 +149,8 @@ class Candlewire:
             clock=self._clock,
             data_dir=settings.data_dir,
         )
+        # The last thing of all: connections end in the turns of the loop after they were closed.
+        self._closing.push_async_callback(self._clock.sleep, _LOOK_S)
         engine = (Hub if self._serve else Engine)(settings, plan, clock=self._clock)
         self._closing.push_async_callback(engine.close)
         await engine.start()
@@ -171,8 +174,10 @@ class Candlewire:
         traceback: TracebackType | None,
     ) -> None:
         self._hub.stop()
-        if kind is None:
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if not cancelled:
             await asyncio.wait([self._running])
+        if kind is None:
             with contextlib.suppress(TimeoutError):
                 async with self._clock.timeout(_FINISH_WITHIN_S):
                     while not self._idle():
@@ -180,7 +185,11 @@ class Candlewire:
         for task in self._calling:
             task.cancel()
         self._tasks = None
-        await self._closing.__aexit__(kind, error, traceback)
+        self._engine = None
+        if cancelled:
+            await self._closing.__aexit__(kind, error, traceback)
+        else:  # what the body raises is its own, and in no group with what the hub does
+            await self._closing.aclose()
 
     async def run(self, seconds: float | None = None) -> None:
         """Return after so many seconds, when `stop` is called, or when a recording is over.
@@ -217,6 +226,19 @@ class Candlewire:
     def source(self) -> Source:
         """Where the data comes from."""
         return self._hub.source
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the market is an invented one, here or, once that is known, at a hub behind."""
+        return self._hub.simulated
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where it serves: `rest`, `websocket` and `grpc` (0: not); empty where it does not."""
+        hub = self._hub
+        if not isinstance(hub, Hub):
+            return {}
+        return {"rest": hub.rest_port, "websocket": hub.websocket_port, "grpc": hub.grpc_port}
 
     @property
     def ended(self) -> bool:
@@ -273,6 +295,18 @@ class Candlewire:
         """
         kept = self._hub.inbound.books.book(parse_symbol(symbol))
         return None if kept is None else _view(kept, depth)
+
+    def metrics(self, symbol: str) -> BookMetrics | None:
+        """Return the figures of a book of the last whole second; `None` where there are none."""
+        return self._hub.analyst.snapshot().get(parse_symbol(symbol))
+
+    def snapshot(self) -> Mapping[str, BookMetrics]:
+        """Return the newest figures of every book, sampled as a second begins; from any thread."""
+        return self._hub.analyst.snapshot()
+
+    def metrics_history(self, symbol: str, last: int = 60) -> Sequence[BookMetrics]:
+        """Return the last samples of one book's figures, oldest first; from any thread."""
+        return self._hub.analyst.history.last(parse_symbol(symbol), last)
 
     def candles(self, symbol: str, interval: str = ONE_SECOND, last: int = 60) -> Sequence[Candle]:
         """Return the newest issues of the last closed candles, ascending, as far as remembered.

@@ -220,9 +220,8 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
         secured = " over TLS" if settings.grpc_tls_cert else ""
         text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")
     text.append("\n")
-    url = "" if hub.websocket_port == 8765 else f" --url {stream}"
     text.append("Watch it:  ")
-    text.append(f".venv/bin/python websocket_client/ws_client.py{url}\n", style="bold")
+    text.append(f"{_client(hub.websocket_port, stream, rest)}\n", style="bold")
     text.append("Add one:   ")
     text.append(
         f"curl -X POST {rest}/add_symbol -H 'content-type: application/json' "
@@ -243,6 +242,14 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             )
     text.append("Ctrl-C stops.")
     return text
+
+
+def _client(port: int, stream: str, rest: str) -> str:
+    """Return what to type to watch the hub: the example client, or what is there without it."""
+    if (Path(__file__).parent.parent / "websocket_client" / "ws_client.py").is_file():
+        url = "" if port == 8765 else f" --url {stream}"
+        return f".venv/bin/python websocket_client/ws_client.py{url}"
+    return f"candlewire status --url {rest}"
 
 
 def _shown(address: str) -> str:

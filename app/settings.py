@@ -210,11 +210,15 @@ class Settings(BaseSettings):
         certificate, key = self.grpc_tls_cert, self.grpc_tls_key
         if certificate is not None and key is None:
             raise InvalidSetting(
-                key="GRPC_TLS_CERT", value=certificate, expected="GRPC_TLS_KEY to be set with it"
+                key="GRPC_TLS_CERT",
+                value=_short(certificate),
+                expected="GRPC_TLS_KEY to be set with it",
             )
         if key is not None and certificate is None:
             raise InvalidSetting(
-                key="GRPC_TLS_KEY", value=key, expected="GRPC_TLS_CERT to be set with it"
+                key="GRPC_TLS_KEY",
+                value=_short(key),
+                expected="GRPC_TLS_CERT to be set with it",
             )
         return self
 

@@ -37,7 +37,7 @@ COMMAND = """#!/bin/sh
 import sys
 
 sys.path[0] = %(root)r
-from app.cli.commands import main
+from app.__main__ import main
 
 sys.exit(main())
 """

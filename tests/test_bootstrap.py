@@ -14,7 +14,7 @@ import websockets
 
 from app.bootstrap import Engine, Hub
 from app.clock import SystemClock
-from app.errors import PortInUse
+from app.errors import InvalidSetting, PortInUse
 from app.feed.plan import plan_source
 from app.feed.state import KeptState
 from app.market.events import Candle, Publication
@@ -161,6 +161,25 @@ async def test_empty_seconds_can_be_skipped(tmp_path: Path):
         async with asyncio.timeout(15), websockets.connect(stream_url(hub)) as client:
             seen = [exact(await client.recv()) for _ in range(3)]
         assert all(candle["trades"] > 0 for candle in seen)
+
+
+async def test_polls_that_the_exchange_would_not_allow_stop_the_start(tmp_path: Path):
+    """Of all wanted symbols, those that were kept too; the arithmetic is shown."""
+    async with running_hub(tmp_path, symbols="BTCUSDT,ETHUSDT"):
+        pass
+    settings = Settings(
+        market_source="simulated",
+        data_dir=tmp_path,
+        book_source="poll",
+        book_poll_limit=1_000,
+        server_port=0,
+        websocket_port=0,
+        grpc_port=0,
+    )
+    hub = Hub(settings, plan_source("simulated"), clock=SystemClock())
+    with pytest.raises(InvalidSetting, match=r"2 symbols x 50 weight .* = 6,000 > 3,600"):
+        await hub.start()
+    await hub.close()
 
 
 async def test_a_port_in_use_leaves_nothing_behind(tmp_path: Path):

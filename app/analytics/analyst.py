@@ -40,7 +40,6 @@ from app.ports import (
     Clock,
     ExchangeClock,
     KeptBook,
-    Subscription,
 )
 
 EACH_CHANGE_MS = 0
@@ -104,15 +103,12 @@ class Analyst:
         self._carried: dict[str, FollowedBook] = {}
         self._numbers: dict[str, int] = {}
         self._followed: frozenset[str] = frozenset()
-        self._subscriptions: list[Subscription] = []
         self._second: int | None = None  # the newest that was sampled
 
     def start(self) -> None:
         """Hear every book and trade that is published from now on."""
-        self._subscriptions = [
-            self._bus.subscribe(BOOK_CHANGES, self._take_change),
-            self._bus.subscribe(TRADES, self._take_trade),
-        ]
+        self._bus.subscribe(BOOK_CHANGES, self._take_change)
+        self._bus.subscribe(TRADES, self._take_trade)
 
     async def run(self) -> None:
         """Sample until cancelled."""

@@ -112,6 +112,8 @@ The order book of a symbol as a live ladder: asks above, bids below, what lies b
 
 [bold]Examples[/bold]
 
+In step with the exchange, or with an invented market:
+
     candlewire book BTCUSDT
     candlewire book ETHUSDT --depth 20 --source simulated
 
@@ -134,6 +136,8 @@ Order books over REST, again and again: whole each time, as old as the call.
 
 [bold]Examples[/bold]
 
+A line for each answer, or all of it as JSON:
+
     candlewire poll BTCUSDT
     candlewire poll BTCUSDT ETHUSDT --limit 1000 --interval 5 --count 10
     candlewire poll BTCUSDT --interval 500ms --json | jq .last_update_id
@@ -149,6 +153,8 @@ The symbols that can be followed, or those that a running hub follows.
 
 [bold]Examples[/bold]
 
+By a part of the name; of a hub; as JSON:
+
     candlewire symbols btc
     candlewire symbols --active
     candlewire symbols --source simulated --json
@@ -158,6 +164,8 @@ STATUS = """
 What a running hub says of itself: its source, its symbols, what is missing, what it may ask.
 
 [bold]Examples[/bold]
+
+Of this machine's hub, of another one, or as JSON:
 
     candlewire status
     candlewire status --url http://192.168.1.10:8000

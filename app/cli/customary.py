@@ -11,9 +11,8 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Sequence
-
-from app.binance.intervals import SPANS_US
 
 SYMBOL_FLAGS = ("-s", "--symbol", "--symbols")
 SNAPSHOT = "--order-book-snapshot"
@@ -22,6 +21,7 @@ STREAM_FLAGS = frozenset(
     ("--trade", "--agg-trade", "--candle", "--kline", "--book-ticker", "--depth", "--depth-update")
 )
 OWN_FLAGS = ("--help", "-h", "--version")
+_interval = re.compile(r"\d{1,2}[A-Za-z]").fullmatch  # or what is meant as one
 INTERVAL_FLAGS = {"--kline": "1m", "--candle": "1s"}  # and what each means alone
 
 
@@ -93,6 +93,6 @@ def _with_intervals(arguments: Sequence[str]) -> list[str]:
     for place, part in enumerate(arguments):
         found.append(part)
         following = arguments[place + 1] if place + 1 < len(arguments) else ""
-        if part in INTERVAL_FLAGS and following.split(",")[0] not in SPANS_US:
+        if part in INTERVAL_FLAGS and not _interval(following.split(",")[0]):
             found.append(INTERVAL_FLAGS[part])
     return found

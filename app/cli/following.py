@@ -30,6 +30,8 @@ QUIET_FOR_S = 2.0  # before it is said what is waited for
 SHOWN_NEWS = 3  # below a picture
 LINES_AROUND = 6 + SHOWN_NEWS  # of a ladder
 BOOK_STREAMS = ("trade", "kline_1s", "depth@100ms", "bookTicker")
+OF_A_HUB = "grpc@"
+NOT_PASSED_ON = "A hub passes on trades, candles and books: nothing else will come from it."
 NO_NETWORK = "Without a network, --source simulated serves an invented market."
 
 
@@ -54,6 +56,13 @@ class Wanted:
     book_tickers: bool = False
     depth: int = 0
     depth_updates: bool = False
+
+    @property
+    def raw(self) -> bool:
+        """Whether something is followed that only an exchange has."""
+        return bool(
+            self.agg_trades or self.klines or self.book_tickers or self.depth or self.depth_updates
+        )
 
     def streams(self) -> Sequence[str]:
         """Return the streams of the exchange that this needs; candles are made of trades."""
@@ -126,11 +135,14 @@ async def stream(
     async with Candlewire(symbols, source=source, streams=wanted.streams()) as hub:
         lines = lines_of(hub)
         counted = Counted(terminal, hub, lines, bounds, live=live)
+        if wanted.raw and hub.source.name.startswith(OF_A_HUB):
+            terminal.tell(Text(NOT_PASSED_ON, WARNING))
         _register(hub, wanted, counted.take)
-        head = notice(hub.source.name, simulated=hub.source.simulated)
-        return await _shown(
-            terminal, hub, bounds, head, (lambda: Group(head, counted.picture())) if live else None
-        )
+
+        def draw() -> RenderableType:
+            return Group(_head(hub), counted.picture())
+
+        return await _shown(terminal, hub, bounds, draw if live else None)
 
 
 def _register(hub: Candlewire, wanted: Wanted, take: Callable[[Shown], object]) -> None:
@@ -158,27 +170,24 @@ async def book(
     live = terminal.interactive and (bounds.count is None if bounds.live is None else bounds.live)
     async with Candlewire(symbol, source=source, streams=BOOK_STREAMS) as hub:
         hub.on_book(depth=depth)(Counted(terminal, hub, lines_of(hub), bounds, live=live).take)
-        head = notice(hub.source.name, simulated=hub.source.simulated)
-        ladder = Ladder(hub.info, head)
-        draw = partial(_ladder, terminal, hub, ladder, symbol, depth)
-        return await _shown(terminal, hub, bounds, head, draw if live else None)
+        draw = partial(_ladder, terminal, hub, symbol, depth)
+        return await _shown(terminal, hub, bounds, draw if live else None)
 
 
 async def _shown(
     terminal: Terminal,
     hub: Candlewire,
     bounds: Bounds,
-    head: Text,
     picture: Callable[[], RenderableType] | None,
 ) -> int:
-    """Run the hub within its bounds, with a picture of it or below its head; return the status."""
+    """Run the hub within its bounds, with a picture of it, or lines; return the status."""
     async with AsyncExitStack() as meanwhile:
         if picture is None:
-            terminal.tell(head)
+            terminal.tell(_head(hub))
             tell: Callable[[Text], None] = terminal.tell
         else:
             news: deque[Text] = deque(maxlen=SHOWN_NEWS)
-            tell = news.append
+            tell = partial(_keep, news)
             live = meanwhile.enter_context(Live(console=terminal.out, auto_refresh=False))
             draw = partial(_draw, live, lambda: Group(picture(), *news))
             await meanwhile.enter_async_context(_redrawn(draw))
@@ -187,19 +196,28 @@ async def _shown(
     return trouble.status
 
 
-def _ladder(
-    terminal: Terminal, hub: Candlewire, ladder: Ladder, symbol: str, depth: int
-) -> RenderableType:
+def _head(hub: Candlewire) -> Text:
+    return notice(hub.source.name, simulated=hub.simulated)
+
+
+def _ladder(terminal: Terminal, hub: Candlewire, symbol: str, depth: int) -> RenderableType:
     view = hub.book(symbol, depth)
     if view is None:
         return Text(f"{symbol.upper()}: no book yet", WARNING)
     rows = max(1, (terminal.out.height - LINES_AROUND) // 2)
+    ladder = Ladder(hub.info, _head(hub))
     return ladder.picture(view, rows=min(depth, rows), width=terminal.out.width)
 
 
 def lines_of(hub: Candlewire) -> Lines:
     """Return what makes lines of the events of a hub."""
     return Lines(hub.info, ZoneInfo(read_settings().display_timezone))
+
+
+def _keep(news: deque[Text], text: Text) -> None:
+    """Keep one line of news, cut to the width of the terminal."""
+    text.no_wrap, text.overflow = True, "ellipsis"
+    news.append(text)
 
 
 def _draw(live: Live, picture: Callable[[], RenderableType]) -> None:
@@ -254,6 +272,7 @@ async def _watched(hub: Candlewire, tell: Callable[[Text], None]) -> AsyncIterat
         watching = [
             tasks.create_task(_check_symbols(hub, tell, trouble)),
             tasks.create_task(_say_what_lacks(hub, tell)),
+            tasks.create_task(_say_if_simulated(hub, tell)),
         ]
         try:
             yield trouble
@@ -283,7 +302,11 @@ def unlisted(symbols: Sequence[str], listed: Sequence[str], source: str) -> Sequ
     """Say of each symbol that there is not that it is not, and what may be meant."""
     found = []
     for symbol in symbols:
-        if symbol not in listed:
+        if symbol not in listed and source.startswith(OF_A_HUB):
+            there = ", ".join(listed[:8]) or "nothing"
+            text = f"candlewire: {symbol} is not followed by {source}, which has {there}"
+            found.append(Text(text, BAD))
+        elif symbol not in listed:
             near = difflib.get_close_matches(symbol, listed, n=3)
             hint = f"did you mean {' or '.join(near)}?" if near else "candlewire symbols lists all"
             found.append(Text(f"candlewire: {symbol} is not listed by {source}; {hint}", BAD))
@@ -302,3 +325,13 @@ async def _say_what_lacks(hub: Candlewire, tell: Callable[[Text], None]) -> None
             if not hub.source.simulated:
                 tell(Text(NO_NETWORK, QUIET))
         await asyncio.sleep(QUIET_FOR_S)
+
+
+async def _say_if_simulated(hub: Candlewire, tell: Callable[[Text], None]) -> None:
+    """Say loudly that a hub behind this one has an invented market, as soon as that is known."""
+    known = hub.simulated
+    while not known:
+        await asyncio.sleep(REDRAW_S)
+        known = hub.simulated
+        if known:
+            tell(_head(hub))

@@ -76,7 +76,7 @@ class Ladder:
         points = spread / middle * 10_000
         return (
             Text(f"mid {self._price(view.symbol, middle)}", "bold"),
-            Text(f"spread {self._price(view.symbol, spread)} ({points:.2f} bp)", QUIET),
+            Text(f"spread {self._price(view.symbol, spread)} ({points:.3g} bp)", QUIET),
         )
 
     def _head(self, view: BookView) -> Text:

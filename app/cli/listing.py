@@ -19,6 +19,8 @@ from app.embed import Candlewire
 from app.market.symbols import SymbolInfo
 from app.settings import read_settings
 
+PIPED_WIDTH = 160
+
 _json = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -90,13 +92,16 @@ async def status(terminal: Terminal, *, url: str | None = None) -> int:
     if terminal.json:
         await terminal.write(_json.encode(report).decode())
     else:
-        terminal.out.print(page(report), soft_wrap=not terminal.interactive)
+        if not terminal.interactive:
+            terminal.out.width = PIPED_WIDTH
+        terminal.out.print(page(report))
     return 0
 
 
 def page(report: Mapping[str, Any]) -> RenderableType:
     """Return the answer of `/status` as a page of tables."""
-    return Group(_head(report), Text(), _symbols(report["symbols"]), Text(), _rest(report))
+    books = report.get("books", {}).get("symbols", {})
+    return Group(_head(report), Text(), _symbols(report["symbols"], books), Text(), _rest(report))
 
 
 def _head(report: Mapping[str, Any]) -> Text:
@@ -122,31 +127,41 @@ _COLUMNS = {
     "revised": "revised",
     "verified": "verified",
     "mismatched": "mismatched",
-    "missing_ids": "missing ids",
+    "missing_ids": "missing",
     "reconnects": "reconnects",
 }
 _BAD_COLUMNS = {"incomplete", "mismatched", "missing_ids"}
 
 
-def _symbols(statuses: Iterable[Mapping[str, Any]]) -> Table:
+def _symbols(
+    statuses: Iterable[Mapping[str, Any]], books: Mapping[str, Mapping[str, Any]]
+) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style=QUIET, show_edge=False)
     table.add_column("symbol")
     table.add_column("state")
     for title in _COLUMNS.values():
         table.add_column(title, justify="right")
+    table.add_column("book")
     table.add_column("reason")
     for one in statuses:
+        book = books.get(one["symbol"], {})
+        kept = str(book.get("state", ""))
         table.add_row(
             one["symbol"],
             Text(one["state"], UP if one["state"] == "live" else WARNING),
             *(_count(name, one.get(name, 0)) for name in _COLUMNS),
-            Text(str(one.get("reason") or ""), WARNING),
+            Text(kept, UP if kept in ("in_step", "polled") else WARNING),
+            Text(str(one.get("reason") or book.get("reason") or ""), WARNING),
         )
     return table
 
 
 def _count(name: str, count: int) -> Text:
     return Text(f"{count:,}", BAD if count and name in _BAD_COLUMNS else "")
+
+
+def _streams(report: Mapping[str, Any], gateway: str) -> int:
+    return int((report.get(gateway) or {}).get("streams", 0))
 
 
 def _rest(report: Mapping[str, Any]) -> Table:
@@ -156,7 +171,8 @@ def _rest(report: Mapping[str, Any]) -> Table:
         "exchange": f"{exchange.get('stream_url', '')}  {exchange.get('rest_url', '')}",
         "weight": f"{exchange.get('weight_1m', '?')} of {exchange.get('weight_1m_limit', '?')} "
         "in the last minute",
-        "clients": f"{clients.get('open', clients.get('connections', 0))} open",
+        "clients": f"{clients.get('clients', 0)} WebSocket, {_streams(report, 'events')} event "
+        f"streams, {_streams(report, 'grpc')} gRPC",
         "position": f"epoch {report['epoch']}, sequence {report['sequence']:,}",
     }
     table = Table.grid(padding=(0, 2, 0, 0))

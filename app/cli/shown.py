@@ -88,7 +88,10 @@ class Lines:
 
     def time_of(self, event: Shown) -> str:
         """Return the time of day that an event is about, with its milliseconds."""
-        at = (_EPOCH + timedelta(microseconds=_time_us(event))).astimezone(self._zone)
+        return self._clock_time(_time_us(event))
+
+    def _clock_time(self, time_us: int) -> str:
+        at = (_EPOCH + timedelta(microseconds=time_us)).astimezone(self._zone)
         return f"{at:%H:%M:%S}.{at.microsecond // 1_000:03}"
 
     def kind(self, event: Shown) -> str:
@@ -107,10 +110,13 @@ class Lines:
 
     @singledispatchmethod
     def body(self, event: Shown) -> Text:
-        """Return what an event says. This is for what happens to the data: all its fields."""
-        hidden = {"symbol", "event_us", "received_us"}
+        """Return what an event says. This is for what happens to the data itself."""
         fields = {name: getattr(event, name) for name in event.__struct_fields__}
-        said = (f"{name} {value}" for name, value in fields.items() if name not in hidden)
+        said = [f"{name} {fields[name]}" for name in ("reason", "way") if fields.get(name)]
+        if fields.get("first_id") is not None:
+            said.insert(0, f"trades {fields['first_id']}..{fields['last_id']}")
+        if fields.get("until_us") is not None:
+            said.append(f"until {self._clock_time(fields['until_us'])}")
         return Text("  ".join(said), WARNING)
 
     @body.register

@@ -24,7 +24,7 @@ from app.settings import color_wanted
 class Terminal:
     """The two consoles of a command; `json` says that programs read the first.
 
-    `gone` is set once nobody reads it any more.
+    `gone` is set once nobody reads it any more; `stuck` is true while something is being written.
     """
 
     def __init__(self, *, json: bool = False) -> None:
@@ -32,17 +32,13 @@ class Terminal:
         self.news = _console(stderr=True)
         self.json = json
         self.gone = asyncio.Event()
+        self.stuck = False
         self._writing = asyncio.Lock()
 
     @property
     def interactive(self) -> bool:
         """Whether a person looks at the output, on a terminal that can be drawn on."""
         return self.out.is_terminal and not self.out.is_dumb_terminal and not self.json
-
-    @property
-    def stuck(self) -> bool:
-        """Whether something is being written."""
-        return self._writing.locked()
 
     async def write(self, line: str | Text) -> None:
         """Write one line of data, unless nobody reads any more."""
@@ -54,11 +50,14 @@ class Terminal:
                     self.gone.set()
 
     def _write(self, line: str | Text) -> None:
+        """Write one line, in a thread that nobody can cancel."""
+        self.stuck = True
         if isinstance(line, Text):
             self.out.print(line, soft_wrap=True)
         else:
             self.out.file.write(f"{line}\n")
         self.out.file.flush()
+        self.stuck = False
 
     def tell(self, what: RenderableType) -> None:
         """Tell the person something that is no data."""

@@ -144,6 +144,7 @@ class BookKeeper:
             return
         self._has_stream = True
         self._silence.begin(self._clock.monotonic())
+        self._check.begin()
         if not self._told:
             self._told = True
             self._publish((), (), whole=True)
@@ -491,10 +492,10 @@ class BookKeeper:
         self._resumable = False
         self._forget_witnesses()
         self._silence.book_is_at(book.update_id)
-        if update is not None:
-            self._newest_event_us = update.event_us
-        elif self._newest_event_us is None:
-            self._newest_event_us = self._feed_clock.exchange_us()
+        if snapshot is not None:
+            # Events that it has already may be on their way still: they were made before now.
+            asked_us = self._feed_clock.exchange_us() or snapshot.received_us
+            self._newest_event_us = max(self._newest_event_us or 0, asked_us)
         self._enter(BookState.IN_STEP, "")
         self._publish_whole(book, update, snapshot)
 
@@ -677,6 +678,8 @@ class BookKeeper:
             "book_wrong": self.book_wrong,
             "top_checked": self._check.checked,
             "top_differed": self._check.differed,
+            "between_checked": self._check.between_checked,
+            "between_differed": self._check.between_differed,
             "ticker_wrong": self.ticker_wrong,
             "crossed": self.crossed,
             "silences": self._silence.count,

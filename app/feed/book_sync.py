@@ -23,11 +23,10 @@ log = logging.getLogger(__name__)
 WORKERS = 4
 IDLE_S = 0.25
 # How much of a minute's weight may be used, by anybody, once a snapshot is asked for: what is left
-# is for missing trades.
-SHARES = {Wish.RESYNC: 0.85, Wish.FEW_LEVELS: 0.85, Wish.RANGE: 0.5}
-# What is asked instead where the room that is left is not enough for all that wait: a book is in
-# step at once, within a narrower range, which is fetched anew when there is room.
-SMALLER = (1_000, 500, 100)
+# is for missing trades. Where there is no room for whole ones of all books that are not in step,
+# smaller ones are asked for: they are in step at once, within a narrower range, widened later.
+SHARE, SHARE_TO_WIDEN = 0.7, 0.5
+SMALLER = ((1_000, SHARE), (500, 0.85), (100, 1.0))
 
 
 class BookSync:
@@ -124,13 +123,17 @@ class BookSync:
         if not wishes:
             return None
         wish, _, keeper = min(wishes, key=_urgency)
-        room = self._governor.room(SHARES[wish])
-        depth = keeper.depth
-        if wish is Wish.RESYNC:
-            room_each = room // sum(each[0] is Wish.RESYNC for each in wishes)
-            limits = [depth, *(limit for limit in SMALLER if limit < depth)]
-            depth = next((limit for limit in limits if _fits(limit, room_each)), limits[-1])
-        return (keeper, depth) if _fits(depth, room) else None
+        share = SHARE_TO_WIDEN if wish is Wish.RANGE else SHARE
+        if wish is not Wish.RESYNC:
+            has_room = depth_weight(keeper.depth) <= self._governor.room(share)
+            return (keeper, keeper.depth) if has_room else None
+        waiting = sum(each[0] is Wish.RESYNC for each in wishes)
+        ways = [(keeper.depth, share), *(way for way in SMALLER if way[0] < keeper.depth)]
+        for limit, most in ways:
+            if depth_weight(limit) * waiting <= self._governor.room(most):
+                return keeper, limit
+        limit, most = ways[-1]
+        return (keeper, limit) if depth_weight(limit) <= self._governor.room(most) else None
 
     async def _fetch(self, keeper: BookKeeper, limit: int, asked: int) -> None:
         """Ask for one snapshot and hand it to its keeper."""
@@ -156,10 +159,6 @@ def _wishes(keepers: Iterable[BookKeeper]) -> list[tuple[Wish, float, BookKeeper
         for wish in [keeper.wish()]
         if wish is not None
     ]
-
-
-def _fits(limit: int, room: int) -> bool:
-    return depth_weight(limit) <= room
 
 
 def _urgency(wanted: tuple[Wish, float, BookKeeper]) -> tuple[Wish, float]:

@@ -1,13 +1,15 @@
 """Which symbols share a connection to the exchange. Each has its own, unless told otherwise.
 
 With `SYMBOLS_PER_CONNECTION` above 1 a symbol goes to a connection that has room, or begins one
-that others can join. While dials are short, those that need one share it, whatever that setting
-says: what is left of the exchange's limit is enough for all of them then.
+that others can join. The exchange's 1024 streams a connection are kept to as well: of symbols with
+four streams each, 256 fit. While dials are short, those that need one share it, whatever that
+setting says: what is left of the exchange's limit is enough for all of them then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -16,6 +18,8 @@ from app.feed.governor import Governor
 from app.feed.streams_plan import SECONDS
 from app.market.events import ExchangeEvent, Kline, ServerShutdown, SymbolEvent, Trade
 from app.ports import Clock, EventReceiver, StreamConnection
+
+log = logging.getLogger(__name__)
 
 MOST_STREAMS = 1_024  # on one connection, by the exchange's rule
 STREAMS_IN_ADDRESS = 200  # more of them are asked for once it is open
@@ -111,6 +115,8 @@ class Trunk:
         self._clock = clock
         self._wake = wake  # somebody is to `flush` soon
         self._branches: dict[str, Branch] = {}
+        self._streams = 0  # of all symbols that are on it
+        self._is_full = False
         self._were_here: set[str] = set()
         self._heard_s = clock.monotonic()
         self._bad = self._unknown = 0
@@ -136,12 +142,16 @@ class Trunk:
             return False
         if self.carrier is not None and self._clock.monotonic() - self._heard_s > HEARD_WITHIN_S:
             return False
-        streams = sum(len(self._names(each)) for each in (*self._branches, symbol))
+        streams = self._streams + len(self._names(symbol))
+        if streams > MOST_STREAMS and not self._is_full:
+            self._is_full = True
+            log.info("connection is full symbols=%d streams=%d", len(self._branches), self._streams)
         return len(self._branches) < most and streams <= MOST_STREAMS
 
     def join(self, symbol: str, receiver: EventReceiver) -> Branch:
         """Add a symbol, whose streams are asked for when the connection opens, or soon."""
         branch = self._branches[symbol] = Branch(self, symbol, receiver)
+        self._streams += len(self._names(symbol))
         if self.wishes.pop(symbol, True):  # else it has just left, and its streams still come
             self.wishes[symbol] = True
             self._wake()
@@ -153,6 +163,7 @@ class Trunk:
             return
         self.count_frames()
         del self._branches[branch.symbol]
+        self._streams -= len(self._names(branch.symbol))
         self._were_here.add(branch.symbol)
         if self.waits or self.wishes.get(branch.symbol):
             self.wishes.pop(branch.symbol, None)

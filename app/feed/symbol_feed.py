@@ -298,7 +298,7 @@ class SymbolFeed:
             self._feed_clock.observe(event.event_us, event.received_us)
             self._note_age(event.event_us, event.received_us)
             self._last = event
-        if not self.has_data and not self._has_trades:
+        if not self.has_data and not (self._has_trades and self._has_klines):
             self._first_data(event)  # else candles tell: what was missed is asked for with them
         if self.book is not None:
             self.book.restored()

@@ -29,6 +29,8 @@ FIRST_UPDATE_ID = 1_000_000_000
 # REST answers out of a copy of the book that is made anew so often.
 MEMORY_MS = 270
 
+Sides = tuple[tuple[Level, ...], tuple[Level, ...]]
+
 
 class Taker(NamedTuple):
     """An order that trades at once: how much at each price, best first."""
@@ -69,6 +71,7 @@ class BookTape:
         self._quiet = max(0, 19 - listing.per_minute.bit_length())
         self._phase = {100: scramble(self._key) % 100, 1_000: scramble(self._key ^ 1) % 1_000}
         self.second = lru_cache(maxsize=16)(self._second)
+        self._asked: tuple[tuple[int, int], _Ladder | None] = ((0, 0), None)
 
     # Changes
 
@@ -252,15 +255,21 @@ class BookTape:
             return DepthSnapshot(self.symbol, FIRST_UPDATE_ID, (), (), limit, None, now_ms * MS)
         ladder = _Ladder(self, second, limit)
         last_id = ladder.advance(time_ms=time_ms) or self.last_id(second)
-        bids, asks = ladder.texts(limit)
+        bids, asks = (self.levels(side) for side in ladder.best(limit))
         return DepthSnapshot(self.symbol, last_id, bids, asks, limit, None, now_ms * MS)
 
-    def book_at(self, update_id: int, limit: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
-        """Return the best `limit` bids and asks that there were after an update, best first."""
+    def book_at(self, update_id: int, limit: int) -> Sides:
+        """Return the best `limit` bids and asks that there were after an update, best first.
+
+        Asked in the order of the updates it is quickest: a second's book is not built anew.
+        """
         if not self.trades:
             return (), ()
         second = ORIGIN_S + (update_id - FIRST_UPDATE_ID) // UPDATES_PER_SECOND
-        ladder = _Ladder(self, second, limit)
+        asked, ladder = self._asked
+        if ladder is None or asked != (second, limit) or ladder.last_id > update_id:
+            ladder = _Ladder(self, second, limit)
+            self._asked = ((second, limit), ladder)
         ladder.advance(update_id=update_id)
         return ladder.texts(limit)
 
@@ -279,6 +288,10 @@ class BookTape:
             event_ms * MS,
             event_ms * MS,
         )
+
+    def level(self, ticks: int, steps: int) -> Level:
+        """Return a level as the exchange writes it."""
+        return self._price(ticks), self._quantity(steps)
 
     def levels(self, levels: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
         """Return levels as the exchange writes them."""
@@ -306,7 +319,13 @@ class _Ladder:
         self._bids, self._asks = book.rests(second, count + gone)
         self._lowest = min(self._bids) if len(self._bids) == count + gone else 0
         self._highest = max(self._asks)
-        self._texts: tuple[tuple[Level, ...], tuple[Level, ...]] | None = None
+        self._texts: Sides | None = None
+        self._written: dict[tuple[int, int], Level] = {}
+
+    @property
+    def last_id(self) -> int:
+        """The id of the last update that is made; 0 before the first."""
+        return self._changes[self._at - 1].update_id if self._at else 0
 
     def advance(self, *, time_ms: int | None = None, update_id: int | None = None) -> int:
         """Make what happened up to a moment or an id; return the last id, 0 before the first."""
@@ -324,15 +343,29 @@ class _Ladder:
                 side.pop(change.ticks, None)
             elif change.ticks >= self._lowest if change.bids else change.ticks <= self._highest:
                 side[change.ticks] = change.steps
-        return changes[self._at - 1].update_id if self._at else 0
+        return self.last_id
 
-    def texts(self, count: int) -> tuple[tuple[Level, ...], tuple[Level, ...]]:
-        """Return the best bids and asks."""
+    def texts(self, count: int) -> Sides:
+        """Return the best bids and asks; the same `count` each time."""
         if self._texts is None:
-            bids = sorted(self._bids.items(), reverse=True)[:count]
-            asks = sorted(self._asks.items())[:count]
-            self._texts = (self._book.levels(bids), self._book.levels(asks))
+            bids, asks = self.best(count)
+            self._texts = (self._write(bids), self._write(asks))
         return self._texts
+
+    def best(self, count: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the best bids and asks, in ticks and steps."""
+        return (
+            sorted(self._bids.items(), reverse=True)[:count],
+            sorted(self._asks.items())[:count],
+        )
+
+    def _write(self, levels: Sequence[tuple[int, int]]) -> tuple[Level, ...]:
+        """Return levels as text; what was written before is not written again."""
+        written = self._written
+        for level in levels:
+            if level not in written:
+                written[level] = self._book.level(*level)
+        return tuple([written[level] for level in levels])
 
 
 def takers(prints: Sequence[Print]) -> Iterator[Taker]:

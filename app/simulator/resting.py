@@ -83,14 +83,31 @@ class Resting:
         found = [(ticks, self.quantity(view, bids=bids, ticks=ticks)) for ticks in near]
         found = [level for level in found if level[1]]
         ticks = near[-1] if near else best
-        cell, way = ticks // self.pitch, -1 if bids else 1
-        while len(found) < count:
-            price = self._ticks_of(cell)
+        # The cells that are left, the same way as `quantity` does it but at a third of the cost.
+        pitch, second, centre = self.pitch, view.second, view.centre
+        near_mask, far_mask = self._near_mask, self._far_mask
+        key, notional = self._key, self._notional
+        cells = range(ticks // pitch, -1, -1) if bids else range(ticks // pitch, 1 << 60)
+        for cell in cells:
+            if len(found) >= count:
+                break
+            price = cell * pitch + (cell * _STEP >> 7) % pitch if pitch > 1 else cell
+            if (price >= ticks) if bids else (price <= ticks):
+                continue
             if price < 1:
                 break
-            if (price < ticks) if bids else (price > ticks):
-                found.append((price, self._steps(price, self._since(cell, view))))
-            cell += way
+            distance = cell - centre if cell > centre else centre - cell
+            if distance < NEAR:
+                since = second - (second + cell * _STEP & near_mask)
+            elif distance < FAR:
+                since = second - (second + cell * _STEP & far_mask)
+            else:
+                since = 0
+            bits = key + price * _BY_PLACE + since * _BY_TIME & _MASK
+            bits = (bits ^ bits >> 30) * _MIX & _MASK
+            share = (bits >> 40) / 16_777_216
+            steps = int(notional * (0.3 + 12 * share * share * share) / price) or 1
+            found.append((price, steps))
         return found
 
     def between(self, view: View, low: int, high: int) -> tuple[dict[int, int], dict[int, int]]:

@@ -32,7 +32,7 @@ NO_DATA = "BREAK"  # no market data at all
 NO_KLINES = "CANCEL_ONLY"  # market data except klines
 
 CHUNK = 10_000
-AHEAD_OF_REST = 10_000  # updates that streams may have told before REST knows them
+AHEAD_OF_REST = 500_000  # update ids that streams may have come ahead of REST: two quiet minutes
 
 
 BookEvent = DepthUpdate | PartialDepth | BookTicker

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from app.feed.streams_plan import DEFAULT_STREAMS
 from app.market.events import BookState, StreamLost
-from app.simulator.faults import Fault, Kind
+from app.simulator.faults import Fault, Kind, SymbolStatus
 from tests.faults.scenario import check_conduct, check_flawless, play, report, spread
 from tests.simulated.judge import SimulatedHub
 from tests.simulated.listings import listings_of
@@ -187,7 +187,7 @@ def check_fifty(data_dir: Path, *, times: int, quieter: int) -> None:
         longest_s, most_weight = 0.0, 0
         hub.books.each = 1 if times > 1 else 5
         for _ in range(times):
-            await hub.pass_time(50)  # what was spent before leaves the window
+            await hub.pass_time(60)  # what was spent before leaves the window
             hub.books.forget()
             hub.network.refuse(3)
             hub.strike(Fault(kind=Kind.RESET))
@@ -289,7 +289,7 @@ def test_a_symbol_that_does_not_trade_comes_back(tmp_path: Path):
         hub.strike(Fault(kind=Kind.SYMBOL_STATUS, symbol=FIRST))
         await hub.pass_time(90)
         assert hub.books.states[FIRST][-1] is BookState.STALE
-        hub.strike(Fault(kind=Kind.SYMBOL_STATUS, symbol=FIRST, symbol_status="TRADING"))
+        hub.strike(Fault(kind=Kind.SYMBOL_STATUS, symbol=FIRST, symbol_status=SymbolStatus.TRADING))
         await hub.pass_time(120)
         assert hub.books.in_step(SYMBOLS)
         check_untouched(hub)

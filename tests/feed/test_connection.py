@@ -163,13 +163,14 @@ def test_it_tells_whether_a_ping_was_answered(socket: FakeSocket | None, expecte
 
 
 def test_candles_and_notices_of_the_end_are_noted() -> None:
-    """Candles are its heartbeats; the exchange's notice says that it is about to go."""
+    """Candles of seconds are its heartbeats; the exchange's notice says that it is about to go."""
     connection, receiver = connected()
     assert (connection.heartbeats, connection.leaving) == (0, False)
     connection.frame_received(memoryview(KLINE))
+    connection.frame_received(memoryview(KLINE.replace(b'"i":"1s"', b'"i":"1m"')))
     connection.frame_received(memoryview(b'{"e":"serverShutdown","E":1784620805000}'))
     assert (connection.heartbeats, connection.leaving) == (1, True)
-    assert len(receiver.events) == 2
+    assert len(receiver.events) == 3
 
 
 def test_closing_closes_the_socket_once() -> None:

@@ -600,7 +600,7 @@ async def test_a_call_that_could_never_be_made_is_an_error() -> None:
 
 
 async def test_regular_calls_take_nothing_from_those_that_can_wait() -> None:
-    """Of 100 a minute 60 are polls: half of what is left may be used beside them."""
+    """Of 100 a minute 60 are polls: half of the others may be used beside them."""
     clock, governor, _ = governed(weight=100)
     governor.regular_weight = 60
     await governor.spend(60)

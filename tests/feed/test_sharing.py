@@ -38,6 +38,7 @@ class FakeDialler:
     """Opens what it is asked to, or fails as it is told."""
 
     def __init__(self) -> None:
+        self.streams = 2
         self.opened: list[FakeCarrier] = []
         self.failure: Exception | None = None
         self.hangs = asyncio.Event()
@@ -53,8 +54,8 @@ class FakeDialler:
         return carrier
 
     def names(self, symbol: str) -> list[str]:
-        """Return two names."""
-        return [f"{symbol}@a", f"{symbol}@b"]
+        """Return so many names."""
+        return [f"{symbol}@{'abcd'[number]}" for number in range(self.streams)]
 
 
 class Receiver:
@@ -151,12 +152,26 @@ async def test_so_many_symbols_share_one() -> None:
         assert home.streams.shared == [["A", "B"], ["C"]]
         for number, symbol in enumerate("AB"):
             home.dialler.opened[0].deliver(a_trade(symbol, id=number), a_kline(symbol))
+            home.dialler.opened[0].deliver(a_kline(symbol, interval="1m"))
         assert [[event.symbol for event in each.events] for each in receivers] == [  # type: ignore[union-attr]
-            ["A", "A"],
-            ["B", "B"],
+            ["A", "A", "A"],
+            ["B", "B", "B"],
             [],
         ]
         assert [each.connection.heartbeats for each in receivers] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("streams", "fit"), [(2, 512), (4, 256), (3, 341)])
+async def test_no_more_streams_share_one_than_the_exchange_allows(streams: int, fit: int) -> None:
+    """However many symbols may: each has several streams. Who leaves makes room again."""
+    async with house(512) as home:
+        home.dialler.streams = streams
+        receivers = await home.connected(*(f"S{number}" for number in range(fit + 1)))
+        assert [len(symbols) for symbols in home.streams.shared] == [fit, 1]
+        receivers[0].connection.close()
+        home.dialler.opened[0].deliver(a_kline("S1"))
+        await home.connected("LATE")
+        assert [len(symbols) for symbols in home.streams.shared] == [fit, 1]
 
 
 async def test_a_later_one_joins_where_there_is_room() -> None:

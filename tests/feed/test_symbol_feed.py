@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.errors import ConnectionFailed, RateLimited
+from app.feed.book_keeper import BookKeeper
 from app.feed.doubts import DOUBTED_MOST
 from app.feed.feed_clock import FeedClock
 from app.feed.feed_state import FeedState
@@ -19,17 +20,31 @@ from app.feed.symbol_feed import SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
+    BookChange,
+    BookState,
     Candle,
     HoleFound,
     HoleRepaired,
     Kline,
+    PartialDepth,
     ServerShutdown,
     StreamLost,
     StreamRestored,
     Trade,
 )
-from app.ports import CANDLES, STATUS, TRADES
+from app.ports import (
+    AGG_TRADES,
+    BOOK_CHANGES,
+    BOOK_TICKERS,
+    CANDLES,
+    DEPTH,
+    KLINES,
+    PARTIAL_DEPTHS,
+    STATUS,
+    TRADES,
+)
 from tests.fakes import START_US, FakeBus, ManualClock, a_trade, settle
+from tests.feed.books import TrueBook
 from tests.feed.fakes import FakeConnection, FakeExchange, LongestWaits, a_kline
 
 S = 1_000_000
@@ -49,11 +64,22 @@ class Scene:
         ended: Callable[[], bool] = lambda: False,
         rate: float = 1,
         has_klines: bool = True,
+        **options: Any,
     ):
         self.exchange = exchange
         self.clock = ManualClock()
         self.bus = FakeBus()
         self.feed_clock = FeedClock(self.clock, rate=rate)
+        self.crashes: list[str] = []
+        if options.pop("has_book", False):
+            options["book"] = BookKeeper(
+                "BTCUSDT",
+                bus=self.bus,
+                clock=self.clock,
+                feed_clock=self.feed_clock,
+                random=LongestWaits(),
+                crashed=lambda part, _error: self.crashes.append(part),
+            )
         self.feed = SymbolFeed(
             "BTCUSDT",
             streams=exchange,
@@ -63,6 +89,7 @@ class Scene:
             aggregator=CandleAggregator("BTCUSDT", source="test"),
             random=LongestWaits(),
             has_klines=has_klines,
+            **options,
             ended=ended,
             wake=lambda: self.__setattr__("woken", True),
         )
@@ -119,10 +146,11 @@ async def running(
     ended: Callable[[], bool] = lambda: False,
     rate: float = 1,
     has_klines: bool = True,
+    **options: Any,
 ) -> AsyncIterator[Scene]:
     """Run a feed; an error that it raises fails the test."""
     exchange = FakeExchange(*dials)  # type: ignore[arg-type]
-    scene = Scene(exchange, ended=ended, rate=rate, has_klines=has_klines)
+    scene = Scene(exchange, ended=ended, rate=rate, has_klines=has_klines, **options)
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(scene.feed.run())
         await settle()
@@ -1039,3 +1067,118 @@ def an_aggregate(scene: Scene, **changes: object) -> AggTrade:
         "received_us": trade.received_us,
     }
     return AggTrade(**{**values, **changes})  # type: ignore[arg-type]
+
+
+# -- other streams, and the book -----------------------------------------------------------------
+
+
+async def test_every_event_goes_to_the_topic_of_its_stream() -> None:
+    """As it came; whether anybody listens is not the feed's business."""
+    async with running(has_book=True) as scene:
+        truth = TrueBook()
+        truth.now_us = scene.clock.now_us()
+        partial = PartialDepth("BTCUSDT", 1_000, (("1", "1"),), (), 5, None, truth.now_us)
+        events = (
+            (KLINES, scene.kline()),
+            (KLINES, scene.kline(interval="1m")),
+            (BOOK_TICKERS, truth.ticker()),
+            (DEPTH, truth.diffs(1)[0]),
+            (PARTIAL_DEPTHS, partial),
+        )
+        for _, event in events:
+            scene.connection.deliver(event)
+        for topic in {topic for topic, _ in events}:
+            assert scene.events(topic) == [event for name, event in events if name == topic]
+
+
+async def test_longer_klines_close_no_second() -> None:
+    """Only those of seconds are compared with, and told to repair as what the exchange says."""
+    async with running() as scene:
+        scene.connection.deliver(scene.trade(1))
+        scene.connection.deliver(*(scene.kline(interval="1m", trades=9) for _ in range(5)))
+        scene.feed.check_liveness()
+        assert (scene.feed.status().klines, scene.state()) == (0, FeedState.LIVE)
+
+
+async def test_aggregates_beside_trades_make_no_candles() -> None:
+    """They would repeat them; they go to their own topic alone."""
+    async with running(aggregates_apart=True) as scene:
+        scene.connection.deliver(scene.trade(1), an_aggregate(scene))
+        assert len(scene.events(TRADES)) == len(scene.events(AGG_TRADES)) == 1
+        assert scene.feed.status().duplicates == 0
+
+
+async def test_aggregates_alone_make_candles_and_are_told_on_both_topics() -> None:
+    """Where single trades are not followed."""
+    async with running() as scene:
+        scene.connection.deliver(an_aggregate(scene))
+        assert scene.events(TRADES) == scene.events(AGG_TRADES) != []
+
+
+async def test_without_trades_there_are_no_candles_and_nothing_is_asked_for() -> None:
+    """Its klines tell that it lives, and no more."""
+    async with running(has_trades=False) as scene:
+        await scene.seconds(20)
+        assert (scene.state(), scene.feed.stalls) == (FeedState.QUIET, 0)
+        trades = {"trades": 3, "first_trade_id": 5, "last_trade_id": 7}
+        for _ in range(5):
+            scene.connection.deliver(scene.kline(**trades))
+        scene.feed.close_due(scene.clock.now_us(), 0)
+        await scene.seconds(5)
+        assert (scene.state(), scene.feed.newest_is_due) == (FeedState.QUIET, False)
+        assert (scene.events(CANDLES), scene.feed.position()) == ([], None)
+
+
+def book_states(scene: Scene) -> list[BookState]:
+    """Return the state of every change of the book, in order."""
+    changes = scene.events(BOOK_CHANGES)
+    return [change.state for change in changes if isinstance(change, BookChange)]
+
+
+async def test_a_book_lives_with_the_stream() -> None:
+    """It is kept from the first data on, stale while the stream is lost, and goes on after it."""
+    async with running(has_book=True) as scene:
+        book, truth = scene.feed.book, TrueBook()
+        assert book is not None
+        scene.connection.deliver(*truth.diffs(3))
+        book.answer(truth.snapshot(), book.ask())
+        scene.connection.deliver(*truth.diffs(2))
+        assert book_states(scene) == [BookState.SYNCING, *[BookState.IN_STEP] * 3]
+        scene.connection.lose()
+        await scene.clock.advance(2)
+        assert book_states(scene)[-1] is BookState.STALE
+        scene.connection.deliver(*truth.diffs(1))
+        assert book_states(scene)[-1] is BookState.IN_STEP
+        scene.feed.halt(FeedState.STOPPED, "removed")
+        assert (book_states(scene)[-1], book.book) == (BookState.STALE, None)
+
+
+async def test_a_book_whose_changes_are_silent_gets_another_connection() -> None:
+    """The old one is closed once the new one brings data; no candle is told to be lost."""
+    async with running(has_book=True) as scene:
+        book, truth = scene.feed.book, TrueBook()
+        assert book is not None
+        scene.connection.deliver(scene.kline(), *truth.diffs(3))
+        book.answer(truth.snapshot(), book.ask())
+        for _ in range(8):
+            truth.move()
+            scene.connection.deliver(truth.ticker())
+            await scene.seconds(1)
+        await scene.clock.advance(1)
+        assert (scene.exchange.connects, len(scene.exchange.open)) == (2, 1)
+        assert (scene.feed.status().rotations, scene.feed.stalls) == (0, 0)
+        assert not any(isinstance(event, StreamLost) for event in scene.events(STATUS))
+
+
+async def test_a_bug_in_the_book_does_not_end_the_connection() -> None:
+    """It is told; candles go on."""
+    async with running(has_book=True) as scene:
+        book, truth = scene.feed.book, TrueBook()
+        assert book is not None
+        scene.connection.deliver(scene.trade(1))
+        book._gather = None  # type: ignore[method-assign, assignment]
+        scene.connection.deliver(truth.diffs(1)[0])
+        scene.feed.check_liveness()
+        assert scene.crashes == ["book of BTCUSDT"]
+        scene.connection.deliver(scene.trade(2))
+        assert (scene.state(), len(scene.events(TRADES))) == (FeedState.LIVE, 2)

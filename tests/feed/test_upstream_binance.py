@@ -236,6 +236,19 @@ async def test_the_calls_and_their_weight() -> None:
         assert up.governor.calls == 2
 
 
+@pytest.mark.parametrize(("limit", "weight"), [(100, 5), (500, 25), (1_000, 50), (5_000, 250)])
+async def test_a_snapshot_costs_by_its_size(limit: int, weight: int) -> None:
+    """Of so many levels as are asked for."""
+    async with upstream() as up:
+        body = b'{"lastUpdateId":7,"bids":[["1.50","2"]],"asks":[]}'
+        up.server.answers["/api/v3/depth"] = (200, {}, body)
+        snapshot = await up.exchange.depth("BTCUSDT", limit=limit)
+        assert (snapshot.last_update_id, snapshot.bids, snapshot.asks) == (7, (("1.50", "2"),), ())
+        assert snapshot.limit == limit
+        assert up.governor.spent()["weight_1m"] == weight
+        assert up.server.asked == [f"/api/v3/depth?symbol=BTCUSDT&limit={limit}"]
+
+
 async def test_the_list_may_come_from_another_address() -> None:
     """`BINANCE_LIST` is asked as it is, query and all."""
     async with upstream("/elsewhere/exchangeInfo?permissions=SPOT") as up:

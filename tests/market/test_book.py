@@ -351,7 +351,7 @@ def installed(levels: Levels, *, descending: bool) -> Levels:
     steps=st.lists(st.tuples(sides, sides, st.integers(0, 80)), max_size=12),
     asked=prices,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_diffs_give_what_a_naive_model_gives(first, limit, steps, asked):
     """Whatever was set, deleted and read in between, to whatever depth."""
     bids, asks = installed(first[0], descending=True), installed(first[1], descending=False)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
-from app.market.book import OrderBook
+from app.market.book import MAX_LEVELS, OrderBook
 from app.market.events import BookChange, BookState, BookTicker, Level, Publication
 from app.ports import BOOK_CHANGES, BOOK_TICKERS, Bus
 from app.simulator.exchange import Simulator
@@ -105,14 +105,16 @@ class BookJudge:
             return
         self.judged += 1
         every = change.whole or self._counts[symbol] % WHOLE_EVERY == 0
-        depth = 5_000 if every else TOP
+        held = book.copy().top(MAX_LEVELS) if every else book.top(TOP)
+        # One more: where the true side ends after ours, ours lacks something.
+        depth = max(map(len, held)) + 1 if every else TOP
         truth = self._exchange.book_at(symbol, change.update_id, limit=depth)
         edges = float(change.exact_from or 0), float(change.exact_to or "inf")
         within = (
             [level for level in truth[0] if float(level[0]) >= edges[0]],
             [level for level in truth[1] if float(level[0]) <= edges[1]],
         )
-        for side, ours, theirs in zip(("bids", "asks"), book.top(depth), within, strict=True):
+        for side, ours, theirs in zip(("bids", "asks"), held, within, strict=True):
             if list(ours) != theirs:
                 found = f"{symbol} number {change.number} update {change.update_id}: {side}" + (
                     _difference(ours, theirs)

@@ -368,8 +368,8 @@ async def simulated_hub(
 
     `faults_first` are on before the hub says its first word. Without `has_klines` the source has no
     candles on its streams. `streams` are what each symbol follows instead. An error in either fails
-    the test, and so do a crash that the hub's own
-    supervisor has caught, and an end of the client's connection while the hub lived on.
+    the test, and so do a crash that the hub's own supervisor has caught, and an end of the client's
+    connection while the hub lived on.
     """
     hub = SimulatedHub(
         symbols,

@@ -116,16 +116,9 @@ def test_a_book_whose_updates_are_counted_anew_is_followed(tmp_path: Path):
     polling(tmp_path, "poll", main)
 
 
-STREAMED = ("trade", "kline_1s", "depth@100ms")
+STREAMED = ("trade", "kline_1s", "depth@100ms")  # no tickers, which would find errors first
 
 
-@pytest.fixture
-def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the hub follow books, without the tickers that would check them."""
-    monkeypatch.setattr(SimulatedHub, "_streams_of", lambda _hub, _symbol: STREAMED)
-
-
-@pytest.mark.usefixtures("streamed")
 def test_streamed_books_are_equal_to_polled_ones(tmp_path: Path):
     """Two minutes of polls, most of them within an event: no level differs."""
 
@@ -138,23 +131,22 @@ def test_streamed_books_are_equal_to_polled_ones(tmp_path: Path):
         assert compared["levels"] > 270 * 180
         assert polls(hub)["errors"] == 0
 
-    polling(tmp_path, "hybrid", main)
+    polling(tmp_path, "hybrid", main, streams=STREAMED)
 
 
-@pytest.mark.usefixtures("streamed")
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param(
-            Fault(kind=Kind.DROP, stream="*@depth*", probability=0.05, duration=60), id="lost diffs"
+            Fault(kind=Kind.DROP, stream="*@depth*", probability=0.05, duration=40), id="lost diffs"
         ),
         pytest.param(
-            Fault(kind=Kind.REORDER, stream="*@depth*", probability=0.1, duration=60),
+            Fault(kind=Kind.REORDER, stream="*@depth*", probability=0.1, duration=40),
             id="diffs out of order",
         ),
-        pytest.param(Fault(kind=Kind.REST_LAG, delay=0.7, duration=60), id="snapshots of the past"),
-        pytest.param(Fault(kind=Kind.REST_DELAY, delay=3, duration=60), id="slow snapshots"),
-        pytest.param(Fault(kind=Kind.RESET, every=20, duration=60), id="connections that are lost"),
+        pytest.param(Fault(kind=Kind.REST_LAG, delay=0.7, duration=40), id="snapshots of the past"),
+        pytest.param(Fault(kind=Kind.REST_DELAY, delay=3, duration=40), id="slow snapshots"),
+        pytest.param(Fault(kind=Kind.RESET, every=15, duration=40), id="connections that are lost"),
     ],
 )
 def test_no_fault_makes_a_book_that_says_it_is_in_step_differ(tmp_path: Path, fault: Fault):
@@ -162,15 +154,14 @@ def test_no_fault_makes_a_book_that_says_it_is_in_step_differ(tmp_path: Path, fa
 
     async def main(hub: SimulatedHub) -> None:
         hub.strike(fault)
-        await hub.pass_time(90)
+        await hub.pass_time(60)
         compared = polls(hub)["compared"]
         assert compared["different"] == 0
         assert compared["equal"] > 30
 
-    polling(tmp_path, "hybrid", main)
+    polling(tmp_path, "hybrid", main, streams=STREAMED)
 
 
-@pytest.mark.usefixtures("streamed")
 @pytest.mark.parametrize("kind", [Kind.DEPTH_WRONG, Kind.SNAPSHOT_WRONG])
 def test_a_book_that_is_wrong_is_found(tmp_path: Path, kind: Kind):
     """One false diff, or polls that lie: counted, of that symbol alone."""
@@ -185,4 +176,4 @@ def test_a_book_that_is_wrong_is_found(tmp_path: Path, kind: Kind):
         assert set(different.values()) == {0}
         assert compared["differing_levels"] >= compared["different"]
 
-    polling(tmp_path, "hybrid", main)
+    polling(tmp_path, "hybrid", main, streams=STREAMED)

@@ -11,7 +11,8 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
@@ -26,8 +27,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
+from app.binance.decode import Decoder, decode_depth
+from app.binance.depth import DepthBuffer, Joint, Order, follows
 from app.clock import SystemClock
 from app.errors import BadCapture, InvalidSetting, PortInUse
+from app.market.book import OrderBook, decimals
+from app.market.events import BookTicker, DepthSnapshot, DepthUpdate, PartialDepth
 from app.simulator.__main__ import cli
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
@@ -598,6 +603,228 @@ async def test_rest_may_lag():
         assert struck(simulator) == {"rest_lag": 2}
 
 
+class Followed:
+    """A book that an independent client keeps by the exchange's own procedure, over sockets."""
+
+    def __init__(self, http: httpx.AsyncClient, socket: ClientConnection, symbol: str) -> None:
+        self.http = http
+        self.socket = socket
+        self.book = OrderBook(symbol)
+        self.snapshots = 0
+        self._decode = Decoder().decode
+
+    async def event(self) -> Any:
+        """Return the next event of the connection."""
+        async with asyncio.timeout(5):
+            return self._decode(await self.socket.recv(decode=False), 0)
+
+    async def snapshot(self, limit: int = 1_000) -> DepthSnapshot:
+        """Ask REST for the book."""
+        self.snapshots += 1
+        asked: dict[str, str | int] = {"symbol": self.book.symbol, "limit": limit}
+        reply = await self.http.get("/api/v3/depth", params=asked)
+        return decode_depth(reply.content, self.book.symbol, limit=limit, received_us=0)
+
+    async def join(self) -> None:
+        """Buffer events, get snapshots until one is not older than they, and join both."""
+        buffer = DepthBuffer()
+        joint, updates = buffer.join(0)
+        while joint is not Joint.JOINED:
+            event = await self.event()
+            if isinstance(event, DepthUpdate):
+                buffer.add(event)
+                snapshot = await self.snapshot()
+                joint, updates = buffer.join(snapshot.last_update_id)
+                self.book.install(snapshot)
+        for update in updates:
+            self.book.apply(update)
+
+    async def follow(self, events: int) -> Order:
+        """Apply so many diffs; return what the last one was to the book, with a gap at once."""
+        order = Order.IGNORE
+        while events:
+            event = await self.event()
+            if isinstance(event, DepthUpdate):
+                events -= 1
+                order = follows(event, self.book.update_id)
+                if order is Order.GAP:
+                    return order
+                if order is Order.APPLY:
+                    self.book.apply(event)
+        return order
+
+    async def recover(self) -> None:
+        """Join until diffs follow: one that was overtaken may come in between."""
+        async with asyncio.timeout(10):
+            await self.join()
+            while await self.follow(3) is not Order.APPLY:
+                await self.join()
+
+    def is_true(self, simulator: Simulator) -> bool:
+        """Tell whether the best hundred levels are those of the market."""
+        true = simulator.book_at(self.book.symbol, self.book.update_id, limit=100)
+        return true == self.book.top(100)
+
+
+@contextlib.asynccontextmanager
+async def followed(
+    simulator: Simulator, symbol: str = "BTCUSDT", streams: Sequence[str] = ("depth@100ms",)
+) -> AsyncIterator[Followed]:
+    """Connect a client that keeps a book."""
+    names = "/".join(f"{symbol.lower()}@{stream}" for stream in streams)
+    async with client(simulator) as http, dial(simulator, f"/stream?streams={names}") as socket:
+        yield Followed(http, socket, symbol)
+
+
+async def test_a_book_is_kept_of_snapshot_and_diffs():
+    """By the documented procedure, at both speeds; the alias of the slow one is the same."""
+    async with running(pace=PACE) as simulator:
+        for stream in ("depth@100ms", "depth", "depth@1000ms"):
+            async with followed(simulator, "ETHUSDT", (stream,)) as kept:
+                await kept.join()
+                for _ in range(3):
+                    assert await kept.follow(1) is not Order.GAP
+                    assert kept.is_true(simulator)
+
+
+async def test_every_depth_stream_says_the_same_at_its_id():
+    """Partial books of three sizes and two speeds, and best prices."""
+    channels = [f"depth{levels}{speed}" for levels in (5, 10, 20) for speed in ("@100ms", "")]
+    seen: set[str] = set()
+    async with running(pace=PACE) as simulator:
+        names = "/".join(f"btcusdt@{channel}" for channel in (*channels, "bookTicker"))
+        decode = Decoder().decode
+        async with dial(simulator, f"/stream?streams={names}") as socket:
+            while len(seen) < 7:
+                async with asyncio.timeout(5):
+                    frame = await socket.recv(decode=False)
+                event = decode(frame, 0)
+                seen.add(msgspec.json.decode(frame)["stream"])
+                if isinstance(event, PartialDepth):
+                    true = simulator.book_at("BTCUSDT", event.last_update_id, limit=event.levels)
+                    assert (event.bids, event.asks) == true
+                elif isinstance(event, BookTicker):
+                    true = simulator.book_at("BTCUSDT", event.update_id, limit=1)
+                    assert decimals(true[0]) == ((event.bid_price, event.bid_quantity),)
+                    assert decimals(true[1]) == ((event.ask_price, event.ask_quantity),)
+
+
+async def test_a_diff_that_is_dropped_or_overtaken_leaves_a_gap():
+    """And one that comes twice does not."""
+    async with running(pace=4.0) as simulator, followed(simulator) as kept:
+        await kept.join()
+        of_diffs = {"stream": "btcusdt@depth@100ms", "count": 1}
+        await inject(kept.http, {"kind": "duplicate", **of_diffs})
+        assert await kept.follow(6) is not Order.GAP
+        for kind in ("drop", "reorder"):
+            await inject(kept.http, {"kind": kind, **of_diffs})
+            assert await kept.follow(20) is Order.GAP
+            await kept.recover()
+            assert kept.is_true(simulator)
+        assert struck(simulator) == {"duplicate": 1, "drop": 1, "reorder": 1}
+
+
+async def test_depth_may_fall_silent_alone():
+    """Other streams of the connection go on; afterwards a diff is missing."""
+    streams = ("depth@100ms", "trade", "bookTicker")
+    async with running(pace=PACE) as simulator, followed(simulator, streams=streams) as kept:
+        await kept.join()
+        await inject(kept.http, {"kind": "stall", "duration": 8, "stream": "*@depth*"})
+        began_us = simulator.exchange_us()
+        while simulator.exchange_us() < began_us + 3_000_000:
+            await kept.event()  # some were on the way
+        kinds = Counter[str]()
+        while simulator.exchange_us() < began_us + 7_000_000:
+            kinds[type(await kept.event()).__name__] += 1
+        assert "DepthUpdate" not in kinds
+        assert kinds["Trade"] > 1
+        assert kinds["BookTicker"] > 10
+        assert await kept.follow(30) is Order.GAP
+
+
+async def test_diffs_best_prices_and_snapshots_may_be_told_wrong():
+    """Each alone: then they disagree with the others and the market."""
+    async with running(pace=PACE) as simulator, followed(simulator) as kept:
+        await inject(kept.http, {"kind": "snapshot_wrong", "count": 1, "symbol": "BTCUSDT"})
+        wrong = await kept.snapshot(5)
+        true = simulator.book_at("BTCUSDT", wrong.last_update_id, limit=5)
+        assert wrong.bids[0] != true[0][0]
+        assert wrong.bids[1:] == true[0][1:]
+        await kept.join()
+        await inject(kept.http, {"kind": "depth_wrong", "count": 1, "stream": "*@depth@100ms"})
+        differed = False
+        for _ in range(10):
+            await kept.follow(1)
+            bids, asks = simulator.book_at("BTCUSDT", kept.book.update_id, limit=900)
+            differed = differed or (bids[:900], asks[:900]) != kept.book.top(900)
+        assert differed
+        await inject(kept.http, {"kind": "ticker_wrong", "count": 1})
+        async with dial(simulator, "/ws/btcusdt@bookTicker") as socket:
+            ticker = await received(socket)
+        ((bid,), _) = simulator.book_at("BTCUSDT", ticker["u"], limit=1)
+        assert ticker["b"] == bid[0]
+        assert Decimal(ticker["B"]) - Decimal(bid[1]) == Decimal("0.00001")
+        names = ("snapshot_wrong", "depth_wrong", "ticker_wrong")
+        assert struck(simulator) == dict.fromkeys(names, 1)
+
+
+async def test_snapshots_may_be_stale_slow_or_refused():
+    """Of one symbol, or of all; a stale one is older than every diff that is buffered."""
+    depth = {"path": "/api/v3/depth"}
+    async with running(pace=PACE) as simulator, followed(simulator) as kept:
+        buffer = DepthBuffer()
+        while not len(buffer):
+            buffer.add(await kept.event())
+        await inject(kept.http, {"kind": "rest_lag", "delay": 9, "symbol": "BTCUSDT", **depth})
+        stale = await kept.snapshot()
+        assert buffer.join(stale.last_update_id)[0] is Joint.TOO_OLD
+        true = simulator.book_at("BTCUSDT", stale.last_update_id, limit=50)
+        assert (stale.bids[:50], stale.asks[:50]) == true
+        other = (await kept.http.get("/api/v3/depth?symbol=ETHUSDT&limit=5")).json()
+        assert other["lastUpdateId"] > stale.last_update_id + 4 * 4_096, "seconds newer"
+        await kept.http.delete("/simulator/faults")
+
+        await inject(kept.http, {"kind": "rest_delay", "delay": 12, "count": 1, **depth})
+        begun_us = simulator.exchange_us()
+        slow = await kept.snapshot()
+        assert simulator.exchange_us() - begun_us >= 12_000_000
+        newer = await kept.snapshot()
+        assert slow.last_update_id < newer.last_update_id - 8 * 4_096, "made when it was asked"
+
+        refused = {"kind": "rest_status", "count": 1, "symbol": "BTCUSDT", **depth}
+        await inject(kept.http, {**refused, "status": 503}, {**refused, "status": 429})
+        statuses = []
+        for symbol in ("ETHUSDT", "BTCUSDT", "BTCUSDT", "BTCUSDT"):
+            reply = await kept.http.get(f"/api/v3/depth?symbol={symbol}")
+            statuses.append((reply.status_code, reply.json().get("code")))
+        assert statuses == [(200, None), (503, -1001), (429, -1003), (200, None)]
+
+
+async def test_update_ids_begin_anew_on_every_side():
+    """Who keeps a book finds nothing to apply any more, and joins again in small numbers."""
+    async with running(pace=PACE) as simulator, followed(simulator) as kept:
+        await kept.recover()
+        await inject(kept.http, {"kind": "update_id_reset", "symbol": "BTCUSDT"})
+        async with asyncio.timeout(5):
+            while await kept.follow(1) is Order.APPLY:
+                pass
+        assert await kept.follow(3) is Order.IGNORE
+        await kept.recover()
+        assert kept.book.update_id < 1_000_000
+        assert kept.is_true(simulator)
+        assert struck(simulator) == {"update_id_reset": 1}
+
+
+async def test_what_does_not_trade_has_an_empty_book():
+    """Its book can be asked for, also by its status."""
+    async with running() as simulator, client(simulator) as http:
+        asked = "/api/v3/depth?symbol=LUNAUSDT&symbolStatus=BREAK"
+        book = (await http.get(asked)).json()
+        assert (book["bids"], book["asks"]) == ([], [])
+        rows = (await http.get("/api/v3/ticker/bookTicker")).json()
+        assert [row["symbol"] for row in rows] == list(simulator.symbols)
+
+
 async def test_retry_after_comes_in_every_form():
     """As seconds, as a date, or not at all; for calls and for dials. Who comes early is counted."""
     async with running() as simulator, client(simulator) as http:
@@ -744,6 +971,35 @@ async def test_a_slow_reader_loses_nothing_at_full_speed(tmp_path):
                 async with asyncio.timeout(30):
                     ids = [msgspec.json.decode(await slow.recv())["t"] for _ in range(count)]
                 assert ids == list(range(1, count + 1))
+
+
+async def test_a_recording_answers_depth_as_soon_as_it_can(tmp_path):
+    """Who asks before the recording's snapshot was played waits for it, and gets in step."""
+    path = tmp_path / "capture"
+    begun_ms = 1_700_000_000_000
+    envelope = '{"stream":"btcusdt@depth@100ms","data":%s}'
+    diff = '{"e":"depthUpdate","E":%d,"s":"BTCUSDT","U":%d,"u":%d,"b":[["10.0","%d.0"]],"a":[]}'
+    lines = [
+        f"{(begun_ms + 100 * n) * 1_000_000} "
+        + envelope % (diff % (begun_ms + 100 * n, 10 * n + 1, 10 * n + 10, n + 1))
+        for n in range(30)
+    ]
+    snapshot = '{"lastUpdateId":145,"bids":[["10.0","15.0"],["9.0","1.0"]],"asks":[["11.0","2.0"]]}'
+    lines.insert(16, f"{(begun_ms + 1_550) * 1_000_000} {snapshot}")
+    path.write_text("".join(f"{line}\n" for line in lines))
+    async with running(replay=(path,), settle_s=0.1) as simulator, client(simulator) as http:
+        assert simulator.streams == {"BTCUSDT": frozenset({"depth@100ms", "kline_1s"})}
+        async with dial(simulator, "/ws/btcusdt@depth@100ms") as socket:
+            first = await received(socket)
+            book = (await http.get("/api/v3/depth?symbol=BTCUSDT")).json()
+            assert simulator.exchange_us() // 1_000 >= begun_ms + 1_550
+            newest = first
+            while newest["u"] < book["lastUpdateId"]:
+                newest = await received(socket)
+            assert (first["U"], newest["u"]) == (1, book["lastUpdateId"])
+            assert book["bids"] == [["10.0", f"{newest['u'] // 10}.0"], ["9.0", "1.0"]]
+            true = simulator.book_at("BTCUSDT", book["lastUpdateId"], limit=1)
+            assert [list(level) for level in true[0]] == book["bids"][:1]
 
 
 def socket_of_small_buffer() -> socket.socket:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from app.errors import BadCapture
-from app.market.events import SECOND_US, AggTrade, BookTicker, Kline, Trade
+from app.market.book import decimals
+from app.market.events import SECOND_US, AggTrade, BookTicker, DepthUpdate, Kline, Trade
 from app.simulator.market import Happening
 from app.simulator.recorded import RecordedMarket
 
@@ -77,6 +79,127 @@ def test_every_real_trade_is_published_in_order(both):
     assert market.next_us() is None
     sent = frozenset({"trade", "bookTicker", "depth@100ms", "kline_1s"})
     assert market.streams() == {"BTCUSDT": sent, "ETHUSDT": sent}
+
+
+def rebuilt(market: RecordedMarket) -> tuple[dict[str, list[int]], Counter[tuple[str, bool]]]:
+    """Play a recording; return every diff's last id, and how often tops and tickers agreed.
+
+    At the end of each diff the top of what REST answers is compared with the `bookTicker` that
+    names the same update.
+    """
+    ids: dict[str, list[int]] = {}
+    tickers: dict[tuple[str, int], BookTicker] = {}
+    agreed = Counter[tuple[str, bool]]()
+    while taken := market.take(1 << 62, 1):
+        event = taken[0].event
+        if isinstance(event, BookTicker):
+            tickers[event.symbol, event.update_id] = event
+        elif isinstance(event, DepthUpdate):
+            symbol = event.symbol
+            ids.setdefault(symbol, []).append(event.last_update_id)
+            ticker = tickers.get((symbol, event.last_update_id))
+            answer = market.depth(symbol, limit=1) if ticker is not None else None
+            if (
+                ticker is not None
+                and answer is not None
+                and answer.last_update_id == ids[symbol][-1]
+            ):
+                bid, ask = decimals((*answer.bids, *answer.asks))
+                best = (
+                    ticker.bid_price,
+                    ticker.bid_quantity,
+                    ticker.ask_price,
+                    ticker.ask_quantity,
+                )
+                agreed[symbol, (*bid, *ask) == best] += 1
+    return ids, agreed
+
+
+def test_every_diff_is_served_once_and_the_book_is_what_the_exchange_said(recordings):
+    """Of 2024: one snapshot each; every top that a bookTicker names is the same, 564 and 577."""
+    names = [f"spot_{name}usdt_20240808.gz" for name in ("btc", "eth")]
+    market = RecordedMarket([recordings / name for name in names])
+    ids, agreed = rebuilt(market)
+    assert {symbol: len(found) for symbol, found in ids.items()} == {
+        "BTCUSDT": 3_451,
+        "ETHUSDT": 3_434,
+    }
+    assert all(found == sorted(set(found)) for found in ids.values())
+    assert agreed == {("BTCUSDT", True): 564, ("ETHUSDT", True): 577}
+    assert market.status()["books"] == ["BTCUSDT", "ETHUSDT"]
+    assert market.status()["gaps"] == 0
+
+
+def test_ten_books_are_rebuilt_together(recordings):
+    """Of 2021: ten snapshots, some ahead of their stream, some behind; no top differs."""
+    market = RecordedMarket([recordings / "BINANCE-b38f7c.0.gz"])
+    assert all(market.expects_book(symbol) for symbol in market.symbols())
+    ids, agreed = rebuilt(market)
+    assert len(ids) == len(market.status()["books"]) == 10
+    assert not any(market.expects_book(symbol) for symbol in market.symbols())
+    assert sum(agreed.values()) > 1_150
+    assert all(same for _, same in agreed)
+
+
+def test_rest_tells_of_the_rebuilt_book_now_and_earlier(both):
+    """As deep as its snapshot reached; the book of each of the last diffs is known too."""
+    market, happenings = both
+    diffs = [h for h in happenings if isinstance(h.event, DepthUpdate) and h.symbol == "BTCUSDT"]
+    answer = market.depth("BTCUSDT", limit=1_000)
+    assert answer.last_update_id == diffs[-1].event.last_update_id
+    assert len(answer.bids) == 1_000
+    assert market.book_at("BTCUSDT", answer.last_update_id, limit=1_000) == (
+        answer.bids,
+        answer.asks,
+    )
+    then = diffs[-50].event
+    earlier = market.as_of(then.event_us).depth("BTCUSDT", limit=30)
+    assert earlier.last_update_id == then.last_update_id
+    assert market.book_at("BTCUSDT", then.last_update_id, limit=30) == (earlier.bids, earlier.asks)
+    with pytest.raises(LookupError):
+        market.book_at("BTCUSDT", then.last_update_id + 1, limit=30)
+    with pytest.raises(LookupError):
+        market.book_at("NOTHING", 1, limit=30)
+
+
+def test_diffs_that_another_file_repeats_are_served_once(tmp_path):
+    """And applied once, by their last id."""
+    first, last = (
+        line(
+            at,
+            f'{{"e":"depthUpdate","E":{BEGIN_MS + at},"s":"BTCUSDT","U":{at},"u":{at},'
+            f'"b":[["10.0","{at}.0"]],"a":[]}}',
+            "btcusdt@depth@100ms",
+        )
+        for at in (1, 2)
+    )
+    paths = [recorded(tmp_path, first, last, name=name) for name in ("one", "other")]
+    market = RecordedMarket(paths)
+    assert [diff.last_update_id for diff in of(play(market), DepthUpdate, "BTCUSDT")] == [1, 2]
+    assert market.duplicates == 2
+
+
+def test_a_snapshot_belongs_to_the_file_s_symbol(tmp_path):
+    """Of several symbols in bare frames nobody can tell whose it is; other answers are no books."""
+    depth = '{{"e":"depthUpdate","E":{at},"s":"{s}","U":1,"u":2,"b":[],"a":[["11.0","1.0"]]}}'
+    answers = [
+        f"{(BEGIN_MS + 50) * 1_000_000} {body}"
+        for body in ('{"serverTime":1}', '{"lastUpdateId":2,"bids":[["10.25","1.5"]],"asks":[]}')
+    ]
+    one = line(9, depth.format(at=BEGIN_MS, s="BTCUSDT"), "btcusdt@depth")
+    two = line(9, depth.format(at=BEGIN_MS, s="ETHUSDT"), "ethusdt@depth@100ms")
+    alone = RecordedMarket([recorded(tmp_path, one, *answers)])
+    assert alone.streams() == {"BTCUSDT": frozenset({"depth", "kline_1s"})}
+    assert alone.symbols()["BTCUSDT"].tick_size == Decimal("0.01")
+    assert alone.depth("BTCUSDT", limit=5) is None
+    assert [h.stream for h in play(alone)] == ["btcusdt@depth"]
+    book = alone.depth("BTCUSDT", limit=5)
+    assert book is not None
+    assert book.bids == (("10.25", "1.5"),)
+    both = RecordedMarket([recorded(tmp_path, one, two, *answers)])
+    assert not both.expects_book("BTCUSDT")
+    play(both)
+    assert both.depth("BTCUSDT", limit=5) is None
 
 
 def test_the_made_klines_sum_up_to_the_exchange_s_own_minutes(both, recordings):

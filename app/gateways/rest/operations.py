@@ -93,7 +93,8 @@ OPERATIONS = (
         summary="Follow a symbol",
         text=(
             "From now on the hub follows the symbol and remembers it over restarts. 400 says that "
-            "the exchange does not list it, does not trade it, or that it is followed already."
+            "the exchange does not list it, does not trade it, that it is followed already, or "
+            "that polling its book as well would take more weight than polls may (BOOK_SOURCE)."
         ),
         example='{"message":"Subscribed to BTCUSDT","symbol":"BTCUSDT"}',
         answer=AddedAnswer,

@@ -13,12 +13,16 @@ from app.binance.intervals import HOUR_US, MINUTE_US
 from app.binance.limits import IpBudget
 from app.binance.server.rest import JSON_TYPE, RestServer
 from app.binance.wire import listed_symbol
-from app.market.events import AggTrade, Kline, Trade
+from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 from app.market.symbols import SymbolInfo
 
 NOW = 1_784_620_805_000_000
 NOW_MS = NOW // 1000
 IP = "192.0.2.1"
+
+MANDATORY_SYMBOL = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
+BAD_LIMIT = "Data sent for parameter 'limit' is not valid."
+OTHER_STATUS = "The symbol's status does not match the requested symbolStatus."
 
 TRADE = Trade("SOLUSDT", 900001, Decimal("182.41"), Decimal("3.2"), NOW, False, NOW, NOW)
 AGG_TRADE = AggTrade(
@@ -44,6 +48,10 @@ KLINE = Kline(
     event_us=None,
     received_us=NOW,
 )
+
+
+BIDS = (("182.38000000", "61.20000000"), ("182.37000000", "4.00000000"))
+ASKS = (("182.39000000", "14.05000000"),)
 
 
 class FakeData:
@@ -89,6 +97,13 @@ class FakeData:
             "limit": limit,
         }
         return [KLINE]
+
+    def depth(self, symbol, *, limit):
+        self.asked = {"symbol": symbol, "limit": limit}
+        if symbol == "BTCUSDT":
+            return None
+        levels = () if symbol == "OLDUSDT" else BIDS[:limit]
+        return DepthSnapshot(symbol, 77310042, levels, ASKS[:1], limit, None, NOW)
 
 
 @pytest.fixture
@@ -316,6 +331,61 @@ def test_aggregate_trades_are_served(server, data, query, asked):
     assert data.asked == {"symbol": "SOLUSDT", "limit": 500, **asked}
 
 
+@pytest.mark.parametrize(
+    ("query", "limit", "weight"),
+    [
+        ("", 100, 5),
+        ("&limit=1", 1, 5),
+        ("&limit=101", 101, 25),
+        ("&limit=777", 777, 50),
+        ("&limit=5000", 5_000, 250),
+        ("&limit=70000", 5_000, 250),
+        ("&limit=5&symbolStatus=TRADING", 5, 5),
+    ],
+)
+def test_depth_is_as_deep_as_is_asked(server, data, query, limit, weight):
+    """100 levels by default, 5000 at most whatever is asked, at a weight that grows with them."""
+    reply = get(server, "/api/v3/depth", f"symbol=SOLUSDT{query}")
+    assert data.asked == {"symbol": "SOLUSDT", "limit": limit}
+    assert reply.headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
+    assert msgspec.json.decode(reply.body) == {
+        "lastUpdateId": 77310042,
+        "bids": [list(level) for level in BIDS[:limit]],
+        "asks": [list(level) for level in ASKS],
+    }
+    assert reply.body.startswith(b'{"lastUpdateId":77310042,"bids":[["182.38000000",')
+
+
+def test_a_book_that_is_not_known_is_an_error_of_the_exchange(server):
+    """It may be known later: 500, as for anything that it cannot do just now."""
+    reply = get(server, "/api/v3/depth", "symbol=BTCUSDT")
+    assert reply.status == 500
+    assert msgspec.json.decode(reply.body)["code"] == -1001
+
+
+def test_best_prices_of_one_symbol_and_of_several(server):
+    """An object for `symbol`, else a list; unknown books and other statuses are left out of it."""
+    path = "/api/v3/ticker/bookTicker"
+    sol = {
+        "symbol": "SOLUSDT",
+        "bidPrice": "182.38000000",
+        "bidQty": "61.20000000",
+        "askPrice": "182.39000000",
+        "askQty": "14.05000000",
+    }
+    one = get(server, path, "symbol=SOLUSDT")
+    assert msgspec.json.decode(one.body) == sol
+    assert one.headers["X-MBX-USED-WEIGHT-1M"] == "2"
+    several = get(server, path, 'symbols=["SOLUSDT","OLDUSDT","BTCUSDT"]')
+    old = {**sol, "symbol": "OLDUSDT", "bidPrice": "0.00000000", "bidQty": "0.00000000"}
+    assert msgspec.json.decode(several.body) == [sol, old]
+    assert several.headers["X-MBX-USED-WEIGHT-1M"] == "6"
+    trading = msgspec.json.decode(get(server, path, "symbolStatus=TRADING").body)
+    assert [row["symbol"] for row in trading] == ["SOLUSDT", "LEVUSDT"]
+    broken = msgspec.json.decode(get(server, path, 'symbols=["SOLUSDT"]&symbolStatus=BREAK').body)
+    assert broken == []
+
+
 @pytest.mark.parametrize("path", ["klines", "uiKlines"])
 @pytest.mark.parametrize(
     ("zone", "offset_us"),
@@ -445,6 +515,20 @@ SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
             "Data sent for parameter 'timeZone' is not valid.",
         ),
         ("exchangeInfo", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        ("depth", "limit=5", -1102, MANDATORY_SYMBOL),
+        ("depth", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        ("depth", "symbol=SOLUSDT&limit=0", -1130, BAD_LIMIT),
+        ("depth", "symbol=SOLUSDT&limit=-5", -1130, BAD_LIMIT),
+        ("depth", "symbol=SOLUSDT&symbolStatus=ODD", -1122, "Invalid symbolStatus."),
+        ("depth", "symbol=SOLUSDT&symbolStatus=BREAK", -1220, OTHER_STATUS),
+        ("ticker/bookTicker", "symbol=OLDUSDT&symbolStatus=TRADING", -1220, OTHER_STATUS),
+        ("ticker/bookTicker", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        (
+            "ticker/bookTicker",
+            'symbol=SOLUSDT&symbols=["SOLUSDT"]',
+            -1128,
+            "Combination of optional parameters invalid.",
+        ),
         ("exchangeInfo", 'symbols=["SOLUSDT","NOSUCH"]', -1121, "Invalid symbol."),
         (
             "exchangeInfo",
@@ -517,7 +601,9 @@ def test_a_bad_time_unit_is_refused(server):
 
 
 @given(
-    st.sampled_from(["ping", "time", "exchangeInfo", "trades", "aggTrades", "klines", "x"]),
+    st.sampled_from(
+        ["ping", "time", "exchangeInfo", "trades", "depth", "klines", "ticker/bookTicker", "x"]
+    ),
     st.lists(
         st.tuples(
             st.sampled_from(
