@@ -13,6 +13,8 @@ from app.gateways.live.close_codes import CUT, RESTARTING, TOO_SLOW
 from app.ports import Clock
 from app.sockets.frames import PLAIN
 
+_LATE = 0.25  # of a batch's time
+
 
 class Subscriber:
     """What waits for one client, in order; it is the broadcaster's `Peer`.
@@ -108,12 +110,13 @@ class Subscriber:
             self._ready.clear()
         messages: list[bytes] = []
         gathered: list[bytes] = []
+        due_s = self._next_due_s()
         most = self._limits.message_bytes if self.batch_s else 0
         for data in waiting:
             if isinstance(data, Joined):
                 # Whole where they fit: that is one piece to join for all publications of a flush.
                 gathered += (data,) if 0 < len(data) <= most else data.parts
-                self._due_s = self._clock.monotonic() + self.batch_s
+                self._due_s = due_s
             else:
                 messages += (*cut(gathered, most), data)
                 gathered = []
@@ -129,6 +132,16 @@ class Subscriber:
     def _put(self, data: bytes) -> None:
         self._waiting.append(data)
         self._size += len(data)
+
+    def _next_due_s(self) -> float:
+        """Return when those that come after the next message may leave.
+
+        Who is a little late keeps the beat: else what comes as regularly would wait ever longer.
+        """
+        now_s = self._clock.monotonic()
+        late_s = now_s - self._due_s
+        on_beat = 0 <= late_s < self.batch_s * _LATE
+        return (self._due_s if on_beat else now_s) + self.batch_s
 
     def _look(self) -> None:
         """Let what waits be taken, or wait until it is due."""

@@ -104,6 +104,20 @@ async def test_publications_gather_after_those_that_went_before() -> None:
             task.cancel()
 
 
+def test_who_sends_a_little_late_keeps_the_beat() -> None:
+    """Publications that come as regularly as batches may leave do not wait ever longer."""
+    subscriber, told = made()
+    subscriber.batch_s = 0.1
+    due_s = []
+    for late_s in (0.0, 0.02, 0.0, 0.02, 0.06):
+        told.clock.step(late_s)
+        subscriber.write_raw(joined(b"a"))
+        subscriber.take()
+        due_s.append(round(subscriber._due_s - told.clock.monotonic(), 6))
+        told.clock.step(max(0.0, subscriber._due_s - told.clock.monotonic()))
+    assert due_s == [0.1, 0.08, 0.1, 0.08, 0.1]
+
+
 async def test_a_reply_waits_for_nobody() -> None:
     """What gathers leaves before it, and the next may gather from then on."""
     subscriber, told = made()
