@@ -43,6 +43,7 @@ EXAMPLES: list[tuple[CandlewireError, list[str]]] = [
     (errors.SymbolNotTrading("OLDUSDT", "BREAK"), ["OLDUSDT", "BREAK"]),
     (errors.SymbolAlreadyActive("BTCUSDT"), ["BTCUSDT", "already"]),
     (errors.SymbolNotActive("BTCUSDT"), ["BTCUSDT", "/add_symbol"]),
+    (errors.SymbolNotFollowedThere("BTCUSDT"), ["BTCUSDT", "add it there"]),
     (errors.SymbolsNotLoaded("BTCUSDT"), ["BTCUSDT cannot be checked", "not known yet"]),
     (errors.SymbolsNotLoaded("BTCUSDT", "HTTP 451: …"), ["BTCUSDT cannot", "checked: HTTP 451"]),
     (errors.SymbolsNotLoaded(problem="HTTP 451: …"), ["not known yet: HTTP 451"]),

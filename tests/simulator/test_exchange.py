@@ -751,7 +751,7 @@ async def test_diffs_best_prices_and_snapshots_may_be_told_wrong():
         assert wrong.bids[0] != true[0][0]
         assert wrong.bids[1:] == true[0][1:]
         await kept.join()
-        await inject(kept.http, {"kind": "depth_wrong", "count": 1, "stream": "*@depth@100ms"})
+        await inject(kept.http, {"kind": "depth_wrong", "count": 5, "stream": "*@depth@100ms"})
         differed = False
         for _ in range(10):
             await kept.follow(1)
@@ -764,8 +764,9 @@ async def test_diffs_best_prices_and_snapshots_may_be_told_wrong():
         ((bid,), _) = simulator.book_at("BTCUSDT", ticker["u"], limit=1)
         assert ticker["b"] == bid[0]
         assert Decimal(ticker["B"]) - Decimal(bid[1]) == Decimal("0.00001")
-        names = ("snapshot_wrong", "depth_wrong", "ticker_wrong")
-        assert struck(simulator) == dict.fromkeys(names, 1)
+        numbers = struck(simulator)
+        assert numbers.pop("depth_wrong") >= 1
+        assert numbers == dict.fromkeys(("snapshot_wrong", "ticker_wrong"), 1)
 
 
 async def test_snapshots_may_be_stale_slow_or_refused():
