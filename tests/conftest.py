@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -31,6 +32,20 @@ def _earlier_objects_are_left_alone() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _logs_are_left_as_they_were() -> Iterator[None]:
+    """Undo what a program that is called within a test does to the logs of this process."""
+    root = logging.getLogger()
+    handlers, levels = root.handlers[:], {"": root.level}
+    for name, logger in root.manager.loggerDict.items():
+        if isinstance(logger, logging.Logger):
+            levels[name] = logger.level
+    yield
+    root.handlers[:] = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 class SoakTime:
