@@ -23,7 +23,7 @@ demo: run-environment ## run the hub on the built-in simulator
 
 # Most wait for something most of the time, so two run at once; then those that need the cores to themselves.
 test: dev-environment ## run the tests
-	@$(VENV_PYTHON) -m pytest -n 2 -m "not soak and not clients and not alone" $(ARGS); parallel=$$?; \
+	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m "not soak and not clients and not alone" $(ARGS); parallel=$$?; \
 	$(VENV_PYTHON) -m pytest -m "alone and not soak and not clients" $(ARGS); alone=$$?; \
 	for status in $$parallel $$alone; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done; \
 	[ $$parallel -eq 0 ] || [ $$alone -eq 0 ] || { echo "No test fits: $(ARGS)"; exit 5; }
