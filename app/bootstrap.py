@@ -19,6 +19,7 @@ from app import __version__
 from app.analytics.analyst import Analyst, AnalystConfig
 from app.binance.client.rest import RestClient
 from app.bus.memory import MemoryBus
+from app.errors import InvalidSetting
 from app.feed.bars import BarFeed
 from app.feed.book_views import BookViews
 from app.feed.bridge import Bridge, BridgeConfig
@@ -231,6 +232,11 @@ class Engine:
         random = Random()  # noqa: S311 - spreads reconnects in time, guards nothing
         address = source.hub_address
         if address is not None:
+            if settings.book_source != "stream":
+                expected = f"stream: another hub ({source.stream_url}) is not polled"
+                raise InvalidSetting(
+                    key="BOOK_SOURCE", value=settings.book_source, expected=expected
+                )
             secure = source.stream_url.startswith("grpcs:")
             return Bridge(
                 source,

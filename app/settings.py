@@ -49,6 +49,9 @@ _HOST = re.compile(r"[^\s/?#@\\]+")
 # LIMIT@MS: so many levels, each so many milliseconds.
 _POLL = re.compile(r"([1-9]\d{0,3})@([1-9]\d{2,6})")
 
+# Between the streams of one symbol; in kline_1d@+08:00 the sign belongs to the name.
+_BETWEEN_STREAMS = re.compile(r"(?<!@)\+")
+
 # Streams whose names have capitals. Of klines they mean something: 1m is not 1M.
 _CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
@@ -171,7 +174,7 @@ class Settings(BaseSettings):
         expected = "symbols with their streams, such as BTCUSDT=trade+kline_1s,ETHUSDT=aggTrade"
         return {
             symbol: _stream_names(
-                _listed(streams.replace("+", ",") if isinstance(streams, str) else streams)
+                _listed(_BETWEEN_STREAMS.sub(",", streams) if isinstance(streams, str) else streams)
             )
             for symbol, streams in _by_symbol(value, expected).items()
         }

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -178,6 +179,66 @@ async def test_polls_that_the_exchange_would_not_allow_stop_the_start(tmp_path: 
     )
     hub = Hub(settings, plan_source("simulated"), clock=SystemClock())
     with pytest.raises(InvalidSetting, match=r"2 symbols x 50 weight .* = 6,000 > 3,600"):
+        await hub.start()
+    await hub.close()
+
+
+async def test_books_their_figures_and_their_counts_are_answered_over_http(tmp_path: Path):
+    """Streamed books that polls check: /book, its figures, /status and /metrics tell of them."""
+    async with (
+        running_hub(
+            tmp_path, symbols="BTCUSDT", book_source="hybrid", book_poll_interval_ms=500
+        ) as hub,
+        httpx.AsyncClient(base_url=rest_url(hub, ""), trust_env=False) as rest,
+        asyncio.timeout(30),
+    ):
+        figures: dict[str, Any] = {}
+        while figures.get("state") != "in_step" or "history" not in figures:
+            await asyncio.sleep(0.1)
+            figures = (await rest.get("/book/btcusdt/metrics?history=5")).json()
+        while not (report := (await rest.get("/status")).json())["polls"]["compared"]["equal"]:
+            await asyncio.sleep(0.1)
+        book = (await rest.get("/book/btcusdt?depth=5")).json()
+        page = (await rest.get("/metrics")).text
+    assert (book["state"], len(book["bids"]), len(book["asks"])) == ("in_step", 5, 5)
+    assert figures["best_bid"] < figures["mid"] < figures["best_ask"]
+    assert 1 <= len(figures["history"]) <= 5
+    kept = report["books"]["symbols"]["BTCUSDT"]
+    assert (kept["state"], kept["gaps"], kept["crossed"], kept["top_differed"]) == (
+        *("in_step", 0, 0, 0),
+    )
+    assert report["polls"]["compared"]["different"] == 0
+    for row in (
+        *("book_gaps_total", "book_crossed_total", "book_top_differed_total", "book_mid"),
+        *("book_compared_different_total", "book_polls_answers_total"),
+    ):
+        assert f'candlewire_{row}{{symbol="BTCUSDT"}} ' in page
+    assert "candlewire_hub_grpc_streams 0.0" in page
+    assert "BTCUSDT_" not in page
+
+
+async def test_polled_books_have_their_state_in_the_report(tmp_path: Path):
+    """Where those of streams have theirs."""
+    async with running_hub(tmp_path, symbols="BTCUSDT", book_source="poll") as hub:
+
+        def state() -> object:
+            books: Any = hub.snapshot()["books"]
+            return books["symbols"].get("BTCUSDT", {}).get("state")
+
+        async with asyncio.timeout(20):
+            while state() != "polled":
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("mode", ["poll", "hybrid"])
+async def test_the_books_of_another_hub_are_not_polled(
+    tmp_path: Path, mode: Literal["poll", "hybrid"]
+):
+    """A setting that could change nothing stops the start."""
+    source = "grpc://127.0.0.1:1"
+    settings = Settings(market_source=source, data_dir=tmp_path, book_source=mode)
+    hub = Hub(settings, plan_source(source), clock=SystemClock())
+    with pytest.raises(InvalidSetting, match=rf"BOOK_SOURCE={mode}: expected stream: another hub"):
         await hub.start()
     await hub.close()
 

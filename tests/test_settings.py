@@ -381,6 +381,17 @@ def test_single_symbols_have_streams_and_polls_of_their_own() -> None:
     assert different() == {"symbol_streams": streams}
 
 
+def test_streams_of_single_symbols_may_name_a_zone() -> None:
+    """The sign before its hours joins no streams, in whatever file it stands."""
+    streams = {"BTCUSDT": ("trade", "kline_1d@+08:00", "kline_1w@+08:00", "depth")}
+    text = "trade+kline_1d@+08:00+kline_1w@+08:00+depth"
+    assert read_settings(symbol_streams=f"btcusdt={text}").symbol_streams == streams
+    yaml_file(f"symbol_streams: {{BTCUSDT: {text}}}\n")
+    assert different() == {"symbol_streams": streams}
+    assert read_settings(streams="kline_1d@+08:00").streams == ("kline_1d@+08:00",)
+    assert "'kline_1d@+09:00'" in refusal(symbol_streams="BTCUSDT=kline_1d@+09:00").expected
+
+
 def test_tls_needs_a_certificate_and_its_key() -> None:
     """One of the two files without the other stops the start, naming both."""
     assert read_settings(grpc_tls_cert="c.pem", grpc_tls_key="k.pem").grpc_tls_key == Path("k.pem")

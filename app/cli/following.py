@@ -22,6 +22,7 @@ from app.cli.shown import BAD, QUIET, WARNING, Lines, Shown, as_json, notice
 from app.cli.terminal import Terminal
 from app.embed import Candlewire
 from app.errors import SymbolsNotLoaded
+from app.feed.source import HUB_SCHEMES
 from app.market.events import StatusEvent
 from app.settings import read_settings
 
@@ -132,7 +133,9 @@ async def stream(
 ) -> int:
     """Show what the streams of symbols bring, until it has been enough."""
     live = bool(bounds.live) and terminal.interactive
-    async with Candlewire(symbols, source=source, streams=wanted.streams()) as hub:
+    async with Candlewire(
+        symbols, source=source, streams=wanted.streams(), book_source=books_of(source)
+    ) as hub:
         lines = lines_of(hub)
         counted = Counted(terminal, hub, lines, bounds, live=live)
         if wanted.raw and hub.source.name.startswith(OF_A_HUB):
@@ -163,12 +166,23 @@ def _register(hub: Candlewire, wanted: Wanted, take: Callable[[Shown], object]) 
         hub.on_depth_update(take)
 
 
+def books_of(source: str | None) -> str | None:
+    """Return how books are had of a source that was named: another hub is not polled.
+
+    `None` leaves it to the settings.
+    """
+    is_hub = source is not None and source.lower().partition("://")[0] in HUB_SCHEMES
+    return "stream" if is_hub else None
+
+
 async def book(
     terminal: Terminal, symbol: str, bounds: Bounds, *, depth: int, source: str | None = None
 ) -> int:
     """Show the book of a symbol: a ladder on a terminal, else a line for each change."""
     live = terminal.interactive and (bounds.count is None if bounds.live is None else bounds.live)
-    async with Candlewire(symbol, source=source, streams=BOOK_STREAMS) as hub:
+    async with Candlewire(
+        symbol, source=source, streams=BOOK_STREAMS, book_source=books_of(source)
+    ) as hub:
         hub.on_book(depth=depth)(Counted(terminal, hub, lines_of(hub), bounds, live=live).take)
         draw = partial(_ladder, terminal, hub, symbol, depth)
         return await _shown(terminal, hub, bounds, draw if live else None)

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from app.cli.following import books_of
 from app.cli.hub_calls import ask
 from app.cli.shown import BAD, QUIET, UP, WARNING, notice, trimmed
 from app.cli.terminal import Terminal
@@ -50,7 +51,7 @@ async def symbols(
         for name in names:
             await terminal.write(_json.encode(name).decode() if terminal.json else name)
         return 0 if names else _nothing(terminal, search)
-    async with Candlewire(source=source) as hub:
+    async with Candlewire(source=source, book_source=books_of(source)) as hub:
         head = notice(hub.source.name, simulated=hub.source.simulated)
         listed = await hub.available()
         found = [one for name, one in sorted(listed.items()) if one.trading and wanted in name]

@@ -10,7 +10,7 @@ from random import Random
 from rich.text import Text
 
 from app.callbacks import Kind, Listener, Missed
-from app.cli.following import Bounds, Counted, lines_of, unlisted
+from app.cli.following import Bounds, Counted, books_of, lines_of, unlisted
 from app.cli.shown import BAD, QUIET, WARNING, notice
 from app.cli.terminal import Terminal
 from app.clock import SystemClock
@@ -60,7 +60,8 @@ async def poll(
     if problem := plan.problem(symbols):
         terminal.tell(Text(f"candlewire: {problem}", BAD))
         return 2
-    async with Candlewire(source=source, streams=("trade",)) as hub:
+    books = books_of(source)
+    async with Candlewire(source=source, streams=("trade",), book_source=books) as hub:
         terminal.tell(notice(hub.source.name, simulated=hub.source.simulated))
         terminal.tell(Text(arithmetic(plan, symbols), QUIET))
         if unknown := unlisted(symbols, await _listed(terminal, hub), hub.source.name):

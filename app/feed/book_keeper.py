@@ -18,6 +18,7 @@ from app.binance.depth import DepthBuffer, Joint, Order, follows
 from app.errors import FeedError
 from app.feed.backoff import Backoff
 from app.feed.book_check import TopCheck, differing_levels
+from app.feed.book_report import book_report
 from app.feed.book_silence import BookSilence
 from app.feed.feed_clock import FeedClock
 from app.market.book import OrderBook
@@ -651,18 +652,8 @@ class BookKeeper:
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of it, as plain JSON-able values."""
-        book = self.book
-        bids, asks = (0, 0) if book is None else book.sizes
         return {
-            "state": str(self.state),
-            "reason": self.reason,
-            "since_us": self.since_us,
-            "number": self.number,
-            "update_id": None if book is None else book.update_id,
-            "bids": bids,
-            "asks": asks,
-            "exact_from": None if book is None else book.exact_from,
-            "exact_to": None if book is None else book.exact_to,
+            **book_report(self),
             "updates": self.updates,
             "duplicates": self.duplicates,
             "reordered": self.reordered,
@@ -685,8 +676,6 @@ class BookKeeper:
             "silences": self._silence.count,
             "id_resets": self.id_resets,
             "dropped": self._buffer.dropped,
-            "event_us": self.event_us,
-            "received_us": self.received_us,
         }
 
 

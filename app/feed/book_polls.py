@@ -13,7 +13,7 @@ from app.feed.polled_books import PolledBooks
 from app.feed.poller import Poller
 from app.feed.streams_plan import followed
 from app.market.events import DepthSnapshot
-from app.ports import Books, Bus, Clock, DepthHistory
+from app.ports import Bus, Clock, DepthHistory
 
 POLL = "poll"
 HYBRID = "hybrid"
@@ -46,7 +46,7 @@ class BookPolls:
         self.mode = mode
         self.plan = plan
         self._symbols = symbols
-        self._polled = PolledBooks(bus=bus, clock=clock, plan=plan)
+        self._polled = PolledBooks(bus=bus, clock=clock, plan=plan, wanted=symbols)
         self._comparison = BookComparison(bus=bus)
         if mode == HYBRID:
             self._comparison.start()
@@ -61,7 +61,7 @@ class BookPolls:
         )
 
     @property
-    def books(self) -> Books | None:
+    def books(self) -> PolledBooks | None:
         """The books that are made of polls."""
         return self._polled if self.mode == POLL else None
 

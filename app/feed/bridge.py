@@ -107,6 +107,7 @@ class BridgedSymbols:
         self._look = look
         self._first_symbols = first_symbols
         self._symbols: dict[str, BridgedSymbol] = {}
+        self._numbers: dict[str, int] = {}  # of the last changes of books that are gone
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._followed: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
@@ -164,7 +165,13 @@ class BridgedSymbols:
                 one.not_followed()
 
     def _make(self, symbol: str) -> BridgedSymbol:
-        return BridgedSymbol(symbol, source=self._source.name, bus=self._bus, clock=self._clock)
+        return BridgedSymbol(
+            symbol,
+            source=self._source.name,
+            bus=self._bus,
+            clock=self._clock,
+            number=self._numbers.pop(symbol, 0),
+        )
 
     # -- what is wanted ----------------------------------------------------------------------
 
@@ -191,7 +198,7 @@ class BridgedSymbols:
             if symbol not in self._symbols:
                 raise SymbolNotActive(symbol)
             await self._keep(symbol, lambda: self._state.forget(symbol))
-            del self._symbols[symbol]
+            self._numbers[symbol] = self._symbols.pop(symbol).book.number
             self._removed(symbol)
             self._changed()
             log.info("symbol removed symbol=%s", symbol)
@@ -379,7 +386,7 @@ class Bridge:
         await self._client.close()
 
     def report(self) -> dict[str, object]:
-        """Return what `/status` shows of the other hub."""
+        """Return what `/status` shows of the other hub, and of the books rebuilt here."""
         hub = self.hub
         return {
             "hub": {
@@ -396,7 +403,8 @@ class Bridge:
                 "bad_frames": self.bad_frames,
                 "publications": self.publications,
                 "book_depth": self._depth,
-            }
+            },
+            "books": {"symbols": {one.symbol: one.book.report() for one in self.manager.symbols()}},
         }
 
     def _ring(self) -> None:

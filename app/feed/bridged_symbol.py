@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 import msgspec
 
+from app.feed.book_report import book_report
 from app.feed.feed_state import FeedState
 from app.feed.followed_book import FollowedBook
 from app.feed.hub_events import BookStep, HubEvent
@@ -36,11 +37,14 @@ TRUSTED = (BookState.IN_STEP, BookState.POLLED)
 
 
 class BridgedBook:
-    """A book that is rebuilt here; implements `app.ports.KeptBook`, with numbers of its own."""
+    """A book that is rebuilt here; implements `app.ports.KeptBook`, with numbers of its own.
 
-    def __init__(self, symbol: str, *, bus: Bus, clock: Clock) -> None:
+    `number` is that of the last change of an earlier one of the same symbol.
+    """
+
+    def __init__(self, symbol: str, *, bus: Bus, clock: Clock, number: int = 0) -> None:
         self.symbol = symbol
-        self.number = 0
+        self.number = number
         self.state = BookState.SYNCING
         self.reason = ""
         self.since_us = clock.now_us()
@@ -80,6 +84,10 @@ class BridgedBook:
             self._enter(BookState.STALE, reason)
             self._publish((), (), whole=False)
 
+    def report(self) -> dict[str, object]:
+        """Return what `/status` shows of it."""
+        return {**book_report(self), "wholes": self.wholes, "updates": self.updates}
+
     def _enter(self, state: BookState, reason: str) -> None:
         if state is not self.state:
             self.since_us = self._clock.now_us()
@@ -112,15 +120,18 @@ class BridgedSymbol:
 
     What that hub sends again, as after a cut, is published once. Seconds that it could not send are
     told on the status channel: as a hole that is found and, after a while, given up. So are trades
-    that passed while it was not there, since they are never sent again.
+    that passed while it was not there, since they are never sent again. `number` is that of the
+    last change of an earlier book of the symbol.
     """
 
-    def __init__(self, symbol: str, *, source: str, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, symbol: str, *, source: str, bus: Bus, clock: Clock, number: int = 0
+    ) -> None:
         self.symbol = symbol
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()
-        self.book = BridgedBook(symbol, bus=bus, clock=clock)
+        self.book = BridgedBook(symbol, bus=bus, clock=clock, number=number)
         self.heard = False
         self.connections = 0
         self.trades = 0

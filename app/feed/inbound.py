@@ -259,7 +259,8 @@ class Inbound:
         return not self.repair.is_busy and self.governor.room(0.5) > 0
 
     def report(self) -> dict[str, object]:
-        """Return what `/status` shows of the exchange, of repair and of audit."""
+        """Return what `/status` shows of the exchange, of repair, of audit and of books."""
+        polled = None if self.polls is None else self.polls.books
         return {
             "exchange": {
                 "rest_url": self._source.rest_url,
@@ -276,7 +277,7 @@ class Inbound:
             },
             "repair": self.repair.report(),
             "audit": self.audit.report(),
-            "books": self._books.report(),
+            "books": (self._books if polled is None else polled).report(),
             **({} if self.polls is None else {"polls": self.polls.report()}),
             "positions_problem": self.manager.unkept_reason,
         }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
+from app.feed.book_report import book_report
 from app.feed.poll_plan import PollPlan
 from app.market.book import OrderBook
 from app.market.events import BookChange, BookState, DepthSnapshot, Level
@@ -38,20 +39,31 @@ class PolledBooks:
     Each is whole, its state `polled`. An answer with the update id that is held changes nothing but
     `received_us`. A book for which no answer has come for three intervals, 5 s at least, turns
     `stale` until one comes: `run` sees to that. Books that cross are counted in `crossed` and not
-    taken.
+    taken. Of those that are `wanted` there is a book, without levels, before the first answer.
     """
 
-    def __init__(self, *, bus: Bus, clock: Clock, plan: PollPlan) -> None:
+    def __init__(
+        self,
+        *,
+        bus: Bus,
+        clock: Clock,
+        plan: PollPlan,
+        wanted: Callable[[], Collection[str]] = tuple,
+    ) -> None:
         self.crossed = 0
         self._bus = bus
         self._clock = clock
         self._plan = plan
+        self._wanted = wanted
         self._books: dict[str, PolledBook] = {}
         self._numbers: dict[str, int] = {}  # of books that were forgotten: they rise for good
 
     def book(self, symbol: str) -> KeptBook | None:
-        """Return a symbol's book; `None` before the first answer."""
-        return self._books.get(symbol)
+        """Return a symbol's book; `None` where it is not wanted."""
+        kept = self._books.get(symbol)
+        if kept is None and symbol in self._wanted():
+            kept = self._begin(symbol, self._clock.now_us())
+        return kept
 
     def books(self) -> Mapping[str, PolledBook]:
         """Return all books by symbol."""
@@ -73,11 +85,7 @@ class PolledBooks:
             return
         kept = self._books.get(snapshot.symbol)
         if kept is None:
-            kept = self._books[snapshot.symbol] = PolledBook(
-                snapshot.symbol,
-                number=self._numbers.pop(snapshot.symbol, 0),
-                now_us=snapshot.received_us,
-            )
+            kept = self._begin(snapshot.symbol, snapshot.received_us)
         kept.answered_s = self._clock.monotonic()
         kept.received_us = snapshot.received_us
         if kept.state is BookState.POLLED and _id_of(kept) == snapshot.last_update_id:
@@ -101,6 +109,17 @@ class PolledBooks:
         kept = self._books.pop(symbol, None)
         if kept is not None:
             self._numbers[symbol] = kept.number
+
+    def report(self) -> dict[str, object]:
+        """Return what `/status` shows of each book; what its polls did is told by the poller."""
+        return {
+            "symbols": {symbol: book_report(self._books[symbol]) for symbol in sorted(self._books)}
+        }
+
+    def _begin(self, symbol: str, now_us: int) -> PolledBook:
+        number = self._numbers.pop(symbol, 0)
+        kept = self._books[symbol] = PolledBook(symbol, number=number, now_us=now_us)
+        return kept
 
     def _enter(self, kept: PolledBook, state: BookState, reason: str) -> None:
         if state is not kept.state:

@@ -139,8 +139,13 @@ async def test_who_has_gone_ends_it() -> None:
     assert screen.data == []
 
 
-async def test_a_book_of_another_hub_with_an_invented_market(tmp_path: Path) -> None:
-    """It comes over gRPC, equal to the hub's, and says loudly what it is of."""
+async def test_a_book_of_another_hub_with_an_invented_market(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It comes over gRPC, equal to the hub's, and says loudly what it is of.
+
+    Also where the settings poll books, which is for an exchange.
+    """
     hub = Candlewire(
         "BTCUSDT",
         source=SIMULATED,
@@ -150,6 +155,7 @@ async def test_a_book_of_another_hub_with_an_invented_market(tmp_path: Path) -> 
         grpc_port=free_port(),
     )
     async with hub:
+        monkeypatch.setenv("BOOK_SOURCE", "poll")
         screen = Screen()
         source = f"grpc://127.0.0.1:{hub.ports['grpc']}"
         async with asyncio.timeout(20):

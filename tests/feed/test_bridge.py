@@ -155,6 +155,7 @@ async def test_what_is_wanted_is_followed_and_published(tmp_path: Path) -> None:
             report: Any = here.bridge.report()
             assert report["hub"]["connected"]
             assert report["hub"]["source"] == "simulated"
+            assert report["books"]["symbols"]["BTCUSDT"]["state"] == "in_step"
             assert list(here.manager.not_ready()) == []
             exchange_us = here.bridge.feed_clock.exchange_us()
             assert exchange_us is not None

@@ -81,6 +81,20 @@ def test_candles_and_trades_are_published_as_they_are() -> None:
     assert bridged.published(TRADES) == [a_trade(), an_aggregate()]
 
 
+def test_a_book_goes_on_counting_and_is_reported() -> None:
+    """Its numbers rise for the hub's life, also when a symbol is removed and added."""
+    bridged = Bridged()
+    bridged.symbol = BridgedSymbol(
+        "BTCUSDT", source=HERE, bus=bridged.bus, clock=bridged.clock, number=41
+    )
+    bridged.take(step(1, None))
+    bridged.take(step(2, 1))
+    assert [each.number for each in bridged.published(BOOK_CHANGES)] == [42, 43]
+    report = bridged.symbol.book.report()
+    told = [report[name] for name in ("state", "number", "update_id", "wholes", "updates")]
+    assert told == ["in_step", 43, 102, 1, 1]
+
+
 def test_candles_of_other_lengths_are_not_published() -> None:
     """They are made here, of the seconds."""
     bridged = Bridged()

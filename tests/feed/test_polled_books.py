@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.feed.poll_plan import Poll, PollPlan
 from app.feed.polled_books import PolledBooks
 from app.market.events import BookChange, BookState
@@ -16,8 +18,13 @@ class Scene:
     def __init__(self, interval_ms: int = 1_000) -> None:
         self.bus = FakeBus()
         self.clock = ManualClock()
-        plan = PollPlan(Poll(2, interval_ms))
-        self.books = PolledBooks(bus=self.bus, clock=self.clock, plan=plan)
+        self.wanted: list[str] = []
+        self.books = PolledBooks(
+            bus=self.bus,
+            clock=self.clock,
+            plan=PollPlan(Poll(2, interval_ms)),
+            wanted=lambda: self.wanted,
+        )
 
     @property
     def changes(self) -> list[BookChange]:
@@ -45,6 +52,19 @@ def test_each_answer_is_a_whole_book():
     assert kept.book is not None
     assert (kept.number, kept.state, kept.book.update_id) == (2, BookState.POLLED, 11)
     assert kept.book.best_bid == ("99.00", "1")
+
+
+def test_a_book_that_is_waited_for_says_so():
+    """Before the first answer, of what is wanted; nothing is published of it."""
+    scene = Scene()
+    scene.wanted = [SYMBOL]
+    kept = scene.books.book(SYMBOL)
+    assert kept is not None
+    assert (kept.state, kept.reason, kept.book) == (BookState.SYNCING, "no answer yet", None)
+    assert scene.changes == []
+    scene.books.take(a_snapshot(10))
+    assert scene.books.book(SYMBOL) is kept
+    assert (kept.state, kept.number) == (BookState.POLLED, 1)
 
 
 def test_an_answer_that_changes_nothing_is_not_told():
@@ -80,6 +100,16 @@ def test_a_book_without_answers_is_stale_until_one_comes():
     assert (again.number, again.state, again.whole, again.reason) == (
         3, BookState.POLLED, True, "",
     )  # fmt: skip
+
+
+def test_each_book_is_reported():
+    """With its state, and how far it is known."""
+    scene = Scene()
+    assert scene.books.report() == {"symbols": {}}
+    scene.books.take(a_snapshot(10))
+    report: Any = scene.books.report()
+    assert report["symbols"][SYMBOL]["state"] == "polled"
+    assert report["symbols"][SYMBOL]["update_id"] == 10
 
 
 def test_slow_polls_are_waited_for():

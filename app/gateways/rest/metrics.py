@@ -84,11 +84,57 @@ _BOOK_FIGURES = {
     "best_bid": "The highest bid, in the quote currency",
     "best_ask": "The lowest ask, in the quote currency",
     "mid": "The middle between the two",
+    "microprice": "The middle, nearer to the ask the more is bid than asked at the best prices",
     "spread": "The lowest ask less the highest bid, in the quote currency",
     "spread_bps": "The spread in 1/10000 of the middle",
     "imbalance": "(B - A) / (B + A) of the quantities of the best levels of each side",
-    "vwap": "The average price of what traded in the last minute, weighted by quantity",
-    "realised_volatility": "Root of the sum of squared log returns of the last minute, by second",
+    "vwap": "The average price of what traded in BOOK_METRICS_WINDOW_S, weighted by quantity",
+    "realised_volatility": "Root of the sum of squared log returns by second, in the same window",
+}
+# What has happened to each book, by where the report has it; docs/books.md tells more of each.
+_KEPT = {
+    "updates": "Changes applied to the book",
+    "duplicates": "Changes that came again, as while one connection replaces another",
+    "reordered": "Changes that came before those that they follow, and were applied after them",
+    "dropped": "Changes left out because too many waited for a snapshot",
+    "gaps": "Times that changes were missing, so that the book was had anew",
+    "crossed": "Times that the best bid was not below the best ask",
+    "silences": "Times that the changes of the book fell silent alone",
+    "id_resets": "Times that the exchange began to count the book's updates anew",
+    "resyncs": "Times that the book was made of a snapshot",
+    "resumed": "Times that it went on after a lost stream, without a snapshot",
+    "widened": "Times that a newer snapshot took its place, to know more levels",
+    "snapshots": "Snapshots received",
+    "snapshots_failed": "Snapshots that could not be had",
+    "snapshots_too_old": "Snapshots that were older than the stream",
+    "snapshot_differed": "Snapshots that differed from the book in step",
+    "snapshot_wrong": "Those of them that another snapshot contradicted",
+    "book_wrong": "Those of them that another one confirmed: the book was wrong and said in step",
+    "top_checked": "Tops compared with the ticker of the same update",
+    "top_differed": "Those of them that differed",
+    "ticker_wrong": "Tickers that a snapshot contradicted",
+    "between_checked": "Tops compared with the ticker before",
+    "between_differed": "Those of them that differed, as they may",
+    "wholes": "Times that another hub sent the book whole",
+}
+_POLLED = {
+    "asked": "Polls made",
+    "answers": "Answers to them",
+    "unchanged": "Answers with the update id of the one before",
+    "older": "Answers that were older than one before, and used for nothing",
+    "skipped": "Polls left out because the one before was under way",
+    "errors": "Polls that failed",
+    "id_resets": "Times that the exchange began to count the book's updates anew",
+}
+_COMPARED = {
+    "equal": "Polled snapshots that were equal to the book in step",
+    "different": "Polled snapshots that differed from it",
+    "levels": "Levels compared",
+    "differing_levels": "Levels that differed",
+    "mid_event": "Comparisons with a snapshot from within a change of the book",
+    "not_in_step": "Snapshots not compared because the book was not in step",
+    "too_old": "Snapshots not compared because they were older than what is remembered",
+    "overtaken": "Snapshots not compared because a newer one came before the book was as far",
 }
 _BOUNDS = (*(str(bound_us / 1e6) for bound_us in BOUNDS_US), "+Inf")
 _OPEN_METRICS = "application/openmetrics-text"
@@ -125,7 +171,7 @@ class HubCollector(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        """Yield readiness, source, each number of each symbol and book, each of the report."""
+        """Yield readiness, source, what is known of each symbol and book, and of all the rest."""
         report = self._status.snapshot()
         ready = not self._status.not_ready()
         yield GaugeMetricFamily(f"{_PREFIX}_ready", "1 when clients can be sent here", float(ready))
@@ -139,6 +185,7 @@ class HubCollector(Collector):
         yield from _symbol_metrics(self._status.symbols())
         if self._figures is not None:
             yield from _book_metrics(self._figures.snapshot())
+        yield from _book_counts(report)
         yield from _report_metrics(report)
         yield from self._call_metrics()
 
@@ -229,6 +276,34 @@ def _book_metrics(samples: Mapping[str, BookMetrics]) -> Iterator[Metric]:
         yield family
 
 
+def _book_counts(report: Mapping[str, object]) -> Iterator[Metric]:
+    """Yield what is counted of each book, of its polls, and of the two compared."""
+    polls = _mapping(report.get("polls"))
+    for prefix, words, rows in (
+        ("book", _KEPT, _mapping(_mapping(report.get("books")).get("symbols"))),
+        ("book_polls", _POLLED, _by_symbol(polls.get("books"))),
+        ("book_compared", _COMPARED, _by_symbol(_mapping(polls.get("compared")).get("books"))),
+    ):
+        for name, text in words.items():
+            family = CounterMetricFamily(f"{_PREFIX}_{prefix}_{name}", text, labels=["symbol"])
+            for symbol, row in rows.items():
+                count = _mapping(row).get(name)
+                if isinstance(count, int):
+                    family.add_metric([symbol], count)
+            if family.samples:
+                yield family
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _by_symbol(rows: object) -> Mapping[str, object]:
+    """Return rows of the report by the symbol that each names."""
+    found = map(_mapping, rows) if isinstance(rows, Sequence) else ()
+    return {str(row["symbol"]): row for row in found if "symbol" in row}
+
+
 def _event_ages(symbols: Sequence[SymbolStatus]) -> HistogramMetricFamily:
     """Return a histogram without sums: only the counts are known."""
     family = HistogramMetricFamily(
@@ -273,7 +348,7 @@ def _numbers(
     report: Mapping[str, object], path: tuple[str, ...], depth: int
 ) -> Iterator[tuple[tuple[str, ...], float]]:
     for key, value in report.items():
-        if not path and key == "symbols":
+        if key == "symbols" and isinstance(value, Mapping):
             continue  # they have families of their own, with a label instead of a name for each
         inner = (*path, str(key))
         if isinstance(value, Mapping) and depth > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import prometheus_client
 import pytest
@@ -11,12 +13,46 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.analytics.metrics_history import MetricsHistory
-from app.gateways.rest.metrics import _GAUGES, _HELP, CallCounter, MetricsPage
+from app.feed.book_comparison import BookComparison
+from app.feed.book_keeper import BookKeeper
+from app.feed.feed_clock import FeedClock
+from app.feed.poll_plan import Poll
+from app.feed.poller import Polled
+from app.gateways.rest.metrics import (
+    _COMPARED,
+    _GAUGES,
+    _HELP,
+    _KEPT,
+    _POLLED,
+    CallCounter,
+    MetricsPage,
+)
 from app.market.ages import CLASSES
-from app.market.events import BookState
+from app.market.events import BookState, DepthSnapshot
 from app.ports import SymbolStatus
 from tests.analytics.samples import a_sample
+from tests.fakes import FakeBus, ManualClock
+from tests.feed.fakes import LongestWaits
 from tests.gateways.rest.fakes import FakeStatus, Hub, symbol_status
+
+# Numbers of a book's report that do not count what has happened.
+NO_COUNTS = {
+    *("since_us", "number", "update_id", "bids", "asks", "event_us", "received_us"),
+    *("limit", "interval_ms"),
+}
+
+
+def book_report_of_a_keeper() -> dict[str, object]:
+    """Return what a keeper reports that has seen nothing yet."""
+    clock = ManualClock()
+    keeper = BookKeeper(
+        "BTCUSDT",
+        bus=FakeBus(),
+        clock=clock,
+        feed_clock=FeedClock(clock),
+        random=LongestWaits(),
+    )
+    return keeper.report()
 
 
 def samples(status: FakeStatus, calls: CallCounter | None = None) -> dict[str, float]:
@@ -64,6 +100,60 @@ def test_figures_of_books_are_there() -> None:
     assert found['candlewire_book_depth{bps="50",side="bid",symbol="BTCUSDT"}'] == 40
     assert 'candlewire_book_depth{bps="50",side="ask",symbol="BTCUSDT"}' not in found
     assert 'candlewire_book_mid{symbol="ETHUSDT"}' not in found
+
+
+def test_what_happened_to_books_is_counted_by_symbol() -> None:
+    """However many symbols there are, none has metrics of its own, and none takes the others' room.
+
+    The same of polls, and of those that check what is kept.
+    """
+    names = [f"A{number}USDT" for number in range(200)]
+    compared = {"symbol": "A7USDT", "equal": 40, "different": 2, "last_different_id": 812}
+    status = FakeStatus()
+    status.report = {
+        "books": {
+            "snapshot_calls": 9,
+            "symbols": {name: {"state": "in_step", "number": 5, "gaps": 3} for name in names},
+        },
+        "polls": {
+            "errors": 1,
+            "books": [{"symbol": "A7USDT", "asked": 12, "errors": 1, "error": "no answer"}],
+            "compared": {"different": 2, "books": [compared]},
+        },
+        "grpc": {"streams": 4, "closed": {"CANCELLED": 6}},
+    }
+    found = samples(status)
+    assert [found[f"candlewire_book_gaps_total{{symbol={name}}}"] for name in names] == [3] * 200
+    assert found["candlewire_book_polls_asked_total{symbol=A7USDT}"] == 12
+    assert found["candlewire_book_polls_errors_total{symbol=A7USDT}"] == 1
+    assert found["candlewire_book_compared_equal_total{symbol=A7USDT}"] == 40
+    assert found["candlewire_book_compared_different_total{symbol=A7USDT}"] == 2
+    assert found["candlewire_hub_books_snapshot_calls{}"] == 9
+    assert found["candlewire_hub_polls_compared_different{}"] == 2
+    assert found["candlewire_hub_grpc_streams{}"] == 4
+    assert found["candlewire_hub_grpc_closed_CANCELLED{}"] == 6
+    assert not any("USDT" in name.partition("{")[0] for name in found)
+
+
+def test_nothing_is_said_of_polls_where_there_are_none() -> None:
+    """Nor of books that nobody keeps."""
+    assert not any(name.startswith("candlewire_book") for name in samples(FakeStatus()))
+
+
+def test_each_count_of_a_book_is_there() -> None:
+    """What its keeper, its polls and their comparison count has words, and no words are idle."""
+    keeper = book_report_of_a_keeper()
+    told = {name for name, value in keeper.items() if type(value) is int} - NO_COUNTS
+    assert set(_KEPT) == told | {"wholes"}
+    polled = Polled("BTCUSDT", Poll()).report()
+    told = {name for name, value in polled.items() if type(value) is int} - NO_COUNTS
+    assert set(_POLLED) == told
+    bus = FakeBus()
+    comparison = BookComparison(bus=bus)
+    comparison.take(DepthSnapshot("BTCUSDT", 5, (), (), 100, None, 0))
+    report: Any = comparison.report()
+    (row,) = report["books"]
+    assert set(_COMPARED) == {name for name, value in row.items() if type(value) is int}
 
 
 def test_what_is_not_known_is_left_out() -> None:
