@@ -68,8 +68,8 @@ class BookKeeper:
 
     Who feeds it tells `restored` when the stream's data come, `take` and `take_ticker` what comes,
     `lost` when they end, and calls `look` about once a second. `wish` says whether a snapshot is
-    wanted now; who fetches it calls `ask`, then `answer` or `fail`. `wake` is called when one is
-    wanted. `number` is that of the last change of an earlier keeper of the same symbol. A snapshot
+    wanted now; who fetches it calls `ask`, then `answer`, `fail` or `drop`. `wake` is called when one
+    is wanted. `number` is that of the last change of an earlier keeper of the same symbol. A snapshot
     has `depth` levels a side.
     """
 
@@ -242,6 +242,11 @@ class BookKeeper:
             if self.state is not BookState.IN_STEP and self._backoff.failures == 1:
                 log.warning("snapshot failed symbol=%s reason=%s", self.symbol, error)
 
+    def drop(self, asked: int) -> None:
+        """Learn that what was asked for is waited for no longer."""
+        if asked == self._generation:
+            self._asked = False
+
     def answer(self, snapshot: DepthSnapshot, asked: int) -> None:
         """Take a snapshot that was asked for."""
         if asked != self._generation or not self._has_stream:
@@ -254,9 +259,11 @@ class BookKeeper:
             self._join(snapshot)
 
     def failed(self, error: Exception) -> None:
-        """Learn of a bug in here: the book is given up and begun anew."""
+        """Learn of a bug in here: the book is given up and begun anew, unless it is closed."""
         if self._crashed is not None:
             self._crashed(f"book of {self.symbol}", error)
+        if self._closed:
+            return
         self._forget_fetched()
         self._silence.begin(self._clock.monotonic())
         self.book, self._resumable = None, False
