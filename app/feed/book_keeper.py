@@ -68,9 +68,9 @@ class BookKeeper:
 
     Who feeds it tells `restored` when the stream's data come, `take` and `take_ticker` what comes,
     `lost` when they end, and calls `look` about once a second. `wish` says whether a snapshot is
-    wanted now; who fetches it calls `ask`, then `answer`, `fail` or `drop`. `wake` is called when one
-    is wanted. `number` is that of the last change of an earlier keeper of the same symbol. A snapshot
-    has `depth` levels a side.
+    wanted now; who fetches it calls `ask`, then `answer`, `fail` or `drop`. `wake` is called when
+    one is wanted. `number` is that of the last change of an earlier keeper of the same symbol. A
+    snapshot has `depth` levels a side.
     """
 
     def __init__(
