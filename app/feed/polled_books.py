@@ -93,14 +93,24 @@ class PolledBooks:
             interval_s = self._plan.of(kept.symbol).interval_ms / 1_000
             limit_s = max(STALE_S, STALE_INTERVALS * interval_s)
             if kept.state is BookState.POLLED and now_s - kept.answered_s >= limit_s:
-                self._enter(kept, BookState.STALE, f"no answer to polls for {limit_s:g} s")
-                self._publish(kept, (), (), whole=False)
+                self._turn_stale(kept, f"no answer to polls for {limit_s:g} s")
 
     def forget(self, symbol: str) -> None:
-        """Hold nothing of `symbol` but its number. Forgetting what is not held is harmless."""
-        kept = self._books.pop(symbol, None)
-        if kept is not None:
-            self._numbers[symbol] = kept.number
+        """Hold nothing of `symbol` but its number, and say so of its book.
+
+        Forgetting what is not held is harmless.
+        """
+        kept = self._books.get(symbol)
+        if kept is None:
+            return
+        if kept.state is BookState.POLLED:
+            self._turn_stale(kept, "removed")
+        del self._books[symbol]
+        self._numbers[symbol] = kept.number
+
+    def _turn_stale(self, kept: PolledBook, reason: str) -> None:
+        self._enter(kept, BookState.STALE, reason)
+        self._publish(kept, (), (), whole=False)
 
     def _enter(self, kept: PolledBook, state: BookState, reason: str) -> None:
         if state is not kept.state:
