@@ -36,11 +36,14 @@ TRUSTED = (BookState.IN_STEP, BookState.POLLED)
 
 
 class BridgedBook:
-    """A book that is rebuilt here; implements `app.ports.KeptBook`, with numbers of its own."""
+    """A book that is rebuilt here; implements `app.ports.KeptBook`, with numbers of its own.
 
-    def __init__(self, symbol: str, *, bus: Bus, clock: Clock) -> None:
+    `number` is that of the last change of an earlier one of the same symbol.
+    """
+
+    def __init__(self, symbol: str, *, bus: Bus, clock: Clock, number: int = 0) -> None:
         self.symbol = symbol
-        self.number = 0
+        self.number = number
         self.state = BookState.SYNCING
         self.reason = ""
         self.since_us = clock.now_us()
@@ -115,12 +118,14 @@ class BridgedSymbol:
     that passed while it was not there, since they are never sent again.
     """
 
-    def __init__(self, symbol: str, *, source: str, bus: Bus, clock: Clock) -> None:
+    def __init__(
+        self, symbol: str, *, source: str, bus: Bus, clock: Clock, book_number: int = 0
+    ) -> None:
         self.symbol = symbol
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()
-        self.book = BridgedBook(symbol, bus=bus, clock=clock)
+        self.book = BridgedBook(symbol, bus=bus, clock=clock, number=book_number)
         self.heard = False
         self.connections = 0
         self.trades = 0
@@ -175,7 +180,9 @@ class BridgedSymbol:
 
     def not_followed(self) -> None:
         """Learn that the other hub does not follow it."""
-        self._enter(FeedState.DELISTED, "the hub that is followed does not follow it")
+        reason = "the hub that is followed does not follow it"
+        self._enter(FeedState.DELISTED, reason)
+        self.book.lost(reason)
 
     def take(self, place: Place, event: HubEvent) -> None:
         """Publish an event; raise `BadFrame` for an update of a book that does not fit."""
