@@ -20,10 +20,10 @@ from app.feed.backoff import Backoff
 from app.feed.book_check import TopCheck, differing_levels
 from app.feed.book_silence import BookSilence
 from app.feed.feed_clock import FeedClock
+from app.feed.kept_book import change_of
 from app.market.book import OrderBook
 from app.market.events import (
     SECOND_US,
-    BookChange,
     BookState,
     BookTicker,
     DepthSnapshot,
@@ -635,24 +635,7 @@ class BookKeeper:
         else:
             self.received_us = self._feed_clock.received_us()
         self.number += 1
-        book = self.book
-        self._bus.publish(
-            BOOK_CHANGES,
-            BookChange(
-                self.symbol,
-                self.number,
-                self.state,
-                0 if book is None else book.update_id,
-                bids,
-                asks,
-                whole,
-                None if book is None else book.exact_from,
-                None if book is None else book.exact_to,
-                self.reason,
-                self.event_us,
-                self.received_us,
-            ),
-        )
+        self._bus.publish(BOOK_CHANGES, change_of(self, bids, asks, whole=whole))
 
     # -- its report --------------------------------------------------------------------------
 

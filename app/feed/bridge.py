@@ -23,7 +23,7 @@ from app.errors import (
     UnknownSymbol,
 )
 from app.feed.backoff import Backoff
-from app.feed.bridged_symbol import TRUSTED, BridgedSymbol
+from app.feed.bridged_symbol import BridgedSymbol
 from app.feed.feed_clock import FeedClock
 from app.feed.hub_events import BookStep
 from app.feed.source import Source
@@ -259,7 +259,7 @@ class BridgedSymbols:
         sides. Raises `ExchangeUnavailable` where none is held that can be trusted.
         """
         kept = self.book(symbol)
-        book = None if kept is None or kept.state not in TRUSTED else kept.book
+        book = None if kept is None or not kept.state.trusted else kept.book
         most = 0 if book is None else _known(book, limit)
         if kept is None or book is None or not most:
             message = f"{symbol}: no book of it can be trusted now"

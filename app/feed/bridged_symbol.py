@@ -9,13 +9,13 @@ import msgspec
 from app.feed.feed_state import FeedState
 from app.feed.followed_book import FollowedBook
 from app.feed.hub_events import BookStep, HubEvent
+from app.feed.kept_book import change_of
 from app.feed.upstream_grpc import Place
 from app.market.book import OrderBook
 from app.market.events import (
     NO_TRADE_ID,
     SECOND_US,
     AggTrade,
-    BookChange,
     BookState,
     Candle,
     HoleAbandoned,
@@ -31,8 +31,6 @@ from app.ports import BOOK_CHANGES, CANDLES, STATUS, TRADES, Bus, Clock, SymbolS
 
 PATIENCE_S = 60.0  # how long seconds may be missing before they are given up
 REMEMBERED = 4_096  # seconds of which the newest issue is known
-
-TRUSTED = (BookState.IN_STEP, BookState.POLLED)
 
 
 class BridgedBook:
@@ -79,7 +77,7 @@ class BridgedBook:
 
     def lost(self, reason: str) -> None:
         """Have the levels that are held for the last that were known."""
-        if self.state in TRUSTED:
+        if self.state.trusted:
             self._enter(BookState.STALE, reason)
             self._publish((), (), whole=False)
 
@@ -91,23 +89,8 @@ class BridgedBook:
     def _publish(
         self, bids: tuple[tuple[str, str], ...], asks: tuple[tuple[str, str], ...], *, whole: bool
     ) -> None:
-        book = self._followed.book
         self.number += 1
-        change = BookChange(
-            self.symbol,
-            self.number,
-            self.state,
-            0 if book is None else book.update_id,
-            bids,
-            asks,
-            whole,
-            None if book is None else book.exact_from,
-            None if book is None else book.exact_to,
-            self.reason,
-            self.event_us,
-            self.received_us,
-        )
-        self._bus.publish(BOOK_CHANGES, change)
+        self._bus.publish(BOOK_CHANGES, change_of(self, bids, asks, whole=whole))
 
 
 class BridgedSymbol:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from app.feed.kept_book import change_of
 from app.feed.poll_plan import PollPlan
 from app.market.book import OrderBook
-from app.market.events import BookChange, BookState, DepthSnapshot, Level
+from app.market.events import BookState, DepthSnapshot, Level
 from app.ports import BOOK_CHANGES, Bus, Clock, KeptBook
 
 log = logging.getLogger(__name__)
@@ -126,25 +127,8 @@ class PolledBooks:
         *,
         whole: bool = True,
     ) -> None:
-        book = kept.book
         kept.number += 1
-        self._bus.publish(
-            BOOK_CHANGES,
-            BookChange(
-                kept.symbol,
-                kept.number,
-                kept.state,
-                _id_of(kept),
-                bids,
-                asks,
-                whole,
-                None if book is None else book.exact_from,
-                None if book is None else book.exact_to,
-                kept.reason,
-                None,
-                kept.received_us,
-            ),
-        )
+        self._bus.publish(BOOK_CHANGES, change_of(kept, bids, asks, whole=whole))
 
 
 def _id_of(kept: PolledBook) -> int:
