@@ -17,10 +17,11 @@ from random import Random
 from app.binance.depth import DepthBuffer, Joint, Order, follows
 from app.errors import FeedError
 from app.feed.backoff import Backoff
-from app.feed.book_check import TopCheck, differing_levels
+from app.feed.book_differences import compared
 from app.feed.book_silence import BookSilence
 from app.feed.feed_clock import FeedClock
 from app.feed.kept_book import change_of
+from app.feed.top_check import TopCheck
 from app.market.book import OrderBook
 from app.market.events import (
     SECOND_US,
@@ -470,7 +471,7 @@ class BookKeeper:
         Where a snapshot and a book in step differed, two of three must agree.
         """
         level = [each for each in self._witnesses if each.update_id == fresh.update_id]
-        agreeing = [not differing_levels(fresh, each) for each in level]
+        agreeing = [not compared(fresh, each)[1] for each in level]
         if not self._needs_witness:
             self.ticker_wrong += any(agreeing)
             return True
@@ -559,7 +560,7 @@ class BookKeeper:
         if fresh.update_id != book.update_id:
             return False
         self._fresh = None
-        if fresh.is_crossed or differing_levels(book, fresh):
+        if fresh.is_crossed or compared(book, fresh)[1]:
             self.snapshot_differed += 1
             self._turn_stale(
                 f"update {book.update_id}: a snapshot differs from it",
