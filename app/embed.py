@@ -45,6 +45,7 @@ from app.clock import SystemClock
 from app.errors import InvalidSetting, SymbolsNotLoaded
 from app.feed.plan import plan_source, settle
 from app.feed.source import Source
+from app.market.book_views import whole_view
 from app.market.codec import read_candle
 from app.market.events import (
     AggTrade,
@@ -62,7 +63,7 @@ from app.market.events import (
 )
 from app.market.symbols import SymbolInfo, parse_symbol
 from app.market.view import ONE_SECOND
-from app.ports import Clock, KeptBook, SymbolStatus
+from app.ports import Clock, SymbolStatus
 from app.settings import Settings, read_settings
 
 log = logging.getLogger(__name__)
@@ -294,7 +295,18 @@ class Candlewire:
         `state` says how far it can be trusted. Prices and quantities are the exchange's own text.
         """
         kept = self._hub.inbound.books.book(parse_symbol(symbol))
-        return None if kept is None else _view(kept, depth)
+        if kept is None:
+            return None
+        return whole_view(
+            kept.symbol,
+            depth,
+            kept.number,
+            kept.state,
+            kept.reason,
+            kept.book,
+            kept.event_us,
+            kept.received_us,
+        )
 
     def metrics(self, symbol: str) -> BookMetrics | None:
         """Return the figures of a book of the last whole second; `None` where there are none."""
@@ -361,28 +373,6 @@ class Candlewire:
     def _viewed(self, change: BookChange, *, depth: int = BOOK_DEPTH) -> BookView | None:
         """Return the book as it is now, which may be newer than the change."""
         return self.book(change.symbol, depth)
-
-
-def _view(kept: KeptBook, depth: int) -> BookView:
-    bids, asks = ((), ()) if kept.book is None else kept.book.top(depth)
-    return BookView(
-        symbol=kept.symbol,
-        depth=depth,
-        every_ms=0,
-        number=kept.number,
-        previous=None,
-        update_id=0 if kept.book is None else kept.book.update_id,
-        state=kept.state,
-        reason=kept.reason,
-        bids=bids,
-        asks=asks,
-        bid_changes=(),
-        ask_changes=(),
-        exact_from=None if kept.book is None else kept.book.exact_from,
-        exact_to=None if kept.book is None else kept.book.exact_to,
-        event_us=kept.event_us,
-        received_us=kept.received_us,
-    )
 
 
 def _check_names(settings: Mapping[str, object]) -> None:

@@ -19,8 +19,8 @@ from app.analytics.book_metrics import (
     metrics_of,
     unknown_bands,
 )
-from app.analytics.followed_book import FollowedBook
 from app.analytics.metrics_history import MetricsHistory
+from app.analytics.running_figures import RunningFigures
 from app.analytics.trade_window import DEFAULT_SECONDS, NOTHING, TradeWindow
 from app.market.events import (
     SECOND_US,
@@ -100,7 +100,7 @@ class Analyst:
         self._windows: dict[str, TradeWindow] = {}
         self._symbols: dict[str, None] = {}  # those that have a book
         # Of books whose changes are followed: their figures, and the number of the book then.
-        self._carried: dict[str, FollowedBook] = {}
+        self._carried: dict[str, RunningFigures] = {}
         self._numbers: dict[str, int] = {}
         self._followed: frozenset[str] = frozenset()
         self._second: int | None = None  # the newest that was sampled
@@ -184,7 +184,7 @@ class Analyst:
             return None  # the book was read when it had gone further already
         carried = self._carried.get(symbol)
         if carried is None:
-            carried = self._carried[symbol] = FollowedBook(
+            carried = self._carried[symbol] = RunningFigures(
                 levels=config.levels, bands_bps=config.bands_bps
             )
         exact = (change.exact_from, change.exact_to)

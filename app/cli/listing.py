@@ -17,6 +17,7 @@ from app.cli.hub_calls import ask
 from app.cli.shown import BAD, QUIET, UP, WARNING, notice, trimmed
 from app.cli.terminal import Terminal
 from app.embed import Candlewire
+from app.market.events import BookState
 from app.market.symbols import SymbolInfo
 from app.settings import read_settings
 
@@ -147,11 +148,12 @@ def _symbols(
     for one in statuses:
         book = books.get(one["symbol"], {})
         kept = str(book.get("state", ""))
+        trusted = kept in tuple(BookState) and BookState(kept).trusted
         table.add_row(
             one["symbol"],
             Text(one["state"], UP if one["state"] == "live" else WARNING),
             *(_count(name, one.get(name, 0)) for name in _COLUMNS),
-            Text(kept, UP if kept in ("in_step", "polled") else WARNING),
+            Text(kept, UP if trusted else WARNING),
             Text(str(one.get("reason") or book.get("reason") or ""), WARNING),
         )
     return table

@@ -17,14 +17,15 @@ from random import Random
 from app.binance.depth import DepthBuffer, Joint, Order, follows
 from app.errors import FeedError
 from app.feed.backoff import Backoff
-from app.feed.book_check import TopCheck, differing_levels
+from app.feed.book_differences import compared
 from app.feed.book_report import book_report
 from app.feed.book_silence import BookSilence
 from app.feed.feed_clock import FeedClock
+from app.feed.kept_book import change_of
+from app.feed.top_check import TopCheck
 from app.market.book import OrderBook
 from app.market.events import (
     SECOND_US,
-    BookChange,
     BookState,
     BookTicker,
     DepthSnapshot,
@@ -69,9 +70,9 @@ class BookKeeper:
 
     Who feeds it tells `restored` when the stream's data come, `take` and `take_ticker` what comes,
     `lost` when they end, and calls `look` about once a second. `wish` says whether a snapshot is
-    wanted now; who fetches it calls `ask`, then `answer` or `fail`. `wake` is called when one is
-    wanted. `number` is that of the last change of an earlier keeper of the same symbol. A snapshot
-    has `depth` levels a side.
+    wanted now; who fetches it calls `ask`, then `answer`, `fail` or `drop`. `wake` is called when
+    one is wanted. `number` is that of the last change of an earlier keeper of the same symbol. A
+    snapshot has `depth` levels a side.
     """
 
     def __init__(
@@ -243,6 +244,11 @@ class BookKeeper:
             if self.state is not BookState.IN_STEP and self._backoff.failures == 1:
                 log.warning("snapshot failed symbol=%s reason=%s", self.symbol, error)
 
+    def drop(self, asked: int) -> None:
+        """Learn that what was asked for is waited for no longer."""
+        if asked == self._generation:
+            self._asked = False
+
     def answer(self, snapshot: DepthSnapshot, asked: int) -> None:
         """Take a snapshot that was asked for."""
         if asked != self._generation or not self._has_stream:
@@ -255,9 +261,11 @@ class BookKeeper:
             self._join(snapshot)
 
     def failed(self, error: Exception) -> None:
-        """Learn of a bug in here: the book is given up and begun anew."""
+        """Learn of a bug in here: the book is given up and begun anew, unless it is closed."""
         if self._crashed is not None:
             self._crashed(f"book of {self.symbol}", error)
+        if self._closed:
+            return
         self._forget_fetched()
         self._silence.begin(self._clock.monotonic())
         self.book, self._resumable = None, False
@@ -464,7 +472,7 @@ class BookKeeper:
         Where a snapshot and a book in step differed, two of three must agree.
         """
         level = [each for each in self._witnesses if each.update_id == fresh.update_id]
-        agreeing = [not differing_levels(fresh, each) for each in level]
+        agreeing = [not compared(fresh, each)[1] for each in level]
         if not self._needs_witness:
             self.ticker_wrong += any(agreeing)
             return True
@@ -553,7 +561,7 @@ class BookKeeper:
         if fresh.update_id != book.update_id:
             return False
         self._fresh = None
-        if fresh.is_crossed or differing_levels(book, fresh):
+        if fresh.is_crossed or compared(book, fresh)[1]:
             self.snapshot_differed += 1
             self._turn_stale(
                 f"update {book.update_id}: a snapshot differs from it",
@@ -629,24 +637,7 @@ class BookKeeper:
         else:
             self.received_us = self._feed_clock.received_us()
         self.number += 1
-        book = self.book
-        self._bus.publish(
-            BOOK_CHANGES,
-            BookChange(
-                self.symbol,
-                self.number,
-                self.state,
-                0 if book is None else book.update_id,
-                bids,
-                asks,
-                whole,
-                None if book is None else book.exact_from,
-                None if book is None else book.exact_to,
-                self.reason,
-                self.event_us,
-                self.received_us,
-            ),
-        )
+        self._bus.publish(BOOK_CHANGES, change_of(self, bids, asks, whole=whole))
 
     # -- its report --------------------------------------------------------------------------
 

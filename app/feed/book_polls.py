@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from app.errors import InvalidSetting, PollBudgetExceeded
-from app.feed.book_comparison import BookComparison
+from app.feed.poll_check import PollCheck
 from app.feed.poll_plan import PollPlan
 from app.feed.polled_books import PolledBooks
 from app.feed.poller import Poller
@@ -47,9 +47,9 @@ class BookPolls:
         self.plan = plan
         self._symbols = symbols
         self._polled = PolledBooks(bus=bus, clock=clock, plan=plan, wanted=symbols)
-        self._comparison = BookComparison(bus=bus)
+        self._poll_check = PollCheck(bus=bus)
         if mode == HYBRID:
-            self._comparison.start()
+            self._poll_check.start()
         self._poller = Poller(
             history,
             plan=plan,
@@ -98,7 +98,7 @@ class BookPolls:
         if snapshot.symbol not in self._symbols():
             return  # it was removed while it was asked for
         if self.mode == HYBRID:
-            self._comparison.take(snapshot)
+            self._poll_check.take(snapshot)
         else:
             self._polled.take(snapshot)
 
@@ -106,13 +106,13 @@ class BookPolls:
         """Hold nothing of a symbol that is wanted no longer."""
         self._poller.look_soon()
         self._polled.forget(symbol)
-        self._comparison.forget(symbol)
+        self._poll_check.forget(symbol)
 
     def report(self) -> Mapping[str, object]:
         """Return what `/status` shows."""
         report: dict[str, object] = {"mode": self.mode, **self._poller.report()}
         if self.mode == HYBRID:
-            report["compared"] = self._comparison.report()
+            report["compared"] = self._poll_check.report()
         else:
             report["crossed"] = self._polled.crossed
         return report

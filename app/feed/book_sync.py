@@ -139,16 +139,16 @@ class BookSync:
         """Ask for one snapshot and hand it to its keeper."""
         self.calls += 1
         try:
-            snapshot = await self._history.depth(keeper.symbol, limit=limit)
+            keeper.answer(await self._history.depth(keeper.symbol, limit=limit), asked)
+        except asyncio.CancelledError:
+            keeper.drop(asked)  # when this part crashes and begins anew, it is asked for again
+            raise
         except FeedError as error:
             self.failures += 1
             self.last_failure = str(error)
             keeper.fail(error, asked)
-        else:
-            try:
-                keeper.answer(snapshot, asked)
-            except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
-                keeper.failed(error)
+        except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
+            keeper.failed(error)
         self._alarm.ring()
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from app.alarm import Alarm
-from app.market.book_views import BookViewer, read_view_name
+from app.market.book_views import BookViewer, read_view_name, view_name
 from app.market.events import BookChange, BookState, Publication
 from app.ports import BOOK, BOOK_CHANGES, Books, Bus, Clock
 
@@ -110,7 +110,7 @@ class BookViews:
         views = self._views.setdefault(symbol, {})
         for spec in [one for one in views if one not in wanted]:
             self._waiting.pop(views.pop(spec), None)
-            self._dropped((BOOK, symbol, f"{spec[0]}@{spec[1]}"))
+            self._dropped((BOOK, symbol, view_name(*spec)))
         for spec in sorted(wanted - views.keys()):
             view = views[spec] = _View(BookViewer(symbol, *spec))
             self._publish(view)

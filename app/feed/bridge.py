@@ -23,8 +23,9 @@ from app.errors import (
     UnknownSymbol,
 )
 from app.feed.backoff import Backoff
-from app.feed.bridged_symbol import TRUSTED, BridgedSymbol
+from app.feed.bridged_symbol import BridgedSymbol
 from app.feed.feed_clock import FeedClock
+from app.feed.hub_events import BookStep
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.upstream_grpc import (
@@ -36,6 +37,7 @@ from app.feed.upstream_grpc import (
     Place,
     Wanted,
 )
+from app.market.book import OrderBook
 from app.market.book_views import DEPTHS
 from app.market.events import AggTrade, DepthSnapshot, StatusEvent, Trade
 from app.market.symbols import SymbolInfo
@@ -107,7 +109,7 @@ class BridgedSymbols:
         self._look = look
         self._first_symbols = first_symbols
         self._symbols: dict[str, BridgedSymbol] = {}
-        self._numbers: dict[str, int] = {}  # of the last changes of books that are gone
+        self._book_numbers: dict[str, int] = {}  # the last ones of symbols that were removed
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._followed: frozenset[str] = frozenset()
         self._changing = asyncio.Lock()
@@ -151,15 +153,16 @@ class BridgedSymbols:
     async def learn(self, listed: Mapping[str, SymbolInfo], followed: frozenset[str]) -> None:
         """Take what the other hub has; when nothing was ever wanted here, all that it follows."""
         first = self._listed is None
-        self._listed, self._followed = listed, followed
-        if first and not self._symbols and not self._first_symbols and followed:
-            now_us = self._clock.now_us()
-            try:
-                await asyncio.to_thread(self._state.want, sorted(followed), now_us=now_us)
-            except StateUnreadable as error:
-                log.warning("symbols not kept reason=%s", error)
-            for symbol in followed:
-                self._symbols[symbol] = self._make(symbol)
+        async with self._changing:
+            self._listed, self._followed = listed, followed
+            if first and not self._symbols and not self._first_symbols and followed:
+                now_us = self._clock.now_us()
+                try:
+                    await asyncio.to_thread(self._state.want, sorted(followed), now_us=now_us)
+                except StateUnreadable as error:
+                    log.warning("symbols not kept reason=%s", error)
+                for symbol in followed:
+                    self._symbols[symbol] = self._make(symbol)
         for symbol, one in self._symbols.items():
             if symbol not in followed:
                 one.not_followed()
@@ -170,7 +173,7 @@ class BridgedSymbols:
             source=self._source.name,
             bus=self._bus,
             clock=self._clock,
-            number=self._numbers.pop(symbol, 0),
+            book_number=self._book_numbers.pop(symbol, 0),
         )
 
     # -- what is wanted ----------------------------------------------------------------------
@@ -198,7 +201,9 @@ class BridgedSymbols:
             if symbol not in self._symbols:
                 raise SymbolNotActive(symbol)
             await self._keep(symbol, lambda: self._state.forget(symbol))
-            self._numbers[symbol] = self._symbols.pop(symbol).book.number
+            one = self._symbols.pop(symbol)
+            one.lost("removed")
+            self._book_numbers[symbol] = one.book.number
             self._removed(symbol)
             self._changed()
             log.info("symbol removed symbol=%s", symbol)
@@ -250,14 +255,17 @@ class BridgedSymbols:
     async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
         """Return the best levels of the book that is held: the other hub answers no such question.
 
-        Raises `ExchangeUnavailable` where none is held that can be trusted.
+        Fewer than `limit` where the book is not known so far: then as many as are known on both
+        sides. Raises `ExchangeUnavailable` where none is held that can be trusted.
         """
         kept = self.book(symbol)
-        if kept is None or kept.book is None or kept.state not in TRUSTED:
+        book = None if kept is None or not kept.state.trusted else kept.book
+        most = 0 if book is None else _known(book, limit)
+        if kept is None or book is None or not most:
             message = f"{symbol}: no book of it can be trusted now"
             raise ExchangeUnavailable(message)
-        bids, asks = kept.book.top(limit)
-        return DepthSnapshot(symbol, kept.book.update_id, bids, asks, limit, None, kept.received_us)
+        bids, asks = book.top(most)
+        return DepthSnapshot(symbol, book.update_id, bids, asks, most, None, kept.received_us)
 
     # -- its report --------------------------------------------------------------------------
 
@@ -301,14 +309,16 @@ class Bridge:
         self.failures = 0
         self.bad_frames = 0
         self.publications = 0
+        self._alarm = Alarm(clock)
+        self._removed = removed
         self.manager = BridgedSymbols(
             source=source,
             bus=bus,
             state=state,
             clock=clock,
             random=random,
-            removed=removed,
-            changed=self._ring,
+            removed=self._let_go,
+            changed=self._alarm.ring,
             look=self._look_at_first,
             first_symbols=config.first_symbols,
         )
@@ -320,7 +330,6 @@ class Bridge:
         self._backoff = Backoff(random)
         self.feed_clock = FeedClock(clock)
         self._client = client(self.feed_clock.received_us)
-        self._alarm = Alarm(clock)
         self._numbers = count(1)
         # Up to where everything was taken, and the newest that was heard of, which is further while
         # answers or history are still to come.
@@ -333,6 +342,7 @@ class Bridge:
         # Of the stream there is now.
         self._asked: dict[str, frozenset[str]] = {}  # requests without an answer, by number
         self._following: set[str] = set()
+        self._removed_names: set[str] = set()  # some of them, to be left before anything else
         # Symbols of which history is still to come, until something newer than this comes.
         self._history_until: dict[str, Place] = {}
         self._heard_s = 0.0
@@ -407,8 +417,10 @@ class Bridge:
             "books": {"symbols": {one.symbol: one.book.report() for one in self.manager.symbols()}},
         }
 
-    def _ring(self) -> None:
-        self._alarm.ring()
+    def _let_go(self, symbol: str) -> None:
+        """Learn that a symbol is wanted no longer, even if it is again in a moment."""
+        self._removed_names.add(symbol)
+        self._removed(symbol)
 
     # -- its life ----------------------------------------------------------------------------
 
@@ -449,7 +461,8 @@ class Bridge:
 
     async def _session(self) -> None:
         """Follow over one stream until it ends, which raises."""
-        self._asked, self._following, self._history_until = {}, set(), {}
+        self._asked, self._history_until = {}, {}
+        self._following, self._removed_names = set(), set()
         self._heard_s = self._clock.monotonic()
         async with self._client.stream() as stream:
             tending = None
@@ -485,9 +498,15 @@ class Bridge:
                 return
         elif isinstance(event, Trade | AggTrade):
             self.feed_clock.observe(event.event_us, event.received_us)
+        elif isinstance(event, BookStep) and self._begins_anew(name):
+            return
         symbol = self.manager.symbol(name)
         if symbol is not None and name in self._following:
             symbol.take(place, event)
+
+    def _begins_anew(self, name: str) -> bool:
+        """Tell whether what comes of a symbol is still of before it was removed and added again."""
+        return name in self._removed_names or any(name in asked for asked in self._asked.values())
 
     def _reach(self, place: Place) -> None:
         if self._newest is None or place > self._newest:
@@ -549,7 +568,8 @@ class Bridge:
     async def _ask(self, stream: HubStream) -> None:
         """Follow what is wanted and not followed yet, leave what is wanted no longer."""
         wanted = self.manager.followable()
-        gone = self._following - wanted
+        gone = self._following - (wanted - self._removed_names)
+        self._removed_names = set()
         if gone:
             self._following -= gone
             self._whole -= gone
@@ -559,7 +579,6 @@ class Bridge:
         new = wanted - self._following
         if not new or self._clock.monotonic() < self._ask_again_s:
             return
-        self._following |= new
         resuming = new & self._whole if self._place is not None else set()
         if resuming:
             await self._request(stream, resuming, since=self._place)
@@ -570,6 +589,7 @@ class Bridge:
         self, stream: HubStream, names: set[str], *, since: Place | None = None, last: int = 0
     ) -> None:
         number = str(next(self._numbers))
+        self._following |= names
         self._asked[number] = frozenset(names)
         await stream.follow(number, self._wanted(names, since=since, last=last))
 
@@ -601,6 +621,15 @@ class Bridge:
             self._heard_s = self._clock.monotonic()  # all is quiet there
         else:
             stream.give_up(f"nothing came for {now_s - self._heard_s:.0f} s, and no answer does")
+
+
+def _known(book: OrderBook, limit: int) -> int:
+    """Return how many levels a side can be told: fewer on a side mean that it has no more."""
+    bids, asks = book.top(limit)
+    return min(
+        limit if book.exact_from is None else len(bids),
+        limit if book.exact_to is None else len(asks),
+    )
 
 
 def _depth(least: int) -> int:

@@ -10,13 +10,13 @@ from app.feed.book_report import book_report
 from app.feed.feed_state import FeedState
 from app.feed.followed_book import FollowedBook
 from app.feed.hub_events import BookStep, HubEvent
+from app.feed.kept_book import change_of
 from app.feed.upstream_grpc import Place
 from app.market.book import OrderBook
 from app.market.events import (
     NO_TRADE_ID,
     SECOND_US,
     AggTrade,
-    BookChange,
     BookState,
     Candle,
     HoleAbandoned,
@@ -32,8 +32,6 @@ from app.ports import BOOK_CHANGES, CANDLES, STATUS, TRADES, Bus, Clock, SymbolS
 
 PATIENCE_S = 60.0  # how long seconds may be missing before they are given up
 REMEMBERED = 4_096  # seconds of which the newest issue is known
-
-TRUSTED = (BookState.IN_STEP, BookState.POLLED)
 
 
 class BridgedBook:
@@ -80,7 +78,7 @@ class BridgedBook:
 
     def lost(self, reason: str) -> None:
         """Have the levels that are held for the last that were known."""
-        if self.state in TRUSTED:
+        if self.state.trusted:
             self._enter(BookState.STALE, reason)
             self._publish((), (), whole=False)
 
@@ -96,23 +94,8 @@ class BridgedBook:
     def _publish(
         self, bids: tuple[tuple[str, str], ...], asks: tuple[tuple[str, str], ...], *, whole: bool
     ) -> None:
-        book = self._followed.book
         self.number += 1
-        change = BookChange(
-            self.symbol,
-            self.number,
-            self.state,
-            0 if book is None else book.update_id,
-            bids,
-            asks,
-            whole,
-            None if book is None else book.exact_from,
-            None if book is None else book.exact_to,
-            self.reason,
-            self.event_us,
-            self.received_us,
-        )
-        self._bus.publish(BOOK_CHANGES, change)
+        self._bus.publish(BOOK_CHANGES, change_of(self, bids, asks, whole=whole))
 
 
 class BridgedSymbol:
@@ -125,13 +108,13 @@ class BridgedSymbol:
     """
 
     def __init__(
-        self, symbol: str, *, source: str, bus: Bus, clock: Clock, number: int = 0
+        self, symbol: str, *, source: str, bus: Bus, clock: Clock, book_number: int = 0
     ) -> None:
         self.symbol = symbol
         self.state = FeedState.CONNECTING
         self.reason = ""
         self.since_us = clock.now_us()
-        self.book = BridgedBook(symbol, bus=bus, clock=clock, number=number)
+        self.book = BridgedBook(symbol, bus=bus, clock=clock, number=book_number)
         self.heard = False
         self.connections = 0
         self.trades = 0
@@ -186,7 +169,9 @@ class BridgedSymbol:
 
     def not_followed(self) -> None:
         """Learn that the other hub does not follow it."""
-        self._enter(FeedState.DELISTED, "the hub that is followed does not follow it")
+        reason = "the hub that is followed does not follow it"
+        self._enter(FeedState.DELISTED, reason)
+        self.book.lost(reason)
 
     def take(self, place: Place, event: HubEvent) -> None:
         """Publish an event; raise `BadFrame` for an update of a book that does not fit."""

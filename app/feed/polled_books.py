@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping
 
 from app.feed.book_report import book_report
+from app.feed.kept_book import change_of
 from app.feed.poll_plan import PollPlan
 from app.market.book import OrderBook
-from app.market.events import BookChange, BookState, DepthSnapshot, Level
+from app.market.events import BookState, DepthSnapshot, Level
 from app.ports import BOOK_CHANGES, Bus, Clock, KeptBook
 
 log = logging.getLogger(__name__)
@@ -101,14 +102,24 @@ class PolledBooks:
             interval_s = self._plan.of(kept.symbol).interval_ms / 1_000
             limit_s = max(STALE_S, STALE_INTERVALS * interval_s)
             if kept.state is BookState.POLLED and now_s - kept.answered_s >= limit_s:
-                self._enter(kept, BookState.STALE, f"no answer to polls for {limit_s:g} s")
-                self._publish(kept, (), (), whole=False)
+                self._turn_stale(kept, f"no answer to polls for {limit_s:g} s")
 
     def forget(self, symbol: str) -> None:
-        """Hold nothing of `symbol` but its number. Forgetting what is not held is harmless."""
-        kept = self._books.pop(symbol, None)
-        if kept is not None:
-            self._numbers[symbol] = kept.number
+        """Hold nothing of `symbol` but its number, and say so of its book.
+
+        Forgetting what is not held is harmless.
+        """
+        kept = self._books.get(symbol)
+        if kept is None:
+            return
+        if kept.state is BookState.POLLED:
+            self._turn_stale(kept, "removed")
+        del self._books[symbol]
+        self._numbers[symbol] = kept.number
+
+    def _turn_stale(self, kept: PolledBook, reason: str) -> None:
+        self._enter(kept, BookState.STALE, reason)
+        self._publish(kept, (), (), whole=False)
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of each book; what its polls did is told by the poller."""
@@ -135,25 +146,8 @@ class PolledBooks:
         *,
         whole: bool = True,
     ) -> None:
-        book = kept.book
         kept.number += 1
-        self._bus.publish(
-            BOOK_CHANGES,
-            BookChange(
-                kept.symbol,
-                kept.number,
-                kept.state,
-                _id_of(kept),
-                bids,
-                asks,
-                whole,
-                None if book is None else book.exact_from,
-                None if book is None else book.exact_to,
-                kept.reason,
-                None,
-                kept.received_us,
-            ),
-        )
+        self._bus.publish(BOOK_CHANGES, change_of(kept, bids, asks, whole=whole))
 
 
 def _id_of(kept: PolledBook) -> int:

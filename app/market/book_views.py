@@ -14,8 +14,6 @@ INTERVALS_MS = (0, 100, 250, 500, 1_000)
 DEFAULT_DEPTH = 20
 DEFAULT_EVERY_MS = 100
 
-_TRUSTED = (BookState.IN_STEP, BookState.POLLED)
-
 
 def view_name(depth: int, every_ms: int) -> str:
     """Return what stands for an interval in the key of a view: `20@100`."""
@@ -57,12 +55,11 @@ class BookViewer:
         While a book is not to be trusted its levels are those that were seen last, and the next
         ones that are come whole.
         """
-        trusted = state in _TRUSTED
         first = self._state is None
-        joined = trusted and self._state not in _TRUSTED
+        joined = state.trusted and not (self._state and self._state.trusted)
         bids, asks = self._bids, self._asks
         exact = self._range
-        if trusted or first:
+        if state.trusted or first:
             bids, asks = book.bids(self.depth), book.asks(self.depth)
             exact = book.exact_from, book.exact_to
         bid_changes, ask_changes = _changes(self._bids, bids), _changes(self._asks, asks)
@@ -89,6 +86,38 @@ class BookViewer:
             event_us,
             received_us,
         )
+
+
+def whole_view(  # noqa: PLR0917 - a kept book, from left to right
+    symbol: str,
+    depth: int,
+    number: int,
+    state: BookState,
+    reason: str,
+    book: OrderBook | None,
+    event_us: int | None,
+    received_us: int,
+) -> BookView:
+    """Return the best levels of a book as it is now, to be taken whole; none of one that is not."""
+    bids, asks = ((), ()) if book is None else book.top(depth)
+    return BookView(
+        symbol,
+        depth,
+        0,
+        number,
+        None,
+        0 if book is None else book.update_id,
+        state,
+        reason,
+        bids,
+        asks,
+        (),
+        (),
+        None if book is None else book.exact_from,
+        None if book is None else book.exact_to,
+        event_us,
+        received_us,
+    )
 
 
 def _changes(before: tuple[Level, ...], now: tuple[Level, ...]) -> tuple[Level, ...]:

@@ -256,6 +256,11 @@ class BookState(StrEnum):
     STALE = "stale"  # was in step; the levels are the last that were known
     POLLED = "polled"  # asked for now and then: right when it was asked
 
+    @property
+    def trusted(self) -> bool:
+        """Whether the levels are right, as far as is known."""
+        return self in (BookState.IN_STEP, BookState.POLLED)
+
 
 class BookChange(Event, tag="book_change", frozen=True, gc=False):
     """One step of a book that is kept. `number` rises by one with each, over resyncs too.

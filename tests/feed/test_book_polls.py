@@ -115,7 +115,7 @@ async def test_a_symbol_that_was_removed_is_polled_no_more():
         scene.symbols.clear()
         scene.polls.forget(SYMBOL)
         await scene.clock.advance(3)
-    assert len(scene.changes) == 1
+    assert [change.state for change in scene.changes] == [BookState.POLLED, BookState.STALE]
     assert len(scene.depth.asked) == 2
     assert scene.polls.books is not None
     assert scene.polls.books.book(SYMBOL) is None

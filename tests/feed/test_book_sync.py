@@ -182,6 +182,51 @@ async def test_a_bug_met_in_one_answer_is_told(monkeypatch: pytest.MonkeyPatch):
         assert (scene.crashes, scene.in_step) == (["book of S0USDT"], 1)
 
 
+async def test_a_bug_met_in_one_call_touches_no_other():
+    """That book begins anew, and is fetched again; those that wait for answers get them."""
+    async with syncing() as scene:
+        scene.history.open.clear()
+        scene.history.failures = [ZeroDivisionError("a bug")]
+        scene.add(3)
+        await settle()
+        scene.history.open.set()
+        await settle()
+        assert (scene.crashes, scene.in_step) == (["book of S0USDT"], 2)
+        first = scene.keepers[0]
+        assert (first.state, first.reason) == (BookState.STALE, "our own error")
+        first.take(scene.history.truths["S0USDT"].diffs(1)[0])
+        await scene.clock.advance(2)
+        assert (scene.in_step, len(scene.history.asked)) == (3, 4)
+
+
+async def test_a_bug_met_in_the_call_for_a_book_that_is_forgotten_changes_nothing():
+    """It is told; nothing is published of the book any more."""
+    async with syncing() as scene:
+        scene.history.open.clear()
+        scene.history.failures = [ZeroDivisionError("a bug")]
+        scene.add(1)
+        await settle()
+        scene.sync.forget("S0USDT")
+        scene.history.open.set()
+        await settle()
+        assert scene.crashes == ["book of S0USDT"]
+        assert scene.keepers[0].number == 1
+
+
+async def test_what_is_asked_for_when_the_work_ends_is_asked_for_again():
+    """As after a crash: a book must not wait for ever for an answer that nobody waits for."""
+    scene = Scene()
+    scene.history.open.clear()
+    scene.add(2)
+    for expected in (0, 2):
+        running = asyncio.ensure_future(scene.sync.run())
+        await settle()
+        assert scene.in_step == expected
+        running.cancel()
+        await asyncio.wait({running})
+        scene.history.open.set()
+
+
 async def test_books_are_found_by_their_symbols_until_they_are_forgotten():
     """The next book of a symbol counts on."""
     scene = Scene()

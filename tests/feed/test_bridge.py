@@ -32,6 +32,7 @@ from app.feed.hub_events import BookStep
 from app.feed.source import source_of_hub
 from app.feed.state import KeptState
 from app.feed.upstream_grpc import HubClient
+from app.market.book import OrderBook
 from app.market.events import (
     BookChange,
     BookState,
@@ -281,12 +282,17 @@ async def test_what_the_other_hub_does_not_follow_is_waited_for(
         assert list(here.manager.not_ready()) == []
         await hub.registry.add("BNBUSDT")
         await here.followed("BNBUSDT")
+        hub.market.move("BNBUSDT")
+        book = here.manager.book("BNBUSDT")
+        assert book is not None
+        await here.until(lambda: book.state is BookState.IN_STEP)
         await hub.registry.remove("BNBUSDT")
         await here.until(
             lambda: (
                 {one.symbol: one.state for one in here.manager.statuses()}["BNBUSDT"] == "delisted"
             )
         )
+        assert book.state is BookState.STALE
 
 
 async def test_without_symbols_all_are_followed_that_the_other_hub_follows(tmp_path: Path) -> None:
@@ -446,6 +452,63 @@ async def test_a_book_is_told_when_it_is_asked_for(tmp_path: Path) -> None:
         assert (snapshot.bids, snapshot.asks) == there.book.top(5)
         assert (snapshot.last_update_id, snapshot.limit) == (there.book.update_id, 5)
         assert here.bridge.books.book("ETHUSDT") is None
+
+
+async def test_a_book_that_is_not_known_so_far_is_told_as_far_as_it_is(tmp_path: Path) -> None:
+    """Fewer levels than were asked for mean that there are no more."""
+    async with served() as hub, bridged(hub.port, tmp_path) as here:
+        hub.market.move()
+        kept = here.bridge.books.book("BTCUSDT")
+        assert kept is not None
+        await here.until(lambda: kept.book is not None)
+        book = kept.book
+        assert book is not None
+        tenth = book.bids(10)[-1][0]
+        book.set_range(exact_from=tenth, exact_to=None)
+        snapshot = await here.bridge.depths.depth("BTCUSDT", limit=20)
+        assert (snapshot.limit, snapshot.bids, snapshot.asks) == (10, *book.top(10))
+        told = OrderBook("BTCUSDT")
+        told.install(snapshot)
+        assert told.exact_from == tenth
+        book.set_range(exact_from="1e9", exact_to=None)
+        with pytest.raises(ExchangeUnavailable, match="BTCUSDT"):
+            await here.bridge.depths.depth("BTCUSDT", limit=20)
+
+
+async def test_a_symbol_that_is_removed_and_wanted_again_at_once_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its book says so meanwhile, counts on, and is not laid upon what came before."""
+    monkeypatch.setattr(module, "LIST_EVERY_S", 0.0)
+    monkeypatch.setattr(module, "TICK_S", 0.01)
+    async with served() as hub, bridged(hub.port, tmp_path) as here:
+        await here.followed()
+        hub.market.move()
+        await here.until(lambda: here.published(BOOK_CHANGES))
+        listing, busy, go_on = here.bridge._client.listing, asyncio.Event(), asyncio.Event()
+
+        async def slow(*, within_s: float) -> object:
+            busy.set()
+            await go_on.wait()
+            return await listing(within_s=within_s)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(here.bridge._client, "listing", slow)
+            await busy.wait()
+            await here.manager.remove("BTCUSDT")
+            assert here.published(BOOK_CHANGES)[-1].state is BookState.STALE
+            await here.manager.add("BTCUSDT")
+        for turn in range(100):
+            hub.market.move()
+            await asyncio.sleep(0.001)
+            if turn == 20:
+                go_on.set()
+        book = here.manager.book("BTCUSDT")
+        assert book is not None
+        await here.until(lambda: book.state is BookState.IN_STEP)
+        assert (here.bridge.bad_frames, here.bridge.connects) == (0, 1)
+        numbers = [one.number for one in here.published(BOOK_CHANGES)]
+        assert numbers == list(range(1, len(numbers) + 1))
 
 
 async def test_who_hears_the_changes_can_rebuild_the_book(tmp_path: Path) -> None:

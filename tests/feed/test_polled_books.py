@@ -134,11 +134,13 @@ def test_a_crossed_book_is_not_taken():
 
 
 def test_numbers_go_on_when_a_symbol_comes_back():
-    """They rise for the hub's life."""
+    """They rise for the hub's life; meanwhile the book says that it is not kept up."""
     scene = Scene()
     scene.books.take(a_snapshot(10))
     scene.books.forget(SYMBOL)
     scene.books.forget(SYMBOL)
     assert scene.books.book(SYMBOL) is None
     scene.books.take(a_snapshot(5))
-    assert [(each.number, each.update_id) for each in scene.changes] == [(1, 10), (2, 5)]
+    assert [(each.number, each.update_id, each.state) for each in scene.changes] == [
+        (1, 10, BookState.POLLED), (2, 10, BookState.STALE), (3, 5, BookState.POLLED),
+    ]  # fmt: skip

@@ -5,7 +5,14 @@ from random import Random
 import pytest
 
 from app.market.book import OrderBook
-from app.market.book_views import DEPTHS, INTERVALS_MS, BookViewer, read_view_name, view_name
+from app.market.book_views import (
+    DEPTHS,
+    INTERVALS_MS,
+    BookViewer,
+    read_view_name,
+    view_name,
+    whole_view,
+)
 from app.market.events import BookState, DepthSnapshot, DepthUpdate
 
 IN_STEP, STALE = BookState.IN_STEP, BookState.STALE
@@ -105,6 +112,20 @@ def test_differences_lead_from_each_view_to_the_next(depth):
         assert sorted(held[0].items(), key=lambda one: -float(one[0])) == list(view.bids)
         assert sorted(held[1].items(), key=lambda one: float(one[0])) == list(view.asks)
         assert (view.bids, view.asks) == book.top(depth)
+
+
+def test_a_book_can_be_shown_whole_at_any_time():
+    """As far as it is known; before there is one, what is known is nothing."""
+    book = OrderBook("BTCUSDT")
+    book.install(DepthSnapshot("BTCUSDT", 7, (("9", "1"), ("8", "2")), (("10", "1"),), 2, None, 1))
+    view = whole_view("BTCUSDT", 1, 3, BookState.STALE, "a gap", book, 5, 6)
+    assert (view.bids, view.asks) == ((("9", "1"),), (("10", "1"),))
+    assert (view.exact_from, view.exact_to) == ("8", None)
+    assert (view.number, view.previous, view.update_id, view.depth) == (3, None, 7, 1)
+    assert (view.state, view.reason) == (BookState.STALE, "a gap")
+    assert (view.event_us, view.received_us) == (5, 6)
+    none = whole_view("BTCUSDT", 1, 1, BookState.SYNCING, "", None, None, 6)
+    assert (none.bids, none.asks, none.update_id) == ((), (), 0)
 
 
 def test_a_view_is_named_by_what_it_shows():

@@ -24,7 +24,7 @@ from app.gateways.fanout.formats import JSON, Format
 from app.gateways.fanout.wishes import NEWEST_WINS, Interests, Wish, Wishes, wanted_by
 from app.gateways.live.close_codes import INTERNAL_ERROR, TOO_SLOW
 from app.market.ring import Key, Outgoing, Ring
-from app.ports import CANDLES, FORMING, TRADES, Clock
+from app.ports import BOOK, CANDLES, FORMING, TRADES, Clock
 
 _AT_ONCE = 256  # writes before everything else has its turn
 _LATE_AT_ONCE = 16
@@ -114,6 +114,8 @@ class Broadcaster:
         self._fresh: dict[Key, Outgoing] = {}
         self._latest: dict[Key, Outgoing] = {}
         self._unfollowed_since_s: dict[Key, float] = {}
+        # The last words of books that have ended, and since when: who is behind gets them still.
+        self._ended: dict[Key, tuple[Outgoing, float]] = {}
         self._work = asyncio.Event()
 
     # -- its life ----------------------------------------------------------------------------
@@ -232,11 +234,11 @@ class Broadcaster:
         self._settle(follower)
         if answer is not None:
             self._say(follower, answer)
-        growing = self._growing(wishes - follower.wishes)
-        if growing and not history:
+        values = self._values(wishes - follower.wishes)
+        if values and not history:
             history = (self.picked(follower, ()),)
         if history:
-            _add_growing(history[0], growing)
+            _add_values(history[0], values)
             self._put_behind(follower)
             self._push(follower, *history)
         if follower not in self._followers:
@@ -312,16 +314,29 @@ class Broadcaster:
         for key, at_s in self._unfollowed_since_s.items():
             if now_s - at_s >= _FORGET_S:
                 del self._latest[key]
+        for key, (last, at_s) in tuple(self._ended.items()):
+            if now_s - at_s >= self._limits.grace_s:  # by then nobody is behind that was so
+                del self._ended[key]
+                if self._latest.get(key) is last:
+                    del self._latest[key]
 
     def forget(self, symbol: str) -> None:
-        """Tell nobody any more how candles of `symbol` grow: it is not wanted any longer."""
-        for held in (self._latest, self._fresh):
-            for key in [one for one in held if one[1] == symbol]:
-                del held[key]
+        """Tell nobody any more how values of `symbol` are: it is not wanted any longer.
+
+        What a book said last goes out still, for it says that the book is not kept up any more.
+        """
+        now_s = self._clock.monotonic()
+        for key in [one for one in {**self._latest, **self._fresh} if one[1] == symbol]:
+            last = self._latest.get(key)
+            if key[0] == BOOK and last is not None:
+                self._ended[key] = last, now_s
+            else:
+                self.forget_value(key)
 
     def forget_value(self, key: Key) -> None:
         """Tell nobody any more how a value is of which only the newest matters."""
         self._latest.pop(key, None)
+        self._fresh.pop(key, None)
 
     def counters(self) -> Mapping[str, object]:
         """Return the counters by name."""
@@ -465,7 +480,7 @@ class Broadcaster:
             self._catching_up.append(follower)
             self._work.set()
 
-    def _growing(self, wishes: Wishes) -> list[Outgoing]:
+    def _values(self, wishes: Wishes) -> list[Outgoing]:
         """Return the newest values that these wishes name, whole, ascending by sequence.
 
         One that is not out yet comes with the next flush, and whole, too: who asks now has not got
@@ -557,8 +572,8 @@ class Broadcaster:
         self._write(follower, step.group, items)
 
     def _missed_until(self, follower: Follower, until: int) -> Missed:
-        growing = self._growing(follower.wishes)
-        fresh = deque(one for one in growing if follower.served < one.sequence <= until)
+        values = self._values(follower.wishes)
+        fresh = deque(one for one in values if follower.served < one.sequence <= until)
         return Missed(follower.group, follower.served, until, fresh)
 
     def _write(self, follower: Follower, group: Group, items: Sequence[Outgoing]) -> None:
@@ -633,12 +648,12 @@ def _opened(items: Sequence[Outgoing], starts_us: Mapping[Key, int]) -> list[Out
     ]
 
 
-def _add_growing(step: Step, growing: Sequence[Outgoing]) -> None:
-    """Let the first part of a history bring candles that grow, in the order of the sequence."""
+def _add_values(step: Step, values: Sequence[Outgoing]) -> None:
+    """Let the first part of a history bring newest values, in the order of the sequence."""
     if isinstance(step, Missed):
-        step.fresh = deque(growing)
+        step.fresh = deque(values)
     elif isinstance(step, Picked):
-        step.items = list(merge(step.items, growing, key=_SEQUENCE))
+        step.items = list(merge(step.items, values, key=_SEQUENCE))
 
 
 def _position_before(history: Sequence[Step]) -> int:

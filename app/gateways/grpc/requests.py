@@ -5,7 +5,7 @@ Raises `BadRequest` for what no hub can meet, and what `check_symbols` raises fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -13,26 +13,19 @@ from google.protobuf.message import DecodeError, Message
 from app.errors import BadRequest, InvalidRequest, NotSupported
 from app.gateways.fanout.wishes import ANY_SYMBOL, Wish, Wishes, forming
 from app.gateways.live.requests import read_symbols
-from app.gateways.live.variants import Variant
+from app.gateways.live.variants import EVERY_MS, Variant
 from app.gateways.live.wanted import Last, Since, SincePosition, SinceTime
-from app.market.view import ONE_SECOND
+from app.market.book_views import DEPTHS
 from app.ports import BOOK, BOOK_METRICS, CANDLES, FORMING, STATUS, TRADES
 from app.proto import market_data_pb2 as pb
 
-BOOK_DEPTHS = (1, 5, 10, 20, 50, 100, 500, 1_000, 5_000)
-BOOK_PACES_MS = (0, 100, 250, 500, 1_000)
-METRICS_PACES_MS = (0, 1_000)
-KINDS = ("candles", "trades", "book", "book_metrics", "status")
+KINDS = (CANDLES, TRADES, BOOK, BOOK_METRICS, STATUS)
 """The fields of a selection that say what is wanted."""
 
 Parsed = TypeVar("Parsed", bound=Message)
 
 LONGEST_ID = 64
 LONGEST_BATCH_MS = 60_000
-
-_DEFAULT_DEPTH = 20
-_DEFAULT_BOOK_PACE_MS = 100
-_DEFAULT_METRICS_PACE_MS = 1_000
 
 
 class Subscribe(NamedTuple):
@@ -133,44 +126,46 @@ def _unsubscribe(asked: pb.UnsubscribeRequest) -> Unsubscribe:
             message = f"selection names instruments, but no kind: expected one of {KINDS}"
             raise InvalidRequest(message)
         return Unsubscribe((), lambda _wish: True)
-    intervals = [_interval(one) for one in selection.candles.intervals]
-    depth = _depth(selection.book.depth) if selection.book.depth else None
-    book_ms = _pace(selection.book, BOOK_PACES_MS, None)
-    metrics_ms = _pace(selection.book_metrics, METRICS_PACES_MS, None)
+    said = {kind: _said(selection, kind) for kind in kinds}
 
     def is_meant(wish: Wish) -> bool:
         channel = CANDLES if wish.channel == FORMING else wish.channel
-        if channel not in kinds or (symbols and wish.symbol not in symbols):
+        if channel not in said or (symbols and wish.symbol not in symbols):
             return False
-        if channel == CANDLES:
-            return not intervals or wish.interval in intervals
-        if channel == BOOK:
-            wished_depth, _, wished_ms = wish.interval.partition("@")
-            return depth in (None, int(wished_depth)) and book_ms in (None, int(wished_ms))
-        return channel != BOOK_METRICS or metrics_ms in (None, int(wish.interval))
+        held = Variant.named(channel, wish.interval)
+        return any(one.includes(held) for one in said[channel])
 
     return Unsubscribe(symbols, is_meant)
 
 
 def _wishes(selection: pb.Selection, symbol: str) -> Iterable[Wish]:
     """Yield what is wanted of one symbol."""
-    if selection.HasField("candles"):
-        for interval in selection.candles.intervals or (ONE_SECOND,):
-            wish = Wish(CANDLES, symbol, _interval(interval))
-            yield wish
-            if selection.candles.forming:
-                yield forming(wish)
-    if selection.HasField("trades"):
-        yield Wish(TRADES, symbol)
-    if selection.HasField("book"):
-        depth = _depth(selection.book.depth or _DEFAULT_DEPTH)
-        every_ms = _pace(selection.book, BOOK_PACES_MS, _DEFAULT_BOOK_PACE_MS)
-        yield Wish(BOOK, symbol, f"{depth}@{every_ms}")
-    if selection.HasField("book_metrics"):
-        every_ms = _pace(selection.book_metrics, METRICS_PACES_MS, _DEFAULT_METRICS_PACE_MS)
-        yield Wish(BOOK_METRICS, symbol, str(every_ms))
-    if selection.HasField("status"):
-        yield Wish(STATUS, symbol)
+    for kind in KINDS:
+        if selection.HasField(kind):
+            for one in _said(selection, kind):
+                wish = Wish(kind, symbol, one.filled(kind).text())
+                yield wish
+                if kind == CANDLES and selection.candles.forming:
+                    yield forming(wish)
+
+
+def _said(selection: pb.Selection, kind: str) -> Sequence[Variant]:
+    """Return which streams of a kind a selection names; one that says nothing where it is silent.
+
+    Raises `BadRequest` with the names that the fields have here.
+    """
+    if kind == CANDLES:
+        named = [Variant(interval=one) for one in selection.candles.intervals]
+        for one in named:
+            one.check(CANDLES)
+        return named or [Variant()]
+    if kind == BOOK:
+        depth = selection.book.depth or None
+        _check("book.depth", depth, DEPTHS)
+        return [Variant(depth=depth, every=_every(selection.book, BOOK))]
+    if kind == BOOK_METRICS:
+        return [Variant(every=_every(selection.book_metrics, BOOK_METRICS))]
+    return [Variant()]
 
 
 def _symbols(selection: pb.Selection) -> tuple[str, ...]:
@@ -199,33 +194,17 @@ def _since(asked: pb.SubscribeRequest) -> Since | None:
     return Last(asked.last)
 
 
-def _interval(interval: str) -> str:
-    Variant(interval=interval).check(CANDLES)
-    return interval
+def _every(options: pb.BookOptions | pb.BookMetricsOptions, kind: str) -> int | None:
+    """Return `every_ms`; `None` where nothing is said of it."""
+    every_ms = options.every_ms if options.HasField("every_ms") else None
+    _check(f"{kind}.every_ms", every_ms, EVERY_MS[kind])
+    return every_ms
 
 
-def _depth(depth: int) -> int:
-    if depth not in BOOK_DEPTHS:
-        message = f"book.depth={depth}: expected one of {_listed(BOOK_DEPTHS)}"
+def _check(name: str, value: int | None, known: Sequence[int]) -> None:
+    if value is not None and value not in known:
+        message = f"{name}={value}: expected one of {', '.join(map(str, known))}"
         raise InvalidRequest(message)
-    return depth
-
-
-def _pace(
-    options: pb.BookOptions | pb.BookMetricsOptions, known: tuple[int, ...], default: int | None
-) -> int | None:
-    """Return `every_ms`; `default` where nothing is said of it."""
-    if not options.HasField("every_ms"):
-        return default
-    if options.every_ms not in known:
-        kind = "book" if isinstance(options, pb.BookOptions) else "book_metrics"
-        message = f"{kind}.every_ms={options.every_ms}: expected one of {_listed(known)}"
-        raise InvalidRequest(message)
-    return options.every_ms
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _parsed(message: Parsed, data: bytes) -> Parsed:

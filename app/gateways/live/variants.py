@@ -15,6 +15,7 @@ from app.market.book_views import (
     DEFAULT_EVERY_MS,
     DEPTHS,
     INTERVALS_MS,
+    read_view_name,
     view_name,
 )
 from app.market.intervals import INTERVALS_US
@@ -48,8 +49,8 @@ class Variant(NamedTuple):
         if channel in (CANDLES, FORMING):
             return cls(interval=text)
         if channel == BOOK:
-            depth, _, every = text.partition("@")
-            return cls(depth=int(depth), every=int(every))
+            depth, every = read_view_name(text) or (None, None)
+            return cls(depth=depth, every=every)
         return cls(every=int(text)) if channel == BOOK_METRICS else cls()
 
     def text(self) -> str:

@@ -18,13 +18,12 @@ from app.gateways.rest.metrics import MetricsPage
 from app.gateways.rest.queries import INVALID, read_query
 from app.gateways.rest.report import pretty, readable
 from app.gateways.rest.schemas import AddSymbol, BookMetricsQuery, BookQuery, CandlesQuery
-from app.market.book import OrderBook
+from app.market.book_views import whole_view
 from app.market.codec import JsonCodec
-from app.market.events import BookView
 from app.market.ring import Ring
 from app.market.symbols import parse_symbol
 from app.market.view import ONE_SECOND, MarketView
-from app.ports import Books, Clock, HubStatus, KeptBook, MetricsOfBooks, SymbolRegistry
+from app.ports import Books, Clock, HubStatus, MetricsOfBooks, SymbolRegistry
 
 Symbol = Annotated[str, Path(description="A symbol in upper or lower case", examples=["BTCUSDT"])]
 
@@ -144,7 +143,17 @@ class Endpoints:
         if kept.book is None:
             why = f"{kept.state}: {kept.reason}" if kept.reason else kept.state
             raise Refused(404, "NoBook", f"{name} has no book yet ({why}); ask again in a moment")
-        return prepared(self._codec.book_answer(_view(kept, kept.book, depth)))
+        view = whole_view(
+            name,
+            depth,
+            kept.number,
+            kept.state,
+            kept.reason,
+            kept.book,
+            kept.event_us,
+            kept.received_us,
+        )
+        return prepared(self._codec.book_answer(view))
 
     async def book_metrics(self, request: Request, symbol: Symbol) -> Response:
         """Return the newest figures of a followed symbol's book, and those before if asked for."""
@@ -211,25 +220,3 @@ class Endpoints:
                 "changing calls are not accepted from pages of this Origin; "
                 "ALLOWED_ORIGINS names those that may",
             )
-
-
-def _view(kept: KeptBook, book: OrderBook, depth: int) -> BookView:
-    """Return the best levels of a kept book as it is now."""
-    return BookView(
-        symbol=kept.symbol,
-        depth=depth,
-        every_ms=0,
-        number=kept.number,
-        previous=None,
-        update_id=book.update_id,
-        state=kept.state,
-        reason=kept.reason,
-        bids=book.bids(depth),
-        asks=book.asks(depth),
-        bid_changes=(),
-        ask_changes=(),
-        exact_from=book.exact_from,
-        exact_to=book.exact_to,
-        event_us=kept.event_us,
-        received_us=kept.received_us,
-    )

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from app.gateways.fanout import broadcaster as module
 from app.gateways.fanout.formats import JSON, JSON_BATCHES
@@ -198,6 +199,58 @@ async def test_no_message_ever_builds_on_another_that_did_not_come(  # noqa: PLR
             assert {key: held[0] for key, held in reader.held.items()} == {
                 key: number + 1 for key, number in numbers.items()
             }
+
+
+async def test_the_last_word_of_a_book_comes_when_its_symbol_is_removed():
+    """It says that the book is not kept up any more; who is slow gets it, too, and later nobody."""
+    async with Room(grace_s=5.0).open() as room:
+        guest, slow = room.join([EVERY_BOOK]), room.join([EVERY_BOOK], room=1)
+        room.bus.publish(BOOK, a_view(1, None))
+        await settle()
+        last = replace(a_view(2, 1), state=BookState.STALE, reason="removed")
+        room.bus.publish(BOOK, last)
+        room.broadcaster.forget("BTCUSDT")
+        await settle()
+        slow.reads()
+        await settle()
+        for one in (guest, slow):
+            assert [message["state"] for message in one.messages] == ["in_step", "stale"]
+        for wait_s, told in ((4.9, 1), (0.1, 0)):
+            room.clock.step(wait_s)
+            room.broadcaster.sweep()
+            late = room.join([])
+            room.broadcaster.change(late.follower, [EVERY_BOOK])
+            await settle()
+            assert len(late.messages) == told
+
+
+async def test_a_symbol_that_comes_back_soon_has_its_book():
+    """What it said before it went is forgotten alone."""
+    async with Room(grace_s=5.0).open() as room:
+        room.join([EVERY_BOOK])
+        room.bus.publish(BOOK, a_view(1, None))
+        room.broadcaster.forget("BTCUSDT")
+        room.bus.publish(BOOK, a_view(3, None))
+        room.clock.step(5.0)
+        room.broadcaster.sweep()
+        late = room.join([])
+        room.broadcaster.change(late.follower, [EVERY_BOOK])
+        await settle()
+        assert [message["number"] for message in late.messages] == [3]
+
+
+async def test_who_comes_as_a_book_is_made_no_more_gets_no_update_of_it():
+    """What is on its way still builds on something that nobody has."""
+    async with Room().open() as room:
+        room.join([EVERY_BOOK])
+        room.bus.publish(BOOK, a_view(1, None))
+        await settle()
+        room.bus.publish(BOOK, a_view(2, 1))
+        room.broadcaster.forget_value((BOOK, "BTCUSDT", "20@0"))
+        late = room.join([])
+        room.broadcaster.change(late.follower, [EVERY_BOOK])
+        await settle()
+        assert late.messages == []
 
 
 def test_another_process_is_told_both_texts():

@@ -13,9 +13,9 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.analytics.metrics_history import MetricsHistory
-from app.feed.book_comparison import BookComparison
 from app.feed.book_keeper import BookKeeper
 from app.feed.feed_clock import FeedClock
+from app.feed.poll_check import PollCheck
 from app.feed.poll_plan import Poll
 from app.feed.poller import Polled
 from app.gateways.rest.metrics import (
@@ -149,7 +149,7 @@ def test_each_count_of_a_book_is_there() -> None:
     told = {name for name, value in polled.items() if type(value) is int} - NO_COUNTS
     assert set(_POLLED) == told
     bus = FakeBus()
-    comparison = BookComparison(bus=bus)
+    comparison = PollCheck(bus=bus)
     comparison.take(DepthSnapshot("BTCUSDT", 5, (), (), 100, None, 0))
     report: Any = comparison.report()
     (row,) = report["books"]

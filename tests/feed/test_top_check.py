@@ -1,4 +1,4 @@
-"""Tests of app.feed.book_check."""
+"""Tests of app.feed.top_check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from app.feed.book_check import MOST_TICKERS, MOST_TOPS, TopCheck, differing_levels
+from app.feed.top_check import MOST_TICKERS, MOST_TOPS, TopCheck
 from app.market.book import OrderBook
 from app.market.events import BookTicker
 from tests.feed.books import TrueBook
@@ -161,14 +161,3 @@ def test_what_the_book_was_can_be_forgotten():
     check.forget_tops()
     check.ticker(replace(truth.ticker(), bid_quantity=Decimal(99)))
     assert check.checked == 0
-
-
-def test_books_are_compared_where_both_are_exact():
-    """Beyond that, one of them does not know what there is."""
-    truth = TrueBook()
-    narrow, wide = held(truth, limit=10), held(truth, limit=40)
-    assert differing_levels(narrow, wide) == 0
-    wide.change(truth.update_id, (("9985", "77"),), ())  # beyond the narrow one's range
-    assert differing_levels(narrow, wide) == 0
-    wide.change(truth.update_id, (("9995", "77"), ("9994", "0")), (("10003.5", "1"),))
-    assert differing_levels(narrow, wide) == differing_levels(wide, narrow) == 3

@@ -1,4 +1,4 @@
-"""Tests of app.feed.book_comparison."""
+"""Tests of app.feed.poll_check."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from app.feed.book_compare import Comparison
-from app.feed.book_comparison import BookComparison
+from app.feed.book_comparer import Comparison
+from app.feed.poll_check import PollCheck
 from app.market.events import BookChange, BookState
 from app.ports import BOOK_CHANGES
 from tests.fakes import FakeBus
@@ -21,7 +21,7 @@ class Scene:
     def __init__(self) -> None:
         self.bus = FakeBus()
         self.told: list[tuple[str, Comparison]] = []
-        self.comparison = BookComparison(
+        self.comparison = PollCheck(
             bus=self.bus, differs=lambda symbol, found: self.told.append((symbol, found))
         )
         self.comparison.start()

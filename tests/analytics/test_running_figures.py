@@ -1,4 +1,4 @@
-"""Tests of app.analytics.followed_book: whatever happened, the figures are those made anew."""
+"""Tests of app.analytics.running_figures: whatever happened, the figures are those made anew."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.analytics.book_metrics import book_figures
-from app.analytics.followed_book import FollowedBook
+from app.analytics.running_figures import RunningFigures
 from app.market.book import OrderBook
 from app.market.events import DepthSnapshot, Level
 from tests.analytics.recorded import BTC, recorded
@@ -18,7 +18,7 @@ from tests.analytics.recorded import BTC, recorded
 BANDS = (5, 50, 400)
 
 
-def check(followed: FollowedBook, book: OrderBook, levels: int = 5) -> None:
+def check(followed: RunningFigures, book: OrderBook, levels: int = 5) -> None:
     """Compare every figure with those of all levels of the book."""
     bids, asks = book.levels()
     assert followed.figures() == book_figures(
@@ -56,7 +56,7 @@ def test_figures_move_on_as_if_made_anew(seed: int, changes: int, levels: int, c
     limit = max(1, min(len(bids), len(asks))) if cut else 5_000
     book = OrderBook("SYMBOL")
     book.install(DepthSnapshot("SYMBOL", 1, tuple(bids), tuple(asks), limit, None, 0))
-    followed = FollowedBook(levels=levels, bands_bps=BANDS)
+    followed = RunningFigures(levels=levels, bands_bps=BANDS)
     followed.start(*book.levels(), book.exact_from, book.exact_to)
     check(followed, book, levels)
     for number in range(changes):
@@ -82,7 +82,7 @@ def test_figures_move_on_as_if_made_anew(seed: int, changes: int, levels: int, c
 
 def test_a_book_is_started_anew():
     """A resync replaces all of it."""
-    followed = FollowedBook(bands_bps=BANDS)
+    followed = RunningFigures(bands_bps=BANDS)
     book = OrderBook("SYMBOL")
     for seed in range(3):
         random = Random(seed)
@@ -96,7 +96,7 @@ def test_a_book_is_started_anew():
 
 def test_one_price_written_in_two_ways_is_one_level():
     """As everywhere."""
-    followed = FollowedBook(levels=1, bands_bps=(100,))
+    followed = RunningFigures(levels=1, bands_bps=(100,))
     followed.start([("99.00", "1")], [("101.0", "1")], None, None)
     followed.apply([("99.0", "3")], [("101", "0"), ("100.90", "2")])
     figures = followed.figures()
@@ -109,7 +109,7 @@ def test_figures_of_the_recording_move_on(recordings: Path):
     snapshot, updates, _ = recorded(recordings / BTC)
     book = OrderBook("BTCUSDT")
     book.install(snapshot)
-    followed = FollowedBook(bands_bps=BANDS)
+    followed = RunningFigures(bands_bps=BANDS)
     followed.start(*book.levels(), book.exact_from, book.exact_to)
     for number, update in enumerate(updates):
         book.apply(update)

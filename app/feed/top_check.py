@@ -1,4 +1,4 @@
-"""Whether a book is what others say of it: tickers by update id, other books level by level. Pure.
+"""Whether the top of a book is what tickers of the same update ids say. Pure.
 
 A ticker and a book are of one id space. The ticker of an update usually comes before the event that
 brings that update to the book, so both wait for each other, in bounded numbers. Few events end at
@@ -10,11 +10,10 @@ by the exchange, makes some differ that are right.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from app.market.book import OrderBook, Side
+from app.market.book import OrderBook
 from app.market.events import BookTicker, Level
 
 MOST_TICKERS = 512  # that wait for the book; many more than come between two of its events
@@ -120,28 +119,3 @@ class TopCheck:
                 ours = "none" if held is None else f"{held[1]} at {held[0]}"
                 return f"best {name} {ours}, the ticker says {quantity} at {price}"
         return None
-
-
-def differing_levels(one: OrderBook, other: OrderBook) -> int:
-    """Return in how many levels two books differ where both know what there is.
-
-    Both must be of the same update id.
-    """
-    count = 0
-    for side, levels in zip(Side, zip(one.levels(), other.levels(), strict=True), strict=True):
-        ours, theirs = (_within(each, (one, other), side) for each in levels)
-        if ours != theirs:
-            prices = ours.keys() | theirs.keys()
-            count += sum(ours.get(price) != theirs.get(price) for price in prices)
-    return count
-
-
-def _within(
-    levels: Iterable[Level], books: tuple[OrderBook, OrderBook], side: Side
-) -> dict[Decimal, Decimal]:
-    """Return the levels that lie in the range of both books, as numbers."""
-    return {
-        Decimal(price): Decimal(quantity)
-        for price, quantity in levels
-        if all(book.reaches(side, price) for book in books)
-    }

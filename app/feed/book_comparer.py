@@ -15,25 +15,16 @@ Only prices within the exact range of both are compared.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
-from itertools import takewhile
 from typing import NamedTuple
 
+from app.feed.book_differences import Difference, compared
 from app.market.book import OrderBook, Side
-from app.market.events import BookChange, BookState, DepthSnapshot, Level
+from app.market.events import BookChange, BookState, DepthSnapshot
 
 MOST_CHANGES = 1_200  # that are remembered: two minutes of ten a second
-
-
-class Difference(NamedTuple):
-    """A price at which the kept book (`ours`) and the snapshot (`theirs`) have other quantities."""
-
-    side: Side
-    price: str
-    ours: str
-    theirs: str
 
 
 class Comparison(NamedTuple):
@@ -111,7 +102,9 @@ class BookComparer:
         while changes and changes[0].update_id <= update_id:
             self._move_on(past)
         mid_event = past.update_id != update_id
-        levels, differences = compare(past, snapshot)
+        theirs = OrderBook(self.symbol)
+        theirs.install(snapshot)
+        levels, differences = compared(past, theirs)
         if mid_event and differences:
             named = {
                 side: {Decimal(price) for price, _ in touched}
@@ -124,31 +117,3 @@ class BookComparer:
         """Bring the past nearer by one change."""
         change = self._changes.popleft()
         past.change(change.update_id, change.bids, change.asks)
-
-
-def compare(book: OrderBook, snapshot: DepthSnapshot) -> tuple[int, list[Difference]]:
-    """Return how many levels a book and a snapshot were compared in, and in which they differ.
-
-    Both must be of the same update id. A quantity that is not there is `0`.
-    """
-    theirs = OrderBook(snapshot.symbol)
-    theirs.install(snapshot)
-    count = 0
-    differences: list[Difference] = []
-    answered = (snapshot.bids, snapshot.asks)
-    for side, mine, found in zip(Side, book.levels(), answered, strict=True):
-        for price, quantity in _reached(found, book, side):
-            count += 1
-            ours = book.quantity_at(side, price) or "0"
-            if ours != quantity and Decimal(ours) != Decimal(quantity):
-                differences.append(Difference(side, price, ours, quantity))
-        for price, quantity in _reached(mine, theirs, side):
-            if theirs.quantity_at(side, price) == "0":
-                count += 1
-                differences.append(Difference(side, price, quantity, "0"))
-    return count, differences
-
-
-def _reached(levels: Iterable[Level], book: OrderBook, side: Side) -> Iterable[Level]:
-    """Return the levels, best first, down to where `book` knows no more."""
-    return takewhile(lambda level: book.reaches(side, level[0]), levels)

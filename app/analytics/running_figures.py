@@ -24,7 +24,7 @@ from app.market.events import DepthBand, Level
 from app.market.second import EXACT, ZERO
 
 
-class FollowedBook:
+class RunningFigures:
     """The levels of one book, and the figures of them. `start` it, then `apply` each change.
 
     Levels beyond the exact range are left out. Bids are known down to `exact_from`, asks up to

@@ -1,4 +1,4 @@
-"""Tests of app.feed.book_compare."""
+"""Tests of app.feed.book_comparer."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.feed.book_compare import (
+from app.feed.book_comparer import (
     MOST_CHANGES,
     BookComparer,
     Comparison,
-    Difference,
     Uncompared,
-    compare,
 )
+from app.feed.book_differences import Difference, compared
 from app.market.book import OrderBook, Side
 from app.market.events import BookState, DepthSnapshot
 from tests.feed.polling import SYMBOL, TrueBook, a_change, a_snapshot, whole_of
@@ -64,9 +63,11 @@ def test_only_what_both_know_is_compared():
     found = only(comparer(), shallow)
     assert isinstance(found, Comparison)
     assert (found.levels, found.differences) == (2, ())
+    theirs = OrderBook(SYMBOL)
+    theirs.install(START)
     book = OrderBook(SYMBOL)
     book.restore(100, [("99.00", "1")], [("101.00", "1")], exact_from="98.50", exact_to="101.50")
-    assert compare(book, START) == (2, [])
+    assert compared(book, theirs) == (2, [])
 
 
 def test_a_snapshot_of_the_past_is_compared_with_the_past():

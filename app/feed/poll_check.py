@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from app.feed.book_compare import BookComparer, Comparison, Uncompared
+from app.feed.book_comparer import BookComparer, Comparison, Uncompared
 from app.market.events import BookChange, DepthSnapshot, Publication
 from app.ports import BOOK_CHANGES, Bus
 
@@ -44,7 +44,7 @@ _SUMMED = (
 )
 
 
-class BookComparison:
+class PollCheck:
     """Counts where books and polls are equal, and where they differ. `start` it before any book is.
 
     `take` is given each snapshot. `differs` is told the symbol and what was found whenever a book
