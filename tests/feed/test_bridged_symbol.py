@@ -85,7 +85,7 @@ def test_a_book_goes_on_counting_and_is_reported() -> None:
     """Its numbers rise for the hub's life, also when a symbol is removed and added."""
     bridged = Bridged()
     bridged.symbol = BridgedSymbol(
-        "BTCUSDT", source=HERE, bus=bridged.bus, clock=bridged.clock, number=41
+        "BTCUSDT", source=HERE, bus=bridged.bus, clock=bridged.clock, book_number=41
     )
     bridged.take(step(1, None))
     bridged.take(step(2, 1))
