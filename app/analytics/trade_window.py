@@ -20,7 +20,6 @@ from app.market.events import SECOND_US, AggTrade, PriceVolume, Trade
 from app.market.second import EXACT, ZERO
 
 DEFAULT_SECONDS = 60
-LONGEST_SECONDS = 900
 MOST_BUCKETS = 100
 # Quotients are not finite as decimals: so many digits follow the point, four more than in prices.
 QUOTIENT_STEP = Decimal("1e-12")

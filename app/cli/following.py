@@ -23,6 +23,7 @@ from app.cli.terminal import Terminal
 from app.embed import Candlewire
 from app.errors import SymbolsNotLoaded
 from app.feed.source import HUB_SCHEMES
+from app.feed.streams_plan import DEFAULT_STREAMS
 from app.market.events import StatusEvent
 from app.settings import read_settings
 
@@ -30,7 +31,6 @@ REDRAW_S = 0.1
 QUIET_FOR_S = 2.0  # before it is said what is waited for
 SHOWN_NEWS = 3  # below a picture
 LINES_AROUND = 6 + SHOWN_NEWS  # of a ladder
-BOOK_STREAMS = ("trade", "kline_1s", "depth@100ms", "bookTicker")
 OF_A_HUB = "grpc@"
 NOT_PASSED_ON = "A hub passes on trades, candles and books: nothing else will come from it."
 NO_NETWORK = "Without a network, --source simulated serves an invented market."
@@ -181,7 +181,7 @@ async def book(
     """Show the book of a symbol: a ladder on a terminal, else a line for each change."""
     live = terminal.interactive and (bounds.count is None if bounds.live is None else bounds.live)
     async with Candlewire(
-        symbol, source=source, streams=BOOK_STREAMS, book_source=books_of(source)
+        symbol, source=source, streams=DEFAULT_STREAMS, book_source=books_of(source)
     ) as hub:
         hub.on_book(depth=depth)(Counted(terminal, hub, lines_of(hub), bounds, live=live).take)
         draw = partial(_ladder, terminal, hub, symbol, depth)

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from app.cli.shown import DOWN, QUIET, STATE_STYLES, UP, WARNING, InfoOf, trimmed
+from app.cli.shown import DOWN, QUIET, STATE_STYLES, UP, WARNING, Digits, InfoOf
 from app.market.events import BookState, BookView, Level
 
 BAR_WIDTH = 24
@@ -28,7 +28,7 @@ class Ladder:
     """Draws views of one book. `notice` says where the data comes from, and loudly if need be."""
 
     def __init__(self, info_of: InfoOf, notice: Text) -> None:
-        self._info_of = info_of
+        self._digits = Digits(info_of)
         self._notice = notice
 
     def picture(self, view: BookView, *, rows: int, width: int) -> RenderableType:
@@ -59,9 +59,9 @@ class Ladder:
             share = float(Decimal(quantity) / most) if most else 0.0
             rows.append(
                 (
-                    Text(self._price(symbol, price), style),
-                    Text(self._quantity(symbol, quantity)),
-                    Text(self._quantity(symbol, total), QUIET),
+                    Text(self._digits.price(symbol, price), style),
+                    Text(self._digits.quantity(symbol, quantity)),
+                    Text(self._digits.quantity(symbol, total), QUIET),
                     Text(bar_of(share, bar), style),
                 )
             )
@@ -75,8 +75,8 @@ class Ladder:
         middle, spread = (bid + ask) / 2, ask - bid
         points = spread / middle * 10_000
         return (
-            Text(f"mid {self._price(view.symbol, middle)}", "bold"),
-            Text(f"spread {self._price(view.symbol, spread)} ({points:.3g} bp)", QUIET),
+            Text(f"mid {self._digits.price(view.symbol, middle)}", "bold"),
+            Text(f"spread {self._digits.price(view.symbol, spread)} ({points:.3g} bp)", QUIET),
         )
 
     def _head(self, view: BookView) -> Text:
@@ -102,17 +102,9 @@ class Ladder:
         """Say how far the book is known exactly."""
         if view.exact_from is None and view.exact_to is None:
             return "known whole"
-        low = "0" if view.exact_from is None else self._price(view.symbol, view.exact_from)
-        high = "∞" if view.exact_to is None else self._price(view.symbol, view.exact_to)
+        low = "0" if view.exact_from is None else self._digits.price(view.symbol, view.exact_from)
+        high = "∞" if view.exact_to is None else self._digits.price(view.symbol, view.exact_to)
         return f"known from {low} to {high}"
-
-    def _price(self, symbol: str, number: Decimal | str) -> str:
-        info = self._info_of(symbol)
-        return trimmed(number, None if info is None else info.price_digits)
-
-    def _quantity(self, symbol: str, number: Decimal | str) -> str:
-        info = self._info_of(symbol)
-        return trimmed(number, None if info is None else info.quantity_digits)
 
 
 def bar_of(share: float, width: int) -> str:

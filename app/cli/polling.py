@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from itertools import count
 from random import Random
 
 from rich.text import Text
@@ -95,7 +96,7 @@ async def _poll(
 ) -> None:
     clock = SystemClock()
     listener = Listener(counted.take, _SNAPSHOT)
-    numbers = iter(range(1, 1 << 62))
+    numbers = count(1)
 
     def taken(snapshot: DepthSnapshot) -> None:
         listener.put(snapshot, next(numbers))

@@ -59,6 +59,23 @@ def trimmed(number: Decimal | str, digits: int | None = None) -> str:
     return f"{whole}.{rest}" if rest else whole
 
 
+class Digits:
+    """Writes the numbers of symbols; `info_of` tells how many digits they have."""
+
+    def __init__(self, info_of: InfoOf) -> None:
+        self._info_of = info_of
+
+    def price(self, symbol: str, number: Decimal | str) -> str:
+        """Return a price with the digits of the symbol's tick, or more."""
+        info = self._info_of(symbol)
+        return trimmed(number, None if info is None else info.price_digits)
+
+    def quantity(self, symbol: str, number: Decimal | str) -> str:
+        """Return a quantity with the digits of the symbol's step, or more."""
+        info = self._info_of(symbol)
+        return trimmed(number, None if info is None else info.quantity_digits)
+
+
 def notice(name: str, *, simulated: bool) -> Text:
     """Return what must be said of where data comes from."""
     if simulated:
@@ -74,7 +91,7 @@ class Lines:
     """Makes lines of events. `info_of` tells how many digits the numbers of a symbol have."""
 
     def __init__(self, info_of: InfoOf, zone: tzinfo) -> None:
-        self._info_of = info_of
+        self._digits = Digits(info_of)
         self._zone = zone
 
     def line(self, event: Shown) -> Text:
@@ -130,9 +147,9 @@ class Lines:
 
     def _traded(self, event: Trade | AggTrade) -> Text:
         side = ("sell", DOWN) if event.buyer_is_maker else ("buy ", UP)
-        quantity = self._quantity(event.symbol, event.quantity)
+        quantity = self._digits.quantity(event.symbol, event.quantity)
         return Text.assemble(
-            side, f" {quantity:>12} at ", (self._price(event.symbol, event.price), side[1])
+            side, f" {quantity:>12} at ", (self._digits.price(event.symbol, event.price), side[1])
         )
 
     @body.register
@@ -158,10 +175,10 @@ class Lines:
         for letter, name in zip("OHLC", ("open", "high", "low", "close"), strict=True):
             text.append(f"{letter} ", QUIET)
             text.append(
-                f"{self._price(event.symbol, getattr(event, name))} ",
+                f"{self._digits.price(event.symbol, getattr(event, name))} ",
                 style if letter == "C" else "",
             )
-        text.append("V ", QUIET).append(self._quantity(event.symbol, event.volume))
+        text.append("V ", QUIET).append(self._digits.quantity(event.symbol, event.volume))
         return text.append(f"  {event.trades} trade{'' if event.trades == 1 else 's'}", QUIET)
 
     @body.register
@@ -207,20 +224,12 @@ class Lines:
             if level is None:
                 text.append("none", WARNING)
                 continue
-            text.append(self._price(symbol, level[0]), style)
-            text.append(f" x {self._quantity(symbol, level[1])}")
+            text.append(self._digits.price(symbol, level[0]), style)
+            text.append(f" x {self._digits.quantity(symbol, level[1])}")
         if bid is not None and ask is not None:
             spread = Decimal(ask[0]) - Decimal(bid[0])
-            text.append("  spread ", QUIET).append(self._price(symbol, spread))
+            text.append("  spread ", QUIET).append(self._digits.price(symbol, spread))
         return text
-
-    def _price(self, symbol: str, number: Decimal | str) -> str:
-        info = self._info_of(symbol)
-        return trimmed(number, None if info is None else info.price_digits)
-
-    def _quantity(self, symbol: str, number: Decimal | str) -> str:
-        info = self._info_of(symbol)
-        return trimmed(number, None if info is None else info.quantity_digits)
 
 
 def _time_us(event: Shown) -> int:

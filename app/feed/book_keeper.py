@@ -36,7 +36,7 @@ from app.ports import BOOK_CHANGES, Bus, Clock
 
 log = logging.getLogger(__name__)
 
-DEPTH = 1_000  # levels a side of a snapshot
+SNAPSHOT_DEPTH = 1_000  # levels a side of a snapshot
 BUFFERED = 300  # events that wait for a snapshot: half a minute of `depth@100ms`
 
 HOLD_S = 1.0  # how long an event that came too early waits for those before it
@@ -83,7 +83,7 @@ class BookKeeper:
         clock: Clock,
         feed_clock: FeedClock,
         random: Random,
-        depth: int = DEPTH,
+        depth: int = SNAPSHOT_DEPTH,
         number: int = 0,
         wake: Callable[[], None] = lambda: None,
         crashed: Callable[[str, Exception], None] | None = None,

@@ -13,7 +13,7 @@ from random import Random
 from app.alarm import Alarm
 from app.binance.limits import depth_weight
 from app.errors import FeedError
-from app.feed.book_keeper import DEPTH, BookKeeper, Wish
+from app.feed.book_keeper import SNAPSHOT_DEPTH, BookKeeper, Wish
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
 from app.ports import Bus, Clock, DepthHistory, KeptBook
@@ -46,7 +46,7 @@ class BookSync:
         clock: Clock,
         feed_clock: FeedClock,
         random: Random,
-        depth: int = DEPTH,
+        depth: int = SNAPSHOT_DEPTH,
         crashed: Callable[[str, Exception], None],
         workers: int = WORKERS,
     ) -> None:

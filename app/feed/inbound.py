@@ -11,7 +11,7 @@ from random import Random
 from app.binance.client.rest import RestClient
 from app.errors import StateUnreadable
 from app.feed.audit import Audit
-from app.feed.book_keeper import DEPTH
+from app.feed.book_keeper import SNAPSHOT_DEPTH
 from app.feed.book_polls import POLL, BookPolls, without_changes
 from app.feed.book_sync import BookSync
 from app.feed.feed_clock import FeedClock
@@ -49,7 +49,7 @@ class InboundConfig:
     backfill_s: int = 86_400
     stale_after_ms: int = 5_000
     symbols_per_connection: int = 1
-    book_depth: int = DEPTH
+    book_depth: int = SNAPSHOT_DEPTH
     book_source: str = "stream"
     poll_plan: PollPlan = field(default_factory=PollPlan)
     carry_empty: bool = True

@@ -48,7 +48,6 @@ class Polled:
         self.id_resets = 0
         self.error = ""
         self.update_id: int | None = None
-        self.answered_s: float | None = None  # when the last answer came, monotonic
         self.took_s: float | None = None  # from when it was due
         self._older_ids: list[int] = []
 
@@ -180,8 +179,7 @@ class Poller:
         polled.asked += 1
         try:
             snapshot = await self._history.depth(polled.symbol, limit=polled.poll.limit)
-            polled.answered_s = self._clock.monotonic()
-            polled.took_s = polled.answered_s - due_s
+            polled.took_s = self._clock.monotonic() - due_s
             if polled.error:
                 log.info("polls succeed again symbol=%s", polled.symbol)
             polled.error = ""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from app.binance.streams import AGG_TRADE, BOOK_TICKER, DEPTH, TRADE, parse_stream
 from app.errors import InvalidSetting
 
-KLINES = "kline_1s"
+SECOND_KLINES = "kline_1s"
 SECONDS = "1s"  # the interval of the klines that candles are proved by
-CANDLE_STREAMS = (TRADE, KLINES)
+CANDLE_STREAMS = (TRADE, SECOND_KLINES)
 DEFAULT_STREAMS = (*CANDLE_STREAMS, "depth@100ms", BOOK_TICKER)
 
 
@@ -42,7 +42,7 @@ def followed(streams: Collection[str]) -> Followed:
     return Followed(
         trades=TRADE in streams,
         aggregates=AGG_TRADE in streams,
-        klines=KLINES in streams,
+        klines=SECOND_KLINES in streams,
         depth=any(map(_is_diff, streams)),
     )
 
@@ -69,7 +69,7 @@ def served(streams: Sequence[str], channels: Collection[str]) -> tuple[str, ...]
     there = {*channels, *(stream for stream in streams if stream.startswith("kline_"))}
     trades = TRADE if TRADE in channels else AGG_TRADE
     found = (trades if stream == TRADE else stream for stream in streams)
-    return tuple(dict.fromkeys(each for each in found if each in there)) or (trades, KLINES)
+    return tuple(dict.fromkeys(each for each in found if each in there)) or (trades, SECOND_KLINES)
 
 
 def _check(streams: Sequence[str], key: str) -> None:

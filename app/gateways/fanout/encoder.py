@@ -29,8 +29,8 @@ class Encoder:
     Candles and status events are always written, since they are held for who comes later; trades
     only while somebody follows them, and so the figures of each change of a book; those of each
     second always, as who comes is told the newest; books as they come, since only those that are
-    followed do.
-    `published` counts what came, `encoded` what was written, `skipped` what has no text.
+    followed do. `published` counts what came, `encoded` what was written, `skipped` what has no
+    text.
     """
 
     def __init__(self, *, bus: Bus, codec: JsonCodec, broadcaster: Broadcaster) -> None:
