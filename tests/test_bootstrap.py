@@ -64,6 +64,22 @@ async def test_the_gateways_stand_on_one_registry(tmp_path: Path):
         assert (await rest.get("/symbols")).json() == {"symbols": ["BTCUSDT"]}
 
 
+async def test_a_book_that_is_followed_says_that_its_symbol_is_removed(tmp_path: Path):
+    """It was in step, and is not kept up any more."""
+    async with (
+        running_hub(tmp_path, symbols="BTCUSDT") as hub,
+        websockets.connect(stream_url(hub, "?channels=book&symbols=BTCUSDT")) as client,
+    ):
+        states: list[str] = []
+        async with asyncio.timeout(20):
+            while "in_step" not in states:
+                states.append(exact(await client.recv()).get("state", ""))
+            await hub.manager.remove("BTCUSDT")
+            while "stale" not in states:
+                states.append(exact(await client.recv()).get("state", ""))
+        assert hub.inbound.books.book("BTCUSDT") is None
+
+
 async def test_a_stream_of_events_has_what_the_websocket_has_and_its_end_is_told(tmp_path: Path):
     """Server-Sent Events carry the very texts of the WebSocket; a stop ends them with 1012."""
     async with running_hub(tmp_path, symbols="BTCUSDT") as hub:
