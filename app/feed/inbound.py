@@ -89,16 +89,17 @@ class Inbound:
         trades_wanted: Callable[[str], bool] = no_trades_wanted,
         crowded: Callable[[], bool] = lambda: False,
     ) -> None:
-        if config.book_source == POLL:
-            all_of = streams_of
-            streams_of = lambda symbol: without_changes(all_of(symbol))  # noqa: E731 - it wraps one
         self._source = source
         self._config = config
         self._bus = bus
         self._state = state
         self._clock = clock
         self._random = random
-        self._streams_of = streams_of
+        self._streams_of = (
+            (lambda symbol: without_changes(streams_of(symbol)))
+            if config.book_source == POLL
+            else streams_of
+        )
         self._ended = ended
         self._told_removed = removed
         self._tasks: asyncio.TaskGroup | None = None
@@ -119,7 +120,7 @@ class Inbound:
             feed_clock=self.feed_clock,
             clock=clock,
             random=random,
-            streams_of=streams_of,
+            streams_of=self._streams_of,
         )
         self.streams = SharedStreams(
             self._exchange,
