@@ -64,6 +64,7 @@ REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about t
 NOTHING_CAME = "the exchange has traded, but nothing came"
 BY_STREAM = "stream"  # what was missing came late, or over the other connection
 ENDED_REASON = "the source has no more data"
+_BOOK_TOPICS = {BookTicker: BOOK_TICKERS, DepthUpdate: DEPTH, PartialDepth: PARTIAL_DEPTHS}
 
 
 class SymbolFeed:
@@ -300,20 +301,15 @@ class SymbolFeed:
             self._last = event
         if not self.has_data and not (self._has_trades and self._has_klines):
             self._first_data(event)  # else candles tell: what was missed is asked for with them
-        if self.book is not None:
-            self.book.restored()
-        if isinstance(event, PartialDepth):
-            self._bus.publish(PARTIAL_DEPTHS, event)
-            return
-        is_ticker = isinstance(event, BookTicker)
-        self._bus.publish(BOOK_TICKERS if is_ticker else DEPTH, event)
+        self._bus.publish(_BOOK_TOPICS[type(event)], event)
         book = self.book
         if book is None:
             return
         try:
+            book.restored()
             if isinstance(event, BookTicker):
                 book.take_ticker(event)
-            else:
+            elif isinstance(event, DepthUpdate):
                 book.take(event)
         except Exception as error:  # noqa: BLE001 - handed on, so that it is logged and counted
             book.failed(error)
