@@ -13,11 +13,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from app.cli.following import BOOK_STREAMS, Bounds, Wanted, stream
+from app.cli.following import Bounds, Wanted, stream
 from app.cli.ladder import Ladder
 from app.cli.shown import notice
 from app.cli.terminal import Terminal
 from app.embed import Candlewire
+from app.feed.streams_plan import DEFAULT_STREAMS
 from app.market.events import BookState
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,7 +59,7 @@ async def draw_stream() -> Path:
 async def draw_book() -> Path:
     """Draw the ladder of a book, once it is in step."""
     terminal = Recorded(width=72)
-    async with Candlewire("BTCUSDT", source=SIMULATED, streams=BOOK_STREAMS) as hub:
+    async with Candlewire("BTCUSDT", source=SIMULATED, streams=DEFAULT_STREAMS) as hub:
         await hub.run(SETTLED_S)
         while (view := hub.book("BTCUSDT", LEVELS)) is None or view.state is not BookState.IN_STEP:
             await hub.run(0.1)
