@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 import pytest
 from typing_extensions import override
 
+from app.market.ages import BOUNDS_US
 from app.market.events import SECOND_US, StatusEvent
 from app.simulator.config import SimulatorConfig
 from app.simulator.listing import LISTINGS, Listing
@@ -25,6 +27,8 @@ from tests.simulated.judge import SimulatedHub, simulated_hub
 from tests.simulated.loop import run_simulated
 
 SEED = int(os.environ.get("SEED", "11"))
+
+OLD_US = 60_000  # no event is as old without a fault
 
 # What the exchange allows; the simulator itself counts, see its `conduct`.
 WEIGHT_LIMIT, DIAL_LIMIT, MESSAGE_LIMIT = 6_000, 300, 5
@@ -168,12 +172,14 @@ class _Keeping(logging.Handler):
 
 
 def numbers_of(hub: SimulatedHub) -> dict[str, float]:
-    """Return every number that a hub reports, by its name."""
+    """Return every number that a hub reports, by its name; `old_events` by the ages of all."""
     numbers: dict[str, float] = {}
     for status in hub.core.manager.statuses():
         for name, value in msgspec.structs.asdict(status).items():
             if isinstance(value, int | float):
                 numbers[name] = numbers.get(name, 0) + value
+        old = sum(status.event_ages[bisect_right(BOUNDS_US, OLD_US) :])
+        numbers["old_events"] = numbers.get("old_events", 0) + old
     numbers.update(_flat(hub.core.inbound.report(), ""))
     return numbers
 
