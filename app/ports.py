@@ -41,7 +41,8 @@ KLINES = "klines"
 BOOK_TICKERS = "book_tickers"
 DEPTH = "depth"
 PARTIAL_DEPTHS = "partial_depths"
-RAW_TOPICS = frozenset({AGG_TRADES, KLINES, BOOK_TICKERS, DEPTH, PARTIAL_DEPTHS})
+TICKERS = "tickers"
+RAW_TOPICS = frozenset({AGG_TRADES, KLINES, BOOK_TICKERS, DEPTH, PARTIAL_DEPTHS, TICKERS})
 
 
 class Clock(Protocol):
@@ -181,6 +182,37 @@ class DepthHistory(Protocol):
         It keeps to the limits of the address: 5 of weight up to 100 levels, 25 up to 500, 50 up to
         1000, else 250.
         """
+
+
+class MoreStreams(Protocol):
+    """Streams of the exchange that somebody wants beside those that each symbol has anyway."""
+
+    def want(self, symbol: str, stream: str) -> None:
+        """Follow a stream (`aggTrade`, `ticker_1h`, …) of a wanted symbol over its own connection.
+
+        From now on, over every connection that it ever has. Each `want` needs its `unwant`; where
+        the symbol has the stream anyway, both change nothing. They never wait or raise; a symbol
+        that is wanted only later has it from its first connection on.
+        """
+
+    def unwant(self, symbol: str, stream: str) -> None:
+        """Take one `want` back; the last one ends the stream."""
+
+
+class ExchangeCalls(Protocol):
+    """Calls to the exchange that are passed on as they are."""
+
+    async def call(
+        self, path: str, parameters: Mapping[str, str], *, microseconds: bool = False
+    ) -> bytes:
+        """Return the body of a market-data call of `/api/v3`, of an answer of status 200.
+
+        It keeps to the limits of the address, waiting its turn, and raises `FeedError`: among them
+        `ExchangeRefused` with the exchange's own status, code and message.
+        """
+
+    def has_room(self, weight: int) -> bool:
+        """Whether a call of that weight can be made now without holding up what we need more."""
 
 
 class KeptBook(Protocol):
@@ -323,6 +355,26 @@ class SymbolRegistry(SymbolList, Protocol):
 
     async def remove(self, symbol: str) -> None:
         """Want it no longer: its connection is closed on return; raise `SymbolNotActive`."""
+
+
+class BorrowedSymbols(SymbolList, Protocol):
+    """Symbols that are followed for a while, because somebody wants to see them now.
+
+    They are followed like any wanted symbol, but not kept for the next run. Who adds one that is
+    borrowed makes it a wanted one.
+    """
+
+    async def borrow(self, symbol: str) -> None:
+        """Follow `symbol` from now on; raise a `SymbolError` that says why not.
+
+        One that is followed anyway is left as it is.
+        """
+
+    async def give_back(self, symbol: str) -> None:
+        """Follow a borrowed symbol no longer; one that has become a wanted one stays."""
+
+    def borrowed(self) -> Sequence[str]:
+        """Return the symbols that are followed only because they are borrowed, sorted."""
 
 
 class HubStatus(Protocol):

@@ -138,6 +138,92 @@ class PartialDepth(Event, tag="partial_depth", frozen=True, gc=False):
     received_us: int
 
 
+class MiniTicker(Event, tag="mini_ticker", frozen=True, gc=False):
+    """What traded in the 24 hours before, in short, as a stream of the exchange brings it."""
+
+    symbol: str
+    close: Decimal
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    event_us: int
+    received_us: int
+
+
+class Ticker(Event, tag="ticker", frozen=True, gc=False):
+    """What traded in the 24 hours before, with the best bid and ask, as the exchange tells it.
+
+    `previous_close` is the price of the trade just before the window. Ids are -1 where nothing
+    traded.
+    """
+
+    symbol: str
+    price_change: Decimal
+    price_change_percent: Decimal
+    weighted_average: Decimal
+    previous_close: Decimal
+    last: Decimal
+    last_quantity: Decimal
+    bid_price: Decimal
+    bid_quantity: Decimal
+    ask_price: Decimal
+    ask_quantity: Decimal
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    open_time_us: int
+    close_time_us: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+    event_us: int
+    received_us: int
+
+
+class WindowTicker(Event, tag="window_ticker", frozen=True, gc=False):
+    """What traded in a window that ends now, `1h`, `4h` or `1d` long and up to a minute more.
+
+    It begins with a whole minute (`open_time_us`).
+    """
+
+    symbol: str
+    window: str
+    price_change: Decimal
+    price_change_percent: Decimal
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    last: Decimal
+    weighted_average: Decimal
+    volume: Decimal
+    quote_volume: Decimal
+    open_time_us: int
+    close_time_us: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+    event_us: int
+    received_us: int
+
+
+class AveragePrice(Event, tag="average_price", frozen=True, gc=False):
+    """The average price of the trades of the last `interval` (`5m`), weighted by quantity.
+
+    Where nothing traded in it, the price of the last trade before it.
+    """
+
+    symbol: str
+    interval: str
+    price: Decimal
+    last_trade_us: int
+    event_us: int
+    received_us: int
+
+
 class ServerShutdown(Event, tag="server_shutdown", frozen=True, gc=False):
     """The exchange says that this connection is about to go away."""
 
@@ -381,7 +467,10 @@ StatusEvent = (
 )
 """What the `status` channel carries."""
 
-SymbolEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth
+TickerEvent = Ticker | MiniTicker | WindowTicker | AveragePrice
+"""What the exchange tells each second of what traded lately."""
+
+SymbolEvent = Trade | AggTrade | Kline | BookTicker | DepthUpdate | PartialDepth | TickerEvent
 """What an exchange's connection delivers of a symbol."""
 
 ExchangeEvent = SymbolEvent | ServerShutdown
