@@ -57,6 +57,8 @@ _CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+_PAIR = ("cert", "key")  # the two files of a certificate
+
 TextList = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -76,6 +78,9 @@ class Settings(BaseSettings):
     server_port: Port = 8000
     websocket_ip: str = "127.0.0.1"
     websocket_port: Port = 8765
+    websocket_tls_port: Port = 0
+    websocket_tls_cert: Path | None = None
+    websocket_tls_key: Path | None = None
     grpc_ip: str = "127.0.0.1"
     grpc_port: Port = 50051
     grpc_tls_cert: Path | None = None
@@ -145,11 +150,23 @@ class Settings(BaseSettings):
     rate_limit: str = "10/second"
     rate_limits: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
 
+    # The mirror of the exchange
+    mirror: Literal["on", "off"] = "on"
+    mirror_auto_subscribe: Literal["on", "off"] = "off"
+    mirror_auto_symbols: Annotated[int, Field(ge=1, le=1_000)] = 50
+    mirror_idle_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    mirror_weight: Annotated[int, Field(ge=0, le=1_000_000)] = 6_000
+    mirror_dials: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator("log_level", "log_format", "empty_seconds", "book_source", mode="before")
+    @field_validator(
+        *("log_level", "log_format", "empty_seconds", "book_source"),
+        *("mirror", "mirror_auto_subscribe"),
+        mode="before",
+    )
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
@@ -210,19 +227,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:
         """Refuse one of the two files that TLS needs without the other."""
-        certificate, key = self.grpc_tls_cert, self.grpc_tls_key
-        if certificate is not None and key is None:
-            raise InvalidSetting(
-                key="GRPC_TLS_CERT",
-                value=_short(certificate),
-                expected="GRPC_TLS_KEY to be set with it",
-            )
-        if key is not None and certificate is None:
-            raise InvalidSetting(
-                key="GRPC_TLS_KEY",
-                value=_short(key),
-                expected="GRPC_TLS_CERT to be set with it",
-            )
+        for name in ("grpc_tls", "websocket_tls"):
+            pair = {f"{name}_{each}".upper(): getattr(self, f"{name}_{each}") for each in _PAIR}
+            missing = [key for key, value in pair.items() if value is None]
+            if len(missing) == 1:
+                ((key, value),) = ((k, v) for k, v in pair.items() if v is not None)
+                raise InvalidSetting(
+                    key=key, value=_short(value), expected=f"{missing[0]} to be set with it"
+                )
         return self
 
     @field_validator("allowed_origins", mode="before")

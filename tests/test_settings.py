@@ -396,6 +396,9 @@ def test_tls_needs_a_certificate_and_its_key() -> None:
     """One of the two files without the other stops the start, naming both."""
     assert read_settings(grpc_tls_cert="c.pem", grpc_tls_key="k.pem").grpc_tls_key == Path("k.pem")
     assert "GRPC_TLS_KEY" in refusal(grpc_tls_cert="c.pem").expected
+    assert read_settings(websocket_tls_cert="c.pem", websocket_tls_key="k.pem").mirror == "on"
+    assert "WEBSOCKET_TLS_KEY" in refusal(websocket_tls_cert="c.pem").expected
+    assert "WEBSOCKET_TLS_CERT" in refusal(websocket_tls_key="k.pem").expected
     assert "GRPC_TLS_CERT" in refusal(grpc_tls_key="k.pem").expected
 
 
