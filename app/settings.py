@@ -20,7 +20,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from dotenv.parser import Binding
 from dotenv.parser import parse_stream as parse_env
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -57,6 +64,18 @@ _CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+def _switch(value: object) -> object:
+    """Read `on` and `off`, which YAML has as true and false."""
+    found = {"on": True, "true": True, "off": False, "false": False}.get(str(value).strip().lower())
+    if found is None:
+        message = "on or off"
+        raise ValueError(message)
+    return found
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
 _PAIR = ("cert", "key")  # the two files of a certificate
 
 TextList = Annotated[tuple[str, ...], NoDecode]
@@ -151,8 +170,8 @@ class Settings(BaseSettings):
     rate_limits: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
 
     # The mirror of the exchange
-    mirror: Literal["on", "off"] = "on"
-    mirror_auto_subscribe: Literal["on", "off"] = "off"
+    mirror: Switch = True
+    mirror_auto_subscribe: Switch = False
     mirror_auto_symbols: Annotated[int, Field(ge=1, le=1_000)] = 50
     mirror_idle_s: Annotated[int, Field(ge=0, le=86_400)] = 300
     mirror_weight: Annotated[int, Field(ge=0, le=1_000_000)] = 6_000
@@ -162,11 +181,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
 
-    @field_validator(
-        *("log_level", "log_format", "empty_seconds", "book_source"),
-        *("mirror", "mirror_auto_subscribe"),
-        mode="before",
-    )
+    @field_validator("log_level", "log_format", "empty_seconds", "book_source", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.strip().lower() if isinstance(value, str) else value
