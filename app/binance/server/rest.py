@@ -83,6 +83,7 @@ _SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
 _NUMBER_RANGE = "^[0-9]{1,20}$"
 _symbol_text = re.compile(r"[\w.\-]{1,50}").fullmatch
 _lower_case = re.compile("[a-z]").search
+_LARGEST_INT = 2**63 - 1
 _number = re.compile(r"[0-9]{1,20}", re.ASCII).fullmatch
 _time_zone = re.compile(r"(-?)([0-9]{1,2})(?::([0-9]{2}))?", re.ASCII).fullmatch
 _window_text = re.compile(r"([0-9]{1,2})([mhd])", re.ASCII).fullmatch
@@ -600,7 +601,10 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     if not _number(text):
         _illegal(name, _NUMBER_RANGE)
-    return int(text)
+    value = int(text)
+    if value > _LARGEST_INT:
+        raise RestRefusal(-1108, f"Parameter '{name}' overflowed.")
+    return value
 
 
 def _limit(

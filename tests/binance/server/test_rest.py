@@ -638,6 +638,18 @@ SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
             "Data sent for parameter 'permissions' is not valid.",
         ),
         (
+            "historicalTrades",
+            "symbol=SOLUSDT&fromId=9223372036854775808",
+            -1108,
+            "Parameter 'fromId' overflowed.",
+        ),
+        (
+            "klines",
+            "symbol=SOLUSDT&interval=1m&endTime=99999999999999999999",
+            -1108,
+            "Parameter 'endTime' overflowed.",
+        ),
+        (
             "exchangeInfo",
             "showPermissionSets=maybe",
             -1130,
