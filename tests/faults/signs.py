@@ -58,8 +58,8 @@ def untold(notices: Notices, struck: Iterable[str]) -> list[str]:
     unseen: list[str] = []
     for kind in map(Kind, sorted(struck)):
         signs = SIGNS.get(kind)
-        if signs is None:
-            continue
+        if signs is None or (kind is Kind.KLINE_WRONG and not notices.wrong_klines()):
+            continue  # or it was said only where nothing arrived, as over a silent connection
         if not any(map(notices.changed, signs.numbers)):
             unseen.append(f"{kind} changed no number")
         if signs.told and not any(map(notices.told, signs.told)):
