@@ -43,7 +43,7 @@ SIGNS = {
     Kind.ACK_SILENT: MISSED,
     Kind.DROP: Signs(("holes_found", "kline_missing"), (HoleFound, "candles missing")),
     Kind.DELAY: Signs(("old_events",), ()),  # if all are as late, nothing is missing
-    Kind.REORDER: Signs(("holes_found",), (HoleFound,)),
+    Kind.REORDER: Signs(("holes_found", "old_events"), ()),  # of candles alone it leaves no hole
     Kind.BAD_TRADE: Signs(("bad_frames",), ("bad frame",)),
     Kind.TRADE_WRONG: Signs(("audit.recounts",), ("trades counted again",)),
     Kind.KLINE_WRONG: Signs(("kline_wrong",), ("trades counted again", "candle disputed")),
