@@ -55,6 +55,12 @@ LOCKS = (
         "tests/clients/requirements-python-binance.txt",
         "tests/clients/requirements-python-binance.in",
     ),
+    Lock("tests/clients/requirements-cryptofeed.txt", "tests/clients/requirements-cryptofeed.in"),
+    Lock(
+        "tests/clients/requirements-binance-sdk-spot.txt",
+        "tests/clients/requirements-binance-sdk-spot.in",
+    ),
+    Lock("tests/clients/requirements-unicorn.txt", "tests/clients/requirements-unicorn.in"),
     Lock("tests/clients/requirements-aiohttp.txt", "tests/clients/requirements-aiohttp.in"),
     Lock("tests/clients/requirements-ws.txt", "tests/clients/requirements-ws.in"),
     Lock("benchmarks/requirements-cryptofeed.txt", "benchmarks/requirements-cryptofeed.in"),
