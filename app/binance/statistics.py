@@ -6,6 +6,9 @@ from decimal import Decimal
 
 import msgspec
 
+from app.binance.numbers import ZERO
+from app.market.events import NO_TRADE_ID
+
 
 class Statistics(msgspec.Struct, frozen=True, gc=False):
     """The sum of all trades matched from `open_time_us` up to and with `close_time_us`.
@@ -31,3 +34,24 @@ class Statistics(msgspec.Struct, frozen=True, gc=False):
     last_trade_id: int
     trades: int
     last_trade_us: int
+
+
+def nothing_traded(symbol: str, open_time_us: int, close_time_us: int) -> Statistics:
+    """Return the statistics of a symbol that never traded: all prices, volumes and times are 0."""
+    return Statistics(
+        symbol=symbol,
+        open=ZERO,
+        high=ZERO,
+        low=ZERO,
+        last=ZERO,
+        last_quantity=ZERO,
+        previous_close=ZERO,
+        volume=ZERO,
+        quote_volume=ZERO,
+        open_time_us=open_time_us,
+        close_time_us=close_time_us,
+        first_trade_id=NO_TRADE_ID,
+        last_trade_id=NO_TRADE_ID,
+        trades=0,
+        last_trade_us=0,
+    )

@@ -19,6 +19,7 @@ from app.alarm import Alarm
 from app.binance.intervals import bar_bounds
 from app.binance.limits import LARGEST_DEPTH, Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
+from app.binance.server.data import Immediate
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
@@ -222,7 +223,7 @@ class Simulator:
         script = read_script(self.config.faults) if self.config.faults is not None else []
         self._market = self._open_market()
         self._served = Served(self._market)
-        self._rest_server = RestServer(self._served, self._budget)
+        self._rest_server = RestServer(Immediate(self._served), self._budget)
         return script
 
     def new_session(self) -> Session:
@@ -535,8 +536,8 @@ class Simulator:
                 pass
         served = self._served_to(path, dict(query_pairs(query)).get("symbol", ""), self._served)
         if served is not self._served:
-            server = RestServer(served, self._budget)
-        return server.handle(method, path, query, headers, ip, self.exchange_us())
+            server = RestServer(Immediate(served), self._budget)
+        return await server.handle(method, path, query, headers, ip, self.exchange_us())
 
     async def _until_known(self, market: Market, symbol: str) -> None:
         """Wait for a recording's snapshot, as long as the exchange lets a call wait."""
