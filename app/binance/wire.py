@@ -474,6 +474,110 @@ class BookTickerRow(
     ask_quantity: str
 
 
+class PriceRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of `ticker/price`: `{"symbol":"SOLUSDT","price":"182.38000000"}`."""
+
+    symbol: str
+    price: str
+
+
+class AveragePriceRow(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The body of `avgPrice`; `closeTime` is that of the last trade.
+
+    `{"mins":5,"price":"182.20110000","closeTime":1784620805771}`
+    """
+
+    mins: int
+    price: str
+    close_time: int
+
+
+_SUMS_NAMES = {
+    "price_change": "priceChange",
+    "price_change_percent": "priceChangePercent",
+    "weighted_average": "weightedAvgPrice",
+    "previous_close": "prevClosePrice",
+    "last": "lastPrice",
+    "last_quantity": "lastQty",
+    "bid_price": "bidPrice",
+    "bid_quantity": "bidQty",
+    "ask_price": "askPrice",
+    "ask_quantity": "askQty",
+    "open": "openPrice",
+    "high": "highPrice",
+    "low": "lowPrice",
+    "quote_volume": "quoteVolume",
+    "open_time": "openTime",
+    "close_time": "closeTime",
+    "first_trade_id": "firstId",
+    "last_trade_id": "lastId",
+    "trades": "count",
+}
+
+
+class DaySumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of `ticker/24hr`."""
+
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    weighted_average: str
+    previous_close: str
+    last: str
+    last_quantity: str
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
+    open: str
+    high: str
+    low: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+
+
+class SumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of `ticker` and `ticker/tradingDay`."""
+
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    weighted_average: str
+    open: str
+    high: str
+    low: str
+    last: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+
+
+class ShortSumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of any of the three with `type=MINI`."""
+
+    symbol: str
+    open: str
+    high: str
+    low: str
+    last: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+
+
 class BookPayload(
     msgspec.Struct,
     frozen=True,

@@ -25,6 +25,8 @@ from app.binance.encode import (
     wrap,
     wrap_api,
 )
+from app.binance.intervals import SPANS_US, UTC_PLUS_8_US, bar_bounds
+from app.binance.streams import kline_stream
 from app.binance.wire import TimeUnit
 from app.market.events import (
     AggTrade,
@@ -273,6 +275,20 @@ def test_a_kline_survives_the_way_there_and_back():
     """In either unit a kline comes back equal, its close time included."""
     for unit in TimeUnit:
         assert Decoder(time_unit=unit).decode(encode_event(KLINE, time_unit=unit), 0) == KLINE
+
+
+@pytest.mark.parametrize("interval", SPANS_US)
+def test_a_kline_of_any_interval_survives_the_way_there_and_back(interval):
+    """Also where its bars begin with the hours of UTC+8: times stay those of UTC."""
+    for offset_us in (0, UTC_PLUS_8_US):
+        open_us, next_us = bar_bounds(interval, KLINE.open_time_us, offset_us)
+        kline = msgspec.structs.replace(
+            KLINE, interval=interval, open_time_us=open_us, close_time_us=next_us - 1
+        )
+        name = kline_stream("SOLUSDT", interval, offset_us=offset_us)
+        for unit in TimeUnit:
+            frame = wrap(name, encode_event(kline, time_unit=unit))
+            assert Decoder(time_unit=unit).decode(frame, 0) == kline
 
 
 def test_trade_rows_have_the_exchanges_shape():

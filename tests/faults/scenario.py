@@ -20,7 +20,8 @@ import pytest
 from typing_extensions import override
 
 from app.market.ages import BOUNDS_US
-from app.market.events import SECOND_US, StatusEvent
+from app.market.events import SECOND_US, Kline, Publication, StatusEvent
+from app.ports import KLINES
 from app.simulator.config import SimulatorConfig
 from app.simulator.listing import LISTINGS, Listing
 from tests.simulated.judge import SimulatedHub, simulated_hub
@@ -111,7 +112,8 @@ class Notices:
     """What a hub tells of itself since a moment: its numbers, its status events, its log.
 
     Its numbers are those of `/status`, which `/metrics` has all of: of a symbol by the name of its
-    field, summed over the symbols, and of the rest by its path, like `exchange.refusals`.
+    field, summed over the symbols, and of the rest by its path, like `exchange.refusals`. What the
+    exchange's candles have told it is noted too: what the exchange says may never reach it.
     """
 
     def __init__(self, hub: SimulatedHub) -> None:
@@ -119,12 +121,16 @@ class Notices:
         self._hub = hub
         self._before = numbers_of(hub)
         self._events_before = len(hub.client.events)
+        self._klines: list[Kline] = []
+        hub.core.bus.subscribe(KLINES, self._note_kline)
 
     def begin_life(self) -> None:
         """Forget all: a new life of the hub begins, whose numbers begin at none."""
         self.records.clear()
         self._before.clear()
         self._events_before = len(self._hub.client.events)
+        self._klines.clear()
+        self._hub.core.bus.subscribe(KLINES, self._note_kline)
 
     def changed(self, number: str) -> bool:
         """Whether a number is another one now."""
@@ -137,10 +143,26 @@ class Notices:
         events = self._hub.client.events[self._events_before :]
         return any(isinstance(each.event, what) for each in events)
 
+    def wrong_klines(self) -> int:
+        """Return how many seconds it was told by the exchange with a volume that is not theirs."""
+        truth = {
+            symbol: self._hub.newest(symbol) for symbol in {each.symbol for each in self._klines}
+        }
+        return sum(
+            candle is not None and candle.volume != kline.volume
+            for kline in self._klines
+            for candle in [truth[kline.symbol].get(kline.open_time_us)]
+        )
+
     def check(self, number: str, what: type[StatusEvent] | str) -> None:
         """Assert that a number has changed, and that an event came, or a record with a text."""
         assert self.changed(number), f"{number} is the same still"
         assert self.told(what), f"nothing told of {what}"
+
+    def _note_kline(self, publication: Publication) -> None:
+        kline = publication.event
+        if isinstance(kline, Kline) and kline.closed:
+            self._klines.append(kline)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ SIGNS = {
     Kind.ACK_SILENT: MISSED,
     Kind.DROP: Signs(("holes_found", "kline_missing"), (HoleFound, "candles missing")),
     Kind.DELAY: Signs(("old_events",), ()),  # if all are as late, nothing is missing
-    Kind.REORDER: Signs(("holes_found",), (HoleFound,)),
+    Kind.REORDER: Signs(("holes_found", "old_events"), ()),  # of candles alone it leaves no hole
     Kind.BAD_TRADE: Signs(("bad_frames",), ("bad frame",)),
     Kind.TRADE_WRONG: Signs(("audit.recounts",), ("trades counted again",)),
     Kind.KLINE_WRONG: Signs(("kline_wrong",), ("trades counted again", "candle disputed")),
@@ -58,8 +58,8 @@ def untold(notices: Notices, struck: Iterable[str]) -> list[str]:
     unseen: list[str] = []
     for kind in map(Kind, sorted(struck)):
         signs = SIGNS.get(kind)
-        if signs is None:
-            continue
+        if signs is None or (kind is Kind.KLINE_WRONG and not notices.wrong_klines()):
+            continue  # or it was said only where nothing arrived, as over a silent connection
         if not any(map(notices.changed, signs.numbers)):
             unseen.append(f"{kind} changed no number")
         if signs.told and not any(map(notices.told, signs.told)):
