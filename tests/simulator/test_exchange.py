@@ -1048,10 +1048,10 @@ async def test_a_certificate_is_made_where_none_is_given(tmp_path):
         async with running(clock=SystemClock(), tls_port=0, tls_folder=folder) as simulator:
             if trusted is None:
                 trusted = ssl.create_default_context(cafile=folder / "certificate.pem")
-            url = f"{simulator.tls_url}/ws/qtumeth@kline_1s"
+            url = f"{simulator.tls_url}/ws/nothing@trade"
             async with connect(url, ssl=trusted) as over_tls:
                 await over_tls.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
-                assert await received(over_tls) == {"result": ["qtumeth@kline_1s"], "id": 1}
+                assert await received(over_tls) == {"result": ["nothing@trade"], "id": 1}
 
 
 async def test_without_ports_whoever_holds_it_brings_the_clients():
