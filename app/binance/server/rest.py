@@ -7,8 +7,9 @@ call that reaches an endpoint costs its weight, refused ones too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NoReturn
 
 import msgspec
@@ -31,7 +32,7 @@ from app.binance.limits import (
     weight_of,
 )
 from app.binance.percent import query_pairs
-from app.binance.server.data import ExchangeData
+from app.binance.server.data import Elsewhere, ExchangeData
 from app.binance.wire import (
     RATE_LIMITS,
     ExchangeInfo,
@@ -39,11 +40,20 @@ from app.binance.wire import (
     TimeUnit,
     parse_time_unit,
 )
-from app.market.events import DepthSnapshot
 
 API: Final = "/api/v3"
 DEFAULT_LIMIT: Final = 500
 MAX_LIMIT: Final = 1000
+
+OF_THE_EXCHANGE: Final = frozenset(
+    f"{API}/{name}"
+    for name in (
+        *("exchangeInfo", "avgPrice", "ticker/24hr", "ticker/tradingDay", "ticker"),
+        *("executionRules", "historicalBlockTrades"),
+        *("referencePrice", "referencePrice/calculation"),
+    )
+)
+"""What the exchange alone can tell: never answered out of our data where it can be asked."""
 
 JSON_TYPE: Final = "application/json;charset=UTF-8"
 TIME_UNIT_HEADER: Final = "X-MBX-TIME-UNIT"
@@ -81,39 +91,57 @@ class RestReply:
 
 
 class RestRefusal(Exception):
-    """An error answer of the exchange: HTTP 400 unless said otherwise, a code and its message."""
+    """An error answer of the exchange: HTTP 400 unless said otherwise, a code and its message.
 
-    def __init__(self, code: int, message: str, *, status: int = 400) -> None:
+    `retry_after_s` is told in the header `Retry-After`; 0 leaves it out.
+    """
+
+    def __init__(
+        self, code: int, message: str, *, status: int = 400, retry_after_s: int = 0
+    ) -> None:
         super().__init__(code, message, status)
         self.code = code
         self.message = message
         self.status = status
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
     """One call past its budget: decoded parameters, all different and none empty."""
 
+    path: str
     parameters: Mapping[str, str]
     time_unit: TimeUnit
     now_us: int
 
 
+_Answer = Callable[[], Awaitable[bytes | None]]
+"""Gets the body of a call that has been judged; `None` where the data here do not tell it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Endpoint:
-    """One path: which parameters it reads, which it must have, and what answers it."""
+    """One path: which parameters it reads, which it must have, and what judges and answers it."""
 
-    answer: Callable[[_Call], bytes]
+    judge: Callable[[_Call], _Answer]
     reads: frozenset[str] = field(default_factory=frozenset)
     mandatory: tuple[str, ...] = ()
 
 
 class RestServer:
-    """Answers the market-data calls of `/api/v3` out of an `ExchangeData`."""
+    """Answers the market-data calls of `/api/v3` out of an `ExchangeData`.
 
-    def __init__(self, data: ExchangeData, budget: IpBudget) -> None:
+    With `elsewhere`, calls that the data do not tell are passed on to it, and so is each of
+    `OF_THE_EXCHANGE`. Only calls that the exchange itself would answer are.
+    """
+
+    def __init__(
+        self, data: ExchangeData, budget: IpBudget, *, elsewhere: Elsewhere | None = None
+    ) -> None:
         self._data = data
         self._budget = budget
+        self._elsewhere = elsewhere
         trades = _Endpoint(self._trades, frozenset({"symbol", "limit"}), ("symbol",))
         historical = _Endpoint(
             self._historical_trades, frozenset({"symbol", "limit", "fromId"}), ("symbol",)
@@ -156,7 +184,7 @@ class RestServer:
         """Whether `path` is one of the endpoints."""
         return path in self._endpoints
 
-    def handle(  # noqa: PLR0917 - a request line, read from left to right
+    async def handle(  # noqa: PLR0917 - a request line, read from left to right
         self,
         method: str,
         path: str,
@@ -179,24 +207,28 @@ class RestServer:
         try:
             unit = _unit(headers)
             parameters = _parameters(endpoint, pairs)
-            body = endpoint.answer(_Call(parameters, unit, now_us))
+            call = _Call(path, parameters, unit, now_us)
+            body = await self._answered(endpoint.judge(call), call)
         except RestRefusal as refusal:
-            return _reply(refusal.status, encode_error(refusal.code, refusal.message), charge)
+            return _refused(refusal, charge)
         return _reply(200, body, charge)
 
-    def _exchange_info(self, call: _Call) -> bytes:
+    async def _answered(self, answer: _Answer, call: _Call) -> bytes:
+        """Return the body for a call that has been judged; raise `RestRefusal`."""
+        elsewhere = self._elsewhere
+        if elsewhere is None or call.path not in OF_THE_EXCHANGE:
+            body = await answer()
+            if body is not None:
+                return body
+        if elsewhere is None:
+            raise RestRefusal(*_UNABLE, status=500)
+        return await elsewhere(call.path, call.parameters, call.time_unit)
+
+    def _exchange_info(self, call: _Call) -> _Answer:
         rows = self._selected(call.parameters)
         if not _flag(call.parameters, "showPermissionSets", default=True):
             rows = [msgspec.structs.replace(row, permission_sets=()) for row in rows]
-        return _encode(
-            ExchangeInfo(
-                timezone="UTC",
-                server_time=call.now_us // call.time_unit.us,
-                rate_limits=RATE_LIMITS,
-                exchange_filters=(),
-                symbols=rows,
-            )
-        )
+        return partial(_tell_info, rows, call)
 
     def _selected(self, parameters: Mapping[str, str]) -> list[ListedSymbol]:
         """Return the rows that `exchangeInfo` was asked for; only one way of asking at a time."""
@@ -232,13 +264,17 @@ class RestServer:
             raise RestRefusal(-1220, message)
         return row
 
-    def _depth(self, call: _Call) -> bytes:
+    def _depth(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters, DEPTH_LIMIT, LARGEST_DEPTH)
         status = _status(call.parameters)
         row = self._listed_as(call.parameters["symbol"], status)
-        return encode_depth(self._book(row, limit))
+        return partial(self._tell_depth, row.symbol, limit)
 
-    def _best_prices(self, call: _Call) -> bytes:
+    async def _tell_depth(self, symbol: str, limit: int) -> bytes | None:
+        book = await self._data.depth(symbol, limit=limit)
+        return None if book is None else encode_depth(book)
+
+    def _best_prices(self, call: _Call) -> _Answer:
         """Return one object for `symbol`, else a list, which leaves out other statuses."""
         parameters = call.parameters
         if "symbol" in parameters and "symbols" in parameters:
@@ -246,50 +282,62 @@ class RestServer:
         status = _status(parameters)
         if "symbol" in parameters:
             row = self._listed_as(parameters["symbol"], status)
-            return encode_best_prices(self._book(row, 1))
+            return partial(self._tell_best_price, row.symbol)
         rows: Iterable[ListedSymbol] = self._data.symbols().values()
         if "symbols" in parameters:
             rows = [self._listed(name, "symbols") for name in _names(parameters["symbols"])]
-        told = [
-            encode_best_prices(book)
-            for row in rows
-            if status in {None, row.status}
-            and (book := self._data.depth(row.symbol, limit=1)) is not None
-        ]
+        names = [row.symbol for row in rows if status in {None, row.status}]
+        return partial(self._tell_best_prices, names)
+
+    async def _tell_best_price(self, symbol: str) -> bytes | None:
+        book = await self._data.depth(symbol, limit=1)
+        return None if book is None else encode_best_prices(book)
+
+    async def _tell_best_prices(self, symbols: Sequence[str]) -> bytes | None:
+        """Return a list; a symbol without a book is left out, unless somebody else may know it."""
+        told = []
+        for symbol in symbols:
+            body = await self._tell_best_price(symbol)
+            if body is not None:
+                told.append(body)
+            elif self._elsewhere is not None:
+                return None
         return b"[%b]" % b",".join(told)
 
-    def _book(self, row: ListedSymbol, limit: int) -> DepthSnapshot:
-        book = self._data.depth(row.symbol, limit=limit)
-        if book is None:
-            raise RestRefusal(*_UNABLE, status=500)
-        return book
-
-    def _trades(self, call: _Call) -> bytes:
+    def _trades(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters)
         symbol = self._listed(call.parameters["symbol"]).symbol
-        trades = self._data.trades(symbol, from_id=None, limit=limit)
-        return encode_trades(trades, time_unit=call.time_unit)
+        return partial(self._tell_trades, symbol, None, limit, call.time_unit)
 
-    def _historical_trades(self, call: _Call) -> bytes:
+    def _historical_trades(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters)
         from_id = _integer(call.parameters, "fromId")
         symbol = self._listed(call.parameters["symbol"]).symbol
-        trades = self._data.trades(symbol, from_id=from_id, limit=limit)
-        return encode_trades(trades, time_unit=call.time_unit)
+        return partial(self._tell_trades, symbol, from_id, limit, call.time_unit)
 
-    def _agg_trades(self, call: _Call) -> bytes:
+    async def _tell_trades(
+        self, symbol: str, from_id: int | None, limit: int, unit: TimeUnit
+    ) -> bytes | None:
+        trades = await self._data.trades(symbol, from_id=from_id, limit=limit)
+        return None if trades is None else encode_trades(trades, time_unit=unit)
+
+    def _agg_trades(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters)
         from_id = _integer(call.parameters, "fromId")
         start_us, end_us = _bounds(call)
         if from_id is not None and (start_us is not None or end_us is not None):
             _bad_combination()
         symbol = self._listed(call.parameters["symbol"]).symbol
-        trades = self._data.agg_trades(
-            symbol, from_id=from_id, start_us=start_us, end_us=end_us, limit=limit
-        )
-        return encode_agg_trades(trades, time_unit=call.time_unit)
 
-    def _klines(self, call: _Call) -> bytes:
+        async def tell() -> bytes | None:
+            trades = await self._data.agg_trades(
+                symbol, from_id=from_id, start_us=start_us, end_us=end_us, limit=limit
+            )
+            return None if trades is None else encode_agg_trades(trades, time_unit=call.time_unit)
+
+        return tell
+
+    def _klines(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters)
         start_us, end_us = _bounds(call)
         offset_us = _offset(call.parameters.get("timeZone", "0"))
@@ -297,22 +345,42 @@ class RestServer:
         if interval not in SPANS_US:
             raise RestRefusal(-1120, "Invalid interval.")
         symbol = self._listed(call.parameters["symbol"]).symbol
-        klines = self._data.klines(
-            symbol, interval, start_us=start_us, end_us=end_us, offset_us=offset_us, limit=limit
+
+        async def tell() -> bytes | None:
+            klines = await self._data.klines(
+                symbol, interval, start_us=start_us, end_us=end_us, offset_us=offset_us, limit=limit
+            )
+            return None if klines is None else encode_klines(klines, time_unit=call.time_unit)
+
+        return tell
+
+
+async def _tell(body: bytes) -> bytes:
+    return body
+
+
+def _ping(_call: _Call) -> _Answer:
+    return partial(_tell, b"{}")
+
+
+def _time(call: _Call) -> _Answer:
+    return partial(_tell, encode_server_time(call.now_us, time_unit=call.time_unit))
+
+
+def _no_symbols(_call: _Call) -> _Answer:
+    return partial(_tell, b'{"symbols":[]}')
+
+
+async def _tell_info(rows: list[ListedSymbol], call: _Call) -> bytes:
+    return _encode(
+        ExchangeInfo(
+            timezone="UTC",
+            server_time=call.now_us // call.time_unit.us,
+            rate_limits=RATE_LIMITS,
+            exchange_filters=(),
+            symbols=rows,
         )
-        return encode_klines(klines, time_unit=call.time_unit)
-
-
-def _ping(_call: _Call) -> bytes:
-    return b"{}"
-
-
-def _time(call: _Call) -> bytes:
-    return encode_server_time(call.now_us, time_unit=call.time_unit)
-
-
-def _no_symbols(_call: _Call) -> bytes:
-    return b'{"symbols":[]}'
+    )
 
 
 def _reply(
@@ -326,6 +394,12 @@ def _reply(
     if charge.retry_after_s:
         headers["Retry-After"] = str(charge.retry_after_s)
     return RestReply(status, {**headers, **(more or {})}, body)
+
+
+def _refused(refusal: RestRefusal, charge: Charge) -> RestReply:
+    body = encode_error(refusal.code, refusal.message)
+    wait_s = refusal.retry_after_s
+    return _reply(refusal.status, body, charge, {"Retry-After": str(wait_s)} if wait_s else None)
 
 
 def _not_found(headers: Mapping[str, str], charge: Charge) -> RestReply:

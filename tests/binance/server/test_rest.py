@@ -11,14 +11,15 @@ from app.binance.decode import decode_exchange_info
 from app.binance.encode import encode_agg_trades, encode_klines, encode_trades
 from app.binance.intervals import HOUR_US, MINUTE_US
 from app.binance.limits import IpBudget
-from app.binance.server.rest import JSON_TYPE, RestServer
-from app.binance.wire import listed_symbol
+from app.binance.server.rest import JSON_TYPE, RestRefusal, RestServer
+from app.binance.wire import TimeUnit, listed_symbol
 from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 from app.market.symbols import SymbolInfo
 
 NOW = 1_784_620_805_000_000
 NOW_MS = NOW // 1000
 IP = "192.0.2.1"
+US = TimeUnit.MICROSECOND
 
 MANDATORY_SYMBOL = "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."
 BAD_LIMIT = "Data sent for parameter 'limit' is not valid."
@@ -73,11 +74,11 @@ class FakeData:
     def symbols(self):
         return self.rows
 
-    def trades(self, symbol, *, from_id, limit):
+    async def trades(self, symbol, *, from_id, limit):
         self.asked = {"symbol": symbol, "from_id": from_id, "limit": limit}
         return [TRADE]
 
-    def agg_trades(self, symbol, *, from_id, start_us, end_us, limit):
+    async def agg_trades(self, symbol, *, from_id, start_us, end_us, limit):
         self.asked = {
             "symbol": symbol,
             "from_id": from_id,
@@ -87,7 +88,7 @@ class FakeData:
         }
         return [AGG_TRADE]
 
-    def klines(self, symbol, interval, *, start_us, end_us, offset_us, limit):
+    async def klines(self, symbol, interval, *, start_us, end_us, offset_us, limit):
         self.asked = {
             "symbol": symbol,
             "interval": interval,
@@ -98,12 +99,18 @@ class FakeData:
         }
         return [KLINE]
 
-    def depth(self, symbol, *, limit):
+    async def depth(self, symbol, *, limit):
         self.asked = {"symbol": symbol, "limit": limit}
         if symbol == "BTCUSDT":
             return None
         levels = () if symbol == "OLDUSDT" else BIDS[:limit]
         return DepthSnapshot(symbol, 77310042, levels, ASKS[:1], limit, None, NOW)
+
+    async def price(self, symbol):
+        return None if symbol == "BTCUSDT" else Decimal("182.38")
+
+    async def statistics(self, symbol, *, start_us, end_us):
+        self.asked = {"symbol": symbol, "start_us": start_us, "end_us": end_us}
 
 
 @pytest.fixture
@@ -118,72 +125,75 @@ def server(data):
     return RestServer(data, IpBudget())
 
 
-def get(server, path, query="", *, now_us=NOW, **headers):
+async def get(server, path, query="", *, now_us=NOW, **headers):
     """Return the answer to a GET from the one address."""
-    return server.handle("GET", path, query, headers, IP, now_us)
+    return await server.handle("GET", path, query, headers, IP, now_us)
 
 
-def test_ping_and_time(server):
+async def test_ping_and_time(server):
     """Ping is an empty object, time the clock in milliseconds."""
-    assert get(server, "/api/v3/ping").body == b"{}"
-    assert get(server, "/api/v3/time").body == b'{"serverTime":1784620805000}'
+    assert (await get(server, "/api/v3/ping")).body == b"{}"
+    assert (await get(server, "/api/v3/time")).body == b'{"serverTime":1784620805000}'
 
 
 @pytest.mark.parametrize("unit", ["MICROSECOND", "microsecond"])
 @pytest.mark.parametrize("header", ["X-MBX-TIME-UNIT", "x-mbx-time-unit"])
-def test_the_time_unit_header_changes_every_time(server, header, unit):
+async def test_the_time_unit_header_changes_every_time(server, header, unit):
     """Answers come in microseconds when the header asks for them."""
-    assert get(server, "/api/v3/time", **{header: unit}).body == b'{"serverTime":1784620805000000}'
-    klines = get(server, "/api/v3/klines", "symbol=SOLUSDT&interval=1s", **{header: unit})
+    assert (
+        await get(server, "/api/v3/time", **{header: unit})
+    ).body == b'{"serverTime":1784620805000000}'
+    klines = await get(server, "/api/v3/klines", "symbol=SOLUSDT&interval=1s", **{header: unit})
     assert klines.body.startswith(b"[[1784620805000000,")
     assert b",1784620805999999," in klines.body
 
 
-def test_every_answer_names_its_type_and_the_used_weight(server):
+async def test_every_answer_names_its_type_and_the_used_weight(server):
     """Headers of a good, a refused and an unknown call."""
-    good = get(server, "/api/v3/exchangeInfo")
+    good = await get(server, "/api/v3/exchangeInfo")
     assert good.status == 200
     assert good.headers == {
         "Content-Type": JSON_TYPE,
         "X-MBX-USED-WEIGHT": "20",
         "X-MBX-USED-WEIGHT-1M": "20",
     }
-    refused = get(server, "/api/v3/trades", "symbol=NOSUCH")
+    refused = await get(server, "/api/v3/trades", "symbol=NOSUCH")
     assert refused.status == 400
     assert refused.headers["X-MBX-USED-WEIGHT-1M"] == "45"
-    unknown = get(server, "/api/v3/nothing")
+    unknown = await get(server, "/api/v3/nothing")
     assert (unknown.status, unknown.body) == (404, b"")
     assert unknown.headers["X-MBX-USED-WEIGHT-1M"] == "45"
 
 
-def test_a_404_is_a_page_for_who_accepts_one(server):
+async def test_a_404_is_a_page_for_who_accepts_one(server):
     """HTML is sent only where Accept has it."""
-    reply = get(server, "/nothing", accept="text/html,*/*")
+    reply = await get(server, "/nothing", accept="text/html,*/*")
     assert reply.status == 404
     assert reply.headers["Content-Type"].startswith("text/html")
     assert reply.body.startswith(b"<html>")
 
 
-def test_only_get_is_supported(server):
+async def test_only_get_is_supported(server):
     """Other methods are refused, HEAD is answered like GET."""
-    reply = server.handle("POST", "/api/v3/ping", "", {}, IP, NOW)
+    reply = await server.handle("POST", "/api/v3/ping", "", {}, IP, NOW)
     assert (reply.status, reply.headers["Allow"]) == (405, "GET")
-    assert server.handle("HEAD", "/api/v3/ping", "", {}, IP, NOW).status == 200
+    head = await server.handle("HEAD", "/api/v3/ping", "", {}, IP, NOW)
+    assert head.status == 200
 
 
-def test_the_futures_lists_are_empty(server):
+async def test_the_futures_lists_are_empty(server):
     """Clients that load several markets find no futures."""
     for path in ("/fapi/v1/exchangeInfo", "/dapi/v1/exchangeInfo"):
         assert server.serves(path)
-        assert get(server, path).body == b'{"symbols":[]}'
+        assert (await get(server, path)).body == b'{"symbols":[]}'
     assert not server.serves("/fapi/v1/time")
 
 
-def test_above_the_budget_an_address_gets_429_and_then_418(server):
+async def test_above_the_budget_an_address_gets_429_and_then_418(server):
     """Both carry Retry-After and the documented code and message."""
     for _ in range(300):
-        assert get(server, "/api/v3/exchangeInfo").status == 200
-    refused = get(server, "/api/v3/ping")
+        assert (await get(server, "/api/v3/exchangeInfo")).status == 200
+    refused = await get(server, "/api/v3/ping")
     assert refused.status == 429
     assert refused.headers["Retry-After"] == "55"
     assert refused.headers["X-MBX-USED-WEIGHT-1M"] == "6001"
@@ -195,7 +205,7 @@ def test_above_the_budget_an_address_gets_429_and_then_418(server):
         ),
     }
     while refused.status == 429:
-        refused = get(server, "/api/v3/ping")
+        refused = await get(server, "/api/v3/ping")
     assert refused.status == 418
     assert refused.headers["Retry-After"] == "120"
     assert msgspec.json.decode(refused.body) == {
@@ -205,15 +215,15 @@ def test_above_the_budget_an_address_gets_429_and_then_418(server):
             "Please use WebSocket Streams for live updates to avoid bans."
         ),
     }
-    assert get(server, "/api/v3/ping", now_us=NOW + 2 * MINUTE_US).status == 200
+    assert (await get(server, "/api/v3/ping", now_us=NOW + 2 * MINUTE_US)).status == 200
 
 
 # exchangeInfo
 
 
-def listed(server, query=""):
+async def listed(server, query=""):
     """Return the names that exchangeInfo lists."""
-    reply = get(server, "/api/v3/exchangeInfo", query)
+    reply = await get(server, "/api/v3/exchangeInfo", query)
     assert reply.status == 200, reply.body
     return [row["symbol"] for row in msgspec.json.decode(reply.body)["symbols"]]
 
@@ -234,14 +244,14 @@ def listed(server, query=""):
         ("symbolStatus=HALT", []),
     ],
 )
-def test_exchange_info_lists_what_was_asked_for(server, query, symbols):
+async def test_exchange_info_lists_what_was_asked_for(server, query, symbols):
     """By symbol, symbols, permissions or status; by default what is SPOT, MARGIN or LEVERAGED."""
-    assert listed(server, query) == symbols
+    assert await listed(server, query) == symbols
 
 
-def test_exchange_info_has_the_documented_shape(server):
+async def test_exchange_info_has_the_documented_shape(server):
     """Keys in the documents' order, PRICE_FILTER first, the limits that are served."""
-    reply = get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT")
+    reply = await get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT")
     info = msgspec.json.decode(reply.body)
     assert list(info) == ["timezone", "serverTime", "rateLimits", "exchangeFilters", "symbols"]
     assert info["serverTime"] == NOW_MS
@@ -271,9 +281,9 @@ def test_exchange_info_has_the_documented_shape(server):
     assert decode_exchange_info(reply.body)["SOLUSDT"].step_size == Decimal("0.001")
 
 
-def test_permission_sets_can_be_left_empty(server):
+async def test_permission_sets_can_be_left_empty(server):
     """With showPermissionSets=false the field is there and empty."""
-    reply = get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT&showPermissionSets=false")
+    reply = await get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT&showPermissionSets=false")
     assert msgspec.json.decode(reply.body)["symbols"][0]["permissionSets"] == []
 
 
@@ -301,9 +311,9 @@ def test_permission_sets_can_be_left_empty(server):
         ),
     ],
 )
-def test_trades_are_served(server, data, path, query, asked):
+async def test_trades_are_served(server, data, path, query, asked):
     """The newest trades, or those from an id; a limit above 1000 means 1000."""
-    reply = get(server, f"/api/v3/{path}", query)
+    reply = await get(server, f"/api/v3/{path}", query)
     assert reply.body == encode_trades([TRADE])
     assert data.asked == asked
 
@@ -324,9 +334,9 @@ def test_trades_are_served(server, data, path, query, asked):
         ),
     ],
 )
-def test_aggregate_trades_are_served(server, data, query, asked):
+async def test_aggregate_trades_are_served(server, data, query, asked):
     """By id or by times in either unit, which are clamped to 2017 and 10 s from now."""
-    reply = get(server, "/api/v3/aggTrades", f"symbol=SOLUSDT{query}")
+    reply = await get(server, "/api/v3/aggTrades", f"symbol=SOLUSDT{query}")
     assert reply.body == encode_agg_trades([AGG_TRADE])
     assert data.asked == {"symbol": "SOLUSDT", "limit": 500, **asked}
 
@@ -343,9 +353,9 @@ def test_aggregate_trades_are_served(server, data, query, asked):
         ("&limit=5&symbolStatus=TRADING", 5, 5),
     ],
 )
-def test_depth_is_as_deep_as_is_asked(server, data, query, limit, weight):
+async def test_depth_is_as_deep_as_is_asked(server, data, query, limit, weight):
     """100 levels by default, 5000 at most whatever is asked, at a weight that grows with them."""
-    reply = get(server, "/api/v3/depth", f"symbol=SOLUSDT{query}")
+    reply = await get(server, "/api/v3/depth", f"symbol=SOLUSDT{query}")
     assert data.asked == {"symbol": "SOLUSDT", "limit": limit}
     assert reply.headers["X-MBX-USED-WEIGHT-1M"] == str(weight)
     assert msgspec.json.decode(reply.body) == {
@@ -356,14 +366,14 @@ def test_depth_is_as_deep_as_is_asked(server, data, query, limit, weight):
     assert reply.body.startswith(b'{"lastUpdateId":77310042,"bids":[["182.38000000",')
 
 
-def test_a_book_that_is_not_known_is_an_error_of_the_exchange(server):
+async def test_a_book_that_is_not_known_is_an_error_of_the_exchange(server):
     """It may be known later: 500, as for anything that it cannot do just now."""
-    reply = get(server, "/api/v3/depth", "symbol=BTCUSDT")
+    reply = await get(server, "/api/v3/depth", "symbol=BTCUSDT")
     assert reply.status == 500
     assert msgspec.json.decode(reply.body)["code"] == -1001
 
 
-def test_best_prices_of_one_symbol_and_of_several(server):
+async def test_best_prices_of_one_symbol_and_of_several(server):
     """An object for `symbol`, else a list; unknown books and other statuses are left out of it."""
     path = "/api/v3/ticker/bookTicker"
     sol = {
@@ -373,16 +383,18 @@ def test_best_prices_of_one_symbol_and_of_several(server):
         "askPrice": "182.39000000",
         "askQty": "14.05000000",
     }
-    one = get(server, path, "symbol=SOLUSDT")
+    one = await get(server, path, "symbol=SOLUSDT")
     assert msgspec.json.decode(one.body) == sol
     assert one.headers["X-MBX-USED-WEIGHT-1M"] == "2"
-    several = get(server, path, 'symbols=["SOLUSDT","OLDUSDT","BTCUSDT"]')
+    several = await get(server, path, 'symbols=["SOLUSDT","OLDUSDT","BTCUSDT"]')
     old = {**sol, "symbol": "OLDUSDT", "bidPrice": "0.00000000", "bidQty": "0.00000000"}
     assert msgspec.json.decode(several.body) == [sol, old]
     assert several.headers["X-MBX-USED-WEIGHT-1M"] == "6"
-    trading = msgspec.json.decode(get(server, path, "symbolStatus=TRADING").body)
+    trading = msgspec.json.decode((await get(server, path, "symbolStatus=TRADING")).body)
     assert [row["symbol"] for row in trading] == ["SOLUSDT", "LEVUSDT"]
-    broken = msgspec.json.decode(get(server, path, 'symbols=["SOLUSDT"]&symbolStatus=BREAK').body)
+    broken = msgspec.json.decode(
+        (await get(server, path, 'symbols=["SOLUSDT"]&symbolStatus=BREAK')).body
+    )
     assert broken == []
 
 
@@ -400,10 +412,10 @@ def test_best_prices_of_one_symbol_and_of_several(server):
         ("&timeZone=-12:00", -12 * HOUR_US),
     ],
 )
-def test_klines_are_served(server, data, path, zone, offset_us):
+async def test_klines_are_served(server, data, path, zone, offset_us):
     """By interval, bounds and zone; the zone does not touch the bounds."""
     query = f"symbol=SOLUSDT&interval=1d&startTime={NOW_MS}&limit=3{zone}"
-    reply = get(server, f"/api/v3/{path}", query)
+    reply = await get(server, f"/api/v3/{path}", query)
     assert reply.body == encode_klines([KLINE])
     assert data.asked == {
         "symbol": "SOLUSDT",
@@ -582,17 +594,17 @@ SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
         ),
     ],
 )
-def test_wrong_parameters_get_the_exchanges_errors(server, path, query, code, message):
+async def test_wrong_parameters_get_the_exchanges_errors(server, path, query, code, message):
     """Each mistake has its own code and message, and HTTP 400."""
-    reply = get(server, f"/api/v3/{path}", query)
+    reply = await get(server, f"/api/v3/{path}", query)
     assert reply.status == 400
     assert reply.headers["Content-Type"] == JSON_TYPE
     assert msgspec.json.decode(reply.body) == {"code": code, "msg": message}
 
 
-def test_a_bad_time_unit_is_refused(server):
+async def test_a_bad_time_unit_is_refused(server):
     """Only the four listed spellings are units."""
-    reply = get(server, "/api/v3/time", **{"X-MBX-TIME-UNIT": "Second"})
+    reply = await get(server, "/api/v3/time", **{"X-MBX-TIME-UNIT": "Second"})
     assert reply.status == 400
     assert msgspec.json.decode(reply.body) == {
         "code": -1194,
@@ -614,10 +626,65 @@ def test_a_bad_time_unit_is_refused(server):
         max_size=4,
     ),
 )
-def test_any_query_is_answered(path, pairs):
+async def test_any_query_is_answered(path, pairs):
     """Whatever is sent, the answer is a 200, a 400 with a code, or a 404."""
     query = "&".join(f"{name}={value}" for name, value in pairs)
-    reply = get(RestServer(FakeData(), IpBudget()), f"/api/v3/{path}", query)
+    reply = await get(RestServer(FakeData(), IpBudget()), f"/api/v3/{path}", query)
     assert reply.status in {200, 400, 404}
     if reply.status == 400:
         assert msgspec.json.decode(reply.body)["code"] < 0
+
+
+class Away:
+    """Who knows what is not here: remembers what it is asked, tells or refuses."""
+
+    def __init__(self, refusal=None):
+        self.refusal = refusal
+        self.asked = []
+
+    async def __call__(self, path, parameters, time_unit):
+        self.asked.append((path, dict(parameters), time_unit))
+        if self.refusal:
+            raise self.refusal
+        return b"[elsewhere]"
+
+
+async def test_what_is_not_known_here_is_asked_elsewhere(data):
+    """With the call as it was judged; where nobody can be asked it is an internal error."""
+    away = Away()
+    server = RestServer(data, IpBudget(), elsewhere=away)
+    reply = await get(server, "/api/v3/depth", "symbol=BTCUSDT&limit=5", **{"X-MBX-TIME-UNIT": US})
+    assert (reply.status, reply.body) == (200, b"[elsewhere]")
+    assert away.asked == [("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5"}, US)]
+    alone = await get(RestServer(data, IpBudget()), "/api/v3/depth", "symbol=BTCUSDT&limit=5")
+    assert (alone.status, msgspec.json.decode(alone.body)["code"]) == (500, -1001)
+
+
+async def test_one_unknown_book_of_a_list_is_asked_elsewhere(data):
+    """The whole list is."""
+    away = Away()
+    server = RestServer(data, IpBudget(), elsewhere=away)
+    for query in ("", "symbols=%5B%22SOLUSDT%22,%22BTCUSDT%22%5D"):
+        assert (await get(server, "/api/v3/ticker/bookTicker", query)).body == b"[elsewhere]"
+    known = await get(server, "/api/v3/ticker/bookTicker", "symbol=SOLUSDT")
+    assert msgspec.json.decode(known.body)["symbol"] == "SOLUSDT"
+    assert len(away.asked) == 2
+
+
+async def test_what_the_exchange_alone_can_tell_is_judged_first(data):
+    """A call that the exchange would refuse is not passed on."""
+    away = Away()
+    server = RestServer(data, IpBudget(), elsewhere=away)
+    assert (await get(server, "/api/v3/exchangeInfo", "symbol=NOSUCH")).status == 400
+    assert away.asked == []
+    assert (await get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT")).body == b"[elsewhere]"
+
+
+async def test_a_refusal_from_elsewhere_is_the_answer(data):
+    """Its status, code and message, and how long to wait."""
+    away = Away(RestRefusal(-1003, "Too many requests queued.", status=429, retry_after_s=7))
+    reply = await get(
+        RestServer(data, IpBudget(), elsewhere=away), "/api/v3/depth", "symbol=BTCUSDT"
+    )
+    assert (reply.status, reply.headers["Retry-After"]) == (429, "7")
+    assert msgspec.json.decode(reply.body) == {"code": -1003, "msg": "Too many requests queued."}
