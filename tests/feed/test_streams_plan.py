@@ -26,6 +26,8 @@ from app.market.events import (
 from tests.fakes import a_trade
 from tests.feed.fakes import a_kline, aggregate
 
+ONE = Decimal(1)
+
 
 def an_aggregate() -> ExchangeEvent:
     """Return a trade as an aggregate."""
@@ -84,7 +86,7 @@ def test_streams_say_what_they_bring(streams: tuple[str, ...], brings: Followed)
         ("depth@100ms", DepthUpdate("BTCUSDT", 1, 2, (), (), 3, 4)),
         ("depth5", PartialDepth("BTCUSDT", 2, (), (), 5, None, 4)),
         ("depth20@100ms", PartialDepth("BTCUSDT", 2, (), (), 20, None, 4)),
-        ("bookTicker", BookTicker("BTCUSDT", 2, *[Decimal(1)] * 4, None, 4)),
+        ("bookTicker", BookTicker("BTCUSDT", 2, ONE, ONE, ONE, ONE, None, 4)),
     ],
 )
 def test_an_event_is_of_a_stream_or_of_none(stream: str, event: ExchangeEvent):
@@ -95,7 +97,7 @@ def test_an_event_is_of_a_stream_or_of_none(stream: str, event: ExchangeEvent):
     }
     assert followed((stream,)).brings(event)
     assert not followed(streams - {stream}).brings(event)
-    assert not followed(()).brings(AveragePrice("BTCUSDT", "5m", Decimal(1), 1, 1, 1))
+    assert not followed(()).brings(AveragePrice("BTCUSDT", "5m", ONE, 1, 1, 1))
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from app.market.events import (
     StreamLost,
     StreamRestored,
     Ticker,
+    TickerEvent,
     Trade,
     WindowTicker,
 )
@@ -1102,9 +1103,13 @@ def more_events(scene: Scene, *, trade: bool = False) -> list[tuple[str, Any]]:
     """Return an event of each kind with the topic that it belongs to."""
     truth = TrueBook()
     now_us = truth.now_us = scene.clock.now_us()
-    one = Decimal(1)
-    mini = MiniTicker("BTCUSDT", *[one] * 6, now_us, now_us)
-    window = WindowTicker("BTCUSDT", "1h", *[one] * 9, 1, 2, 3, 4, 2, now_us, now_us)
+
+    def made(kind: type[TickerEvent]) -> TickerEvent:
+        """Return a ticker of ones."""
+        ones = dict.fromkeys(kind.__struct_fields__, Decimal(1))
+        times = {"event_us": now_us, "received_us": now_us}
+        return kind(**{**ones, "symbol": "BTCUSDT", **times})  # type: ignore[arg-type] # each by its field
+
     return [
         *([(TRADES, scene.trade(1))] if trade else []),
         (AGG_TRADES, an_aggregate(scene)),
@@ -1113,10 +1118,7 @@ def more_events(scene: Scene, *, trade: bool = False) -> list[tuple[str, Any]]:
         (BOOK_TICKERS, truth.ticker()),
         (DEPTH, truth.diffs(1)[0]),
         (PARTIAL_DEPTHS, PartialDepth("BTCUSDT", 1, (("1", "1"),), (), 5, now_us, now_us)),
-        (TICKERS, Ticker("BTCUSDT", *[one] * 15, 1, 2, 3, 4, 2, now_us, now_us)),
-        (TICKERS, mini),
-        (TICKERS, window),
-        (TICKERS, AveragePrice("BTCUSDT", "5m", one, 1, now_us, now_us)),
+        *((TICKERS, made(kind)) for kind in (Ticker, MiniTicker, WindowTicker, AveragePrice)),
     ]
 
 
