@@ -9,16 +9,22 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from app.alarm import Alarm
-from app.binance.streams import KLINE, TRADE, StreamName
+from app.binance.streams import DEPTH, KLINE, TRADE, StreamName
 from app.gateways.binance.changed_tickers import ChangedTickers
 from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
 from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
 from app.gateways.binance.stream_order import NewestFirst
-from app.gateways.binance.stream_sources import Source, asked_as, source_of, stream_of, topic_of
+from app.gateways.binance.stream_sources import (
+    Source,
+    asked_as,
+    belongs_to,
+    source_of,
+    stream_of,
+    topic_of,
+)
 from app.market.events import (
     SECOND_US,
     AggTrade,
@@ -258,10 +264,8 @@ class StreamContent:
             self._pass_on(event)
         elif isinstance(event, MiniTicker | WindowTicker):
             self._pass_on(event)
-            stream = stream_of(event)
-            if stream is not None and self._gathered:
-                gathered = self._gathered.get(replace(stream, symbol=""))
-                if gathered is not None:
+            for stream, gathered in self._gathered.items():
+                if belongs_to(event, stream):
                     gathered.add(event)
 
     def _pass_on(
@@ -300,6 +304,8 @@ class StreamContent:
                     self._send_kline(series.due(now_us))
             active = frozenset(self._symbols.active())
             for stream, gathered in tuple(self._gathered.items()):
+                if second % max(1, stream.every_ms // SLOW_MS):
+                    continue
                 gathered.keep_only(active)
                 tickers = gathered.take()
                 if tickers:
@@ -364,4 +370,4 @@ class StreamContent:
 
 def depth_diffs(symbol: str, every_ms: int) -> StreamName:
     """Return the stream of a book's diffs."""
-    return StreamName(symbol, "depth", every_ms=every_ms)
+    return StreamName(symbol, DEPTH, every_ms=every_ms)

@@ -10,13 +10,17 @@ from __future__ import annotations
 from dataclasses import replace
 from enum import Enum, auto
 
-from app.binance.intervals import UTC_PLUS_8_US, bar_bounds
+from app.binance.intervals import DAY_US, SPANS_US, UTC_PLUS_8_US
 from app.binance.streams import (
     AGG_TRADE,
+    AVERAGE_PRICE,
     BOOK_TICKER,
     DEPTH,
     KLINE,
+    MINI_TICKER,
+    TICKER,
     TRADE,
+    WINDOW_TICKER,
     StreamName,
     parse_stream,
 )
@@ -32,11 +36,6 @@ from app.market.events import (
 )
 from app.market.intervals import INTERVALS_US
 from app.ports import AGG_TRADES, BOOK_TICKERS, KLINES, TICKERS
-
-TICKER = "ticker"
-MINI_TICKER = "miniTicker"
-AVERAGE_PRICE = "avgPrice"
-WINDOW_TICKERS = ("ticker_1h", "ticker_4h", "ticker_1d")
 
 
 class Source(Enum):
@@ -70,8 +69,7 @@ def source_of(stream: StreamName) -> Source:
     """Return what a stream is made of."""
     channel = stream.channel
     if not stream.symbol:
-        known = channel == MINI_TICKER or channel in WINDOW_TICKERS
-        return Source.ALL_SYMBOLS if known else Source.NOTHING
+        return Source.ALL_SYMBOLS if channel in _GATHERED else Source.NOTHING
     if channel == TRADE:
         return Source.TRADES
     if channel == DEPTH:
@@ -84,10 +82,11 @@ def source_of(stream: StreamName) -> Source:
 
 
 def asked_as(stream: StreamName) -> str:
-    """Return what a stream is called without its symbol, as the exchange is asked for it."""
-    if not stream.symbol:
-        return stream.channel
-    return str(stream).partition("@")[2]
+    """Return what a stream is called without its symbol, as the exchange is asked for it.
+
+    One of all symbols is asked for as that of each symbol.
+    """
+    return str(replace(stream, symbol=stream.symbol or "any")).partition("@")[2]
 
 
 def topic_of(channel: str) -> str:
@@ -112,16 +111,24 @@ def stream_of(event: MarketEvent) -> StreamName | None:
         case MiniTicker():
             return StreamName(event.symbol, MINI_TICKER)
         case WindowTicker():
-            return StreamName(event.symbol, f"ticker_{event.window}")
+            return StreamName(event.symbol, WINDOW_TICKER, event.window)
         case AveragePrice():
             return StreamName(event.symbol, AVERAGE_PRICE)
         case _:
             return None
 
 
+def belongs_to(event: MiniTicker | WindowTicker, stream: StreamName) -> bool:
+    """Tell whether a stream of all symbols gathers an event."""
+    if isinstance(event, MiniTicker):
+        return stream.channel == MINI_TICKER
+    return stream.channel == WINDOW_TICKER and stream.interval == event.window
+
+
 def _offset_us(kline: Kline) -> int:
-    opens, _ = bar_bounds(kline.interval, kline.open_time_us)
-    return 0 if opens == kline.open_time_us else UTC_PLUS_8_US
+    """Return the zone of a bar: what is longer than a day begins at some midnight of its own."""
+    span_us = SPANS_US[kline.interval]
+    return 0 if kline.open_time_us % (min(span_us, DAY_US) or DAY_US) == 0 else UTC_PLUS_8_US
 
 
 _TOPICS = {
@@ -131,5 +138,6 @@ _TOPICS = {
     TICKER: TICKERS,
     MINI_TICKER: TICKERS,
     AVERAGE_PRICE: TICKERS,
-    **dict.fromkeys(WINDOW_TICKERS, TICKERS),
+    WINDOW_TICKER: TICKERS,
 }
+_GATHERED = frozenset({MINI_TICKER, WINDOW_TICKER})
