@@ -58,6 +58,9 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
     speed: Annotated[str | None, typer.Option(help="Speed of a replay: 1, 20, … or max.")] = None,
     server_port: Annotated[int | None, typer.Option(help="Port of the REST service.")] = None,
     websocket_port: Annotated[int | None, typer.Option(help="Port of the WebSocket.")] = None,
+    tls_port: Annotated[
+        int | None, typer.Option(help="Port of the WebSocket over TLS; 0 for none.")
+    ] = None,
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of the gRPC service; 0 for none.")
     ] = None,
@@ -83,6 +86,7 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             replay_speed=speed,
             server_port=server_port,
             websocket_port=websocket_port,
+            websocket_tls_port=tls_port,
             grpc_port=grpc_port,
             data_dir=data_dir,
             log_level=log_level,
