@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from msgspec import UnsetType
 
-from app.binance.numbers import exchange_text, quote_amount
+from app.binance.numbers import exchange_text, percent_text, quote_amount
 from app.binance.wire import (
     AggTradePayload,
     AggTradeRow,
+    AveragePricePayload,
     BookPayload,
     BookTickerPayload,
     BookTickerRow,
@@ -22,27 +23,37 @@ from app.binance.wire import (
     ControlRefusal,
     ControlRequest,
     ControlResult,
+    DayTickerPayload,
     DepthPayload,
+    FourHourTickerPayload,
+    HourTickerPayload,
     KlineBar,
     KlinePayload,
     KlineRow,
+    MiniTickerPayload,
     RequestId,
     ServerShutdownPayload,
     ServerTime,
+    TickerPayload,
     TimeUnit,
     TradePayload,
     TradeRow,
+    WindowTickerPayload,
 )
 from app.market.events import (
     AggTrade,
+    AveragePrice,
     BookTicker,
     DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -54,6 +65,13 @@ def encode_event(event: ExchangeEvent, *, time_unit: TimeUnit = TimeUnit.MILLISE
     A kline from REST, which has no event time, is sent with the time at which it was received.
     """
     return _encode(_PAYLOADS[type(event)](event, time_unit.us))
+
+
+def encode_events(
+    events: Iterable[ExchangeEvent], *, time_unit: TimeUnit = TimeUnit.MILLISECOND
+) -> bytes:
+    """Return the payload of a stream of lists, such as `!miniTicker@arr`."""
+    return b"[%b]" % b",".join(encode_event(event, time_unit=time_unit) for event in events)
 
 
 def wrap(stream: str, payload: bytes) -> bytes:
@@ -249,7 +267,85 @@ def _server_shutdown(event: ServerShutdown, unit: int) -> ServerShutdownPayload[
     return ServerShutdownPayload(event_time=event.event_us // unit)
 
 
-# One row for each kind of event; tickers add theirs.
+def _mini_ticker(event: MiniTicker, unit: int) -> MiniTickerPayload[int]:
+    return MiniTickerPayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        close=exchange_text(event.close),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+    )
+
+
+def _ticker(event: Ticker, unit: int) -> TickerPayload[int]:
+    return TickerPayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        price_change=exchange_text(event.price_change),
+        price_change_percent=percent_text(event.price_change_percent),
+        weighted_average=exchange_text(event.weighted_average),
+        previous_close=exchange_text(event.previous_close),
+        last=exchange_text(event.last),
+        last_quantity=exchange_text(event.last_quantity),
+        bid_price=exchange_text(event.bid_price),
+        bid_quantity=exchange_text(event.bid_quantity),
+        ask_price=exchange_text(event.ask_price),
+        ask_quantity=exchange_text(event.ask_quantity),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+        open_time=event.open_time_us // unit,
+        close_time=event.close_time_us // unit,
+        first_trade_id=event.first_trade_id,
+        last_trade_id=event.last_trade_id,
+        trades=event.trades,
+    )
+
+
+_WINDOWS: dict[str, type[WindowTickerPayload[int]]] = {
+    "1h": HourTickerPayload,
+    "4h": FourHourTickerPayload,
+    "1d": DayTickerPayload,
+}
+
+
+def _window_ticker(event: WindowTicker, unit: int) -> WindowTickerPayload[int]:
+    return _WINDOWS[event.window](
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        price_change=exchange_text(event.price_change),
+        price_change_percent=percent_text(event.price_change_percent),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        last=exchange_text(event.last),
+        weighted_average=exchange_text(event.weighted_average),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+        open_time=event.open_time_us // unit,
+        close_time=event.close_time_us // unit,
+        first_trade_id=event.first_trade_id,
+        last_trade_id=event.last_trade_id,
+        trades=event.trades,
+    )
+
+
+def _average_price(event: AveragePrice, unit: int) -> AveragePricePayload[int]:
+    return AveragePricePayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        interval=event.interval,
+        price=exchange_text(event.price),
+        last_trade_time=event.last_trade_us // unit,
+    )
+
+
+# One row for each kind of event.
 _PAYLOADS: dict[type, Callable[[Any, int], msgspec.Struct]] = {
     Trade: _trade,
     AggTrade: _agg_trade,
@@ -258,4 +354,8 @@ _PAYLOADS: dict[type, Callable[[Any, int], msgspec.Struct]] = {
     DepthUpdate: _depth,
     PartialDepth: _partial_depth,
     ServerShutdown: _server_shutdown,
+    MiniTicker: _mini_ticker,
+    Ticker: _ticker,
+    WindowTicker: _window_ticker,
+    AveragePrice: _average_price,
 }

@@ -5,6 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
+
+CERTIFICATE: Final = "certificate.pem"
+KEY: Final = "key.pem"
 
 
 def ensure_certificate(folder: Path, hosts: Iterable[str], *, now_us: int) -> tuple[Path, Path]:

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-CERTIFICATE, KEY = "certificate.pem", "key.pem"
+from app.sockets.certificates import CERTIFICATE, KEY
+
 ALWAYS = ("localhost", "127.0.0.1", "::1")
 LIFE = timedelta(days=825)  # some systems trust no certificate that is valid for longer
 RENEWED_BEFORE = timedelta(days=30)

@@ -15,6 +15,7 @@ from app.binance.encode import (
     encode_agg_trades,
     encode_error,
     encode_event,
+    encode_events,
     encode_klines,
     encode_refusal,
     encode_request,
@@ -25,7 +26,17 @@ from app.binance.encode import (
     wrap_api,
 )
 from app.binance.wire import TimeUnit
-from app.market.events import AggTrade, BookTicker, Kline, ServerShutdown, Trade
+from app.market.events import (
+    AggTrade,
+    AveragePrice,
+    BookTicker,
+    Kline,
+    MiniTicker,
+    ServerShutdown,
+    Ticker,
+    Trade,
+    WindowTicker,
+)
 
 MILLISECOND, MICROSECOND = TimeUnit.MILLISECOND, TimeUnit.MICROSECOND
 STREAM_NAME = re.compile(rb'^\{"stream":"([^"]+)"')
@@ -183,6 +194,48 @@ def test_every_recorded_frame_is_written_again_byte_for_byte(recordings):
     assert counts[Trade] == 9_757 + 6_106
     assert counts[AggTrade] > 0
     assert counts[BookTicker] > 20_000
+
+
+@pytest.mark.parametrize("unit", TimeUnit)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"e":"24hrMiniTicker","E":%t0,"s":"SOLUSDT","c":"182.38000000","o":"179.90000000",'
+        b'"h":"184.10000000","l":"178.02000000","v":"1204331.55000000","q":"218340112.80120000"}',
+        b'{"e":"24hrTicker","E":%t8,"s":"SOLUSDT","p":"-2.48000000","P":"-1.370",'
+        b'"w":"181.29568457","x":"179.89000000","c":"182.38000000","Q":"4.00000000",'
+        b'"b":"0.00000000","B":"0.00000000","a":"182.39000000","A":"14.05000000",'
+        b'"o":"179.90000000","h":"184.10000000","l":"178.02000000","v":"1204331.55000000",'
+        b'"q":"218340112.80120000","O":%t1,"C":%t7,"F":512000,"L":900003,"n":388004}',
+        *(
+            b'{"e":"%bTicker","E":%%t8,"s":"SOLUSDT","p":"0.00000000","P":"0.000",'
+            b'"o":"182.38000000","h":"182.38000000","l":"182.38000000","c":"182.38000000",'
+            b'"w":"0.00000000","v":"0.00000000","q":"0.00000000","O":%%t1,"C":%%t7,"F":-1,"L":-1,'
+            b'"n":0}' % window
+            for window in (b"1h", b"4h", b"1d")
+        ),
+        b'{"e":"avgPrice","E":%t8,"s":"SOLUSDT","i":"5m","w":"182.20110000","T":%t7}',
+    ],
+    ids=lambda payload: payload[6:20].decode(),
+)
+def test_tickers_survive_the_way_there_and_back_byte_for_byte(payload, unit):
+    """In either unit, with negative changes, zeros and the three decimals of a percentage."""
+    first = b"178462080599" if unit is MILLISECOND else b"178462080599123"
+    text = payload.replace(b"%t", first)
+    event = Decoder(time_unit=unit).decode(text, 0)
+    assert isinstance(event, MiniTicker | Ticker | WindowTicker | AveragePrice)
+    assert encode_event(event, time_unit=unit) == text
+    wrapped = wrap("solusdt@any", text)
+    assert Decoder(time_unit=unit).decode(wrapped, 0) == event
+
+
+def test_events_of_a_list_are_written_one_after_another():
+    """A stream of all symbols carries an array."""
+    one = encode_event(KLINE)
+    assert encode_events([]) == b"[]"
+    assert encode_events([KLINE, KLINE]) == b"[" + one + b"," + one + b"]"
+    in_us = encode_event(KLINE, time_unit=MICROSECOND)
+    assert encode_events([KLINE], time_unit=MICROSECOND) == b"[" + in_us + b"]"
 
 
 PRICES = st.decimals(
