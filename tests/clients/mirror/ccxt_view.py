@@ -15,7 +15,8 @@ import ccxt.pro  # type: ignore[import-not-found]  # in its own environment alon
 from tests.clients.mirror.telling import Place, visit
 
 BUSY, QUIET = "BTC/USDT", "QTUM/ETH"
-LEVELS = 100  # a side of a book that are told
+LEVELS = 100  # of a side of a book that are told
+SURE = 500  # of a side of a book that are still within its snapshot after the first changes
 
 
 def at(place: Place) -> Any:
@@ -84,31 +85,38 @@ async def tell_each(
             place.tell(name, one)
 
 
-async def watch_book(place: Place, exchange: Any) -> None:
-    """Tell the book after each change; watch it again when the library asks for that."""
+async def watch_book(place: Place, exchange: Any, each: int = 1) -> None:
+    """Tell the book after each change, or each of so many; watch it again after an error.
+
+    `known` are two prices, from one to the other of which it is sure to know all levels.
+    """
+    known: list[float] | None = None
+    count = 0
     while True:
         try:
             book = await exchange.watch_order_book(BUSY)
-        except ccxt.ChecksumError as error:
-            # The snapshot was older than the first change: the exchange's may be.
+        except (ccxt.ChecksumError, ccxt.NetworkError) as error:
+            # A change was missed, or the snapshot was older than the first change.
             place.tell("book again", str(error))
-        else:
-            place.tell("book", of_book(book))
-
-
-def of_book(book: Any) -> dict[str, Any]:
-    """Return a book with its best levels, and how far from its middle it goes."""
-    sides = {name: [list(level) for level in book[name][:LEVELS]] for name in ("bids", "asks")}
-    return {**book, **sides, "sizes": [len(book["bids"]), len(book["asks"])]}
+            known = None
+            continue
+        if known is None:
+            # A few changes may have come after the snapshot of 1000 levels: far fewer than 500.
+            known = [book[name][:SURE][-1][0] for name in ("bids", "asks")]
+        if count % each == 0:
+            sides = {name: book[name][:LEVELS] for name in ("bids", "asks")}
+            place.tell("book", {**book, **sides, "known": known})
+        count += 1
 
 
 async def fetch_all(place: Place, exchange: Any) -> None:
     """Fetch candles of the past: of the span that is asked for, and the newest."""
     since, end = place.wishes["span"]
     for interval, length in (("1s", 1_000), ("1m", 60_000), ("5m", 300_000)):
-        count = min(1_000, (end - since) // length)
-        place.tell(f"fetched {interval}", await exchange.fetch_ohlcv(BUSY, interval, since, count))
-    place.tell("newest 1s", await exchange.fetch_ohlcv(BUSY, "1s", limit=50))
+        count = (end - since) // length
+        candles = await exchange.fetch_ohlcv(BUSY, interval, since, count)
+        place.tell(f"fetched {interval}", candles)
+    place.tell("fetched lately", await exchange.fetch_ohlcv(BUSY, "1s", limit=50))
     if place.wishes["tickers"]:
         place.tell("fetched ticker", await exchange.fetch_ticker(BUSY))
 

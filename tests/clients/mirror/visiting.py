@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ PATIENCE_S = 90.0  # beside the seconds that a client is asked to stay
 
 @dataclass(frozen=True)
 class Visit:
-    """What a client saw of each place, while the world went on."""
+    """What a client saw of each place, while the world went on.
+
+    `answers` are the exchange's own, by whatever name the test gave them.
+    """
 
     world: World
     seen: dict[str, Seen]
+    answers: dict[str, Any] = field(default_factory=dict)
 
     def of(self, place: str, name: str) -> list[Any]:
         """Return what came at a place under a name, in order."""

@@ -31,6 +31,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
 
 # Whether the hub is a place as well. This is the one place that says so.
 HUB_IS_A_PLACE = False
+PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
 
 READY_WITHIN_S = 30.0
 JUDGE = "judge"  # whose calls are not noted
@@ -114,7 +115,7 @@ async def world(
     folder: Path,
     *,
     symbols: Sequence[str] = SYMBOLS,
-    before_s: float = 20.0,
+    before_s: float = 14.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     upstream: tuple[str, str] | None = None,
