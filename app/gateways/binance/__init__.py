@@ -1,0 +1,1 @@
+"""The mirror: the hub speaks the exchange's own protocol."""
