@@ -10,7 +10,8 @@ DEFAULT_SYMBOLS := BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-clients soak bench check format lock proto clean run-environment dev-environment
+.PHONY: help run demo test test-clients soak bench check format lock proto clean \
+  run-environment dev-environment client-environments
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -28,19 +29,10 @@ test: dev-environment ## run the tests
 	for status in $$parallel $$alone; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done; \
 	[ $$parallel -eq 0 ] || [ $$alone -eq 0 ] || { echo "No test fits: $(ARGS)"; exit 5; }
 
-test-clients: dev-environment ## run third-party clients against the hub, each in its own environment
-	@$(PYTHON) scripts/bootstrap.py --venv .venvs/ccxt tests/clients/requirements-ccxt.txt
-	@$(PYTHON) scripts/bootstrap.py --venv .venvs/python-binance tests/clients/requirements-python-binance.txt
-	@$(PYTHON) scripts/bootstrap.py --venv .venvs/aiohttp tests/clients/requirements-aiohttp.txt
-	@$(PYTHON) scripts/bootstrap.py --venv .venvs/ws tests/clients/requirements-ws.txt
-	@cmp -s tests/clients/ws/package-lock.json .venvs/ws/package-lock.json && test -d .venvs/ws/node_modules/ws || \
-	{ cp tests/clients/ws/package.json tests/clients/ws/package-lock.json .venvs/ws/ && \
-	  cd .venvs/ws && PATH="$$PWD/bin:$$PATH" npm ci --no-audit --no-fund --loglevel=error; }
-	@if ls tests/clients/test_*.py >/dev/null 2>&1; \
-	then $(VENV_PYTHON) -m pytest -m clients tests/clients $(ARGS); \
-	else echo "There are no tests of third-party clients yet."; fi
+test-clients: dev-environment client-environments ## run third-party clients against the hub, each in its own environment
+	@$(VENV_PYTHON) -m pytest -m "clients and not soak" tests/clients $(ARGS)
 
-soak: dev-environment ## run the long forms, SOAK_MINUTES=20 to bound them
+soak: dev-environment client-environments ## run the long forms, SOAK_MINUTES=20 to bound them
 	@if grep -rqs --include='*.py' 'mark\.soak' tests; \
 	then SOAK_MINUTES="$(SOAK_MINUTES)" $(VENV_PYTHON) -m pytest -m soak --timeout 0 -s $(ARGS); \
 	else echo "There are no long forms yet."; fi
@@ -78,3 +70,13 @@ run-environment:
 
 dev-environment:
 	@$(PYTHON) scripts/bootstrap.py requirements-dev.txt
+
+# One for each lock file; a package of Node.js besides.
+client-environments:
+	@for lock in tests/clients/requirements-*.txt; do \
+	  name=$${lock#tests/clients/requirements-}; \
+	  $(PYTHON) scripts/bootstrap.py --venv ".venvs/$${name%.txt}" "$$lock" || exit 1; \
+	done
+	@cmp -s tests/clients/ws/package-lock.json .venvs/ws/package-lock.json && test -d .venvs/ws/node_modules/ws || \
+	{ cp tests/clients/ws/package.json tests/clients/ws/package-lock.json .venvs/ws/ && \
+	  cd .venvs/ws && PATH="$$PWD/bin:$$PATH" npm ci --no-audit --no-fund --loglevel=error; }

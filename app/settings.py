@@ -38,7 +38,13 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from app.binance.streams import AGG_TRADE, BOOK_TICKER, parse_stream
+from app.binance.streams import (
+    AGG_TRADE,
+    AVERAGE_PRICE,
+    BOOK_TICKER,
+    MINI_TICKER,
+    parse_stream,
+)
 from app.errors import InvalidSetting, InvalidSymbol
 from app.market.symbols import parse_symbol
 
@@ -60,7 +66,7 @@ _POLL = re.compile(r"([1-9]\d{0,3})@([1-9]\d{2,6})")
 _BETWEEN_STREAMS = re.compile(r"(?<!@)\+")
 
 # Streams whose names have capitals. Of klines they mean something: 1m is not 1M.
-_CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
+_CAPITALS = {name.lower(): name for name in (AGG_TRADE, BOOK_TICKER, MINI_TICKER, AVERAGE_PRICE)}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]

@@ -353,6 +353,8 @@ def test_streams_are_spelt_as_the_exchange_spells_them() -> None:
     assert read_settings(streams=names).streams == (
         *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade", "depth"),
     )
+    names = "TICKER,miniTicker,avgprice,Ticker_4H"
+    assert read_settings(streams=names).streams == ("ticker", "miniTicker", "avgPrice", "ticker_4h")
     assert "at least one" in refusal(streams=" , ").expected
 
 

@@ -45,6 +45,7 @@ from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
+from app.sockets.certificates import ensure_certificate, server_context
 from app.sockets.listener import Listener, SessionLimits
 from app.sockets.session import Session
 
@@ -204,7 +205,8 @@ class Simulator:
                 config.host, config.stream_port, setting="--stream-port"
             )
             if config.tls_port is not None:
-                self._listeners.append(self._listen(ssl=_certified(config.tls_certificate)))
+                certificate, key = _certificate(config, self._clock)
+                self._listeners.append(self._listen(ssl=_certified(certificate, key)))
                 self._tls_port = await self._listeners[1].start(
                     config.host, config.tls_port, setting="--tls-port"
                 )
@@ -711,18 +713,31 @@ class _ClockedBudget(IpBudget):
         return super().charge(ip, weight, self._clock.now_us())
 
 
-def _certified(pem: Path | None) -> ssl.SSLContext:
-    """Return what TLS needs of a server; raise `InvalidSetting`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _certificate(config: SimulatorConfig, clock: Clock) -> tuple[Path, Path | None]:
+    """Return the files of the certificate and its key; raise `InvalidSetting`."""
+    if config.tls_certificate is not None:
+        return config.tls_certificate, config.tls_key
     try:
-        context.load_cert_chain(pem or Path())
+        return ensure_certificate(config.tls_folder, [config.host], now_us=clock.now_us())
+    except (OSError, ValueError) as error:
+        raise InvalidSetting(
+            key="--tls-folder",
+            value=config.tls_folder,
+            expected=f"a folder for a certificate and its key ({error})",
+        ) from error
+
+
+def _certified(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Return what TLS needs of a server; raise `InvalidSetting`."""
+    try:
+        return server_context(certificate, key)
     except OSError as error:  # SSLError is one of them
         raise InvalidSetting(
             key="--tls-cert",
-            value=pem,
-            expected=f"a PEM file with a certificate and its key ({error.strerror or error})",
+            value=certificate,
+            expected="a PEM file with a certificate, and its key there or as --tls-key "
+            f"({error.strerror or error})",
         ) from error
-    return context
 
 
 def _host(host: str) -> str:

@@ -64,22 +64,34 @@ def environment_program(environment: str, name: str) -> str:
 
 async def what_it_prints(*command: str) -> Seen:
     """Run a command, and return its values as `what_is_seen` does."""
+    seen: Seen = {}
+    for name, value in await printed_lines(*command):
+        seen.setdefault(name, []).append(value)
+    return seen
+
+
+async def printed_lines(
+    *command: str, patience_s: float = PATIENCE_S, quiet: bool = True, **environment: str
+) -> list[Any]:
+    """Run a command with more in its environment; return what each line of JSON says.
+
+    The test fails when it takes longer than `patience_s`, when the command fails, and, where it is
+    to be `quiet`, when it says anything on stderr.
+    """
     process = await asyncio.create_subprocess_exec(
         *command,
-        env={**os.environ, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK},
+        env={**os.environ, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             printed, complaints = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert (process.returncode, complaints.decode()) == (0, "")
-    seen: Seen = {}
-    for line in printed.decode().splitlines():
-        name, value = json.loads(line)
-        seen.setdefault(name, []).append(value)
-    return seen
+    complaint = complaints.decode()
+    assert process.returncode == 0, complaint
+    assert not (quiet and complaint), complaint
+    return [json.loads(line) for line in printed.decode().splitlines()]

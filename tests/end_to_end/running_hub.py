@@ -15,12 +15,18 @@ import websockets
 from app.bootstrap import Hub
 from app.clock import SystemClock
 from app.feed.plan import plan_source
+from app.ports import Clock
 from app.settings import Settings
 
 
 @asynccontextmanager
-async def running_hub(data_dir: Path, **settings: object) -> AsyncIterator[Hub]:
-    """Start a hub with `settings`, and stop it again; an error in it fails the test."""
+async def running_hub(
+    data_dir: Path, *, clock: Clock | None = None, **settings: object
+) -> AsyncIterator[Hub]:
+    """Start a hub with `settings`, and stop it again; an error in it fails the test.
+
+    Without a `clock` of the test's own it has the machine's.
+    """
     values: dict[str, Any] = {
         "server_port": 0,
         "websocket_port": 0,
@@ -37,7 +43,7 @@ async def running_hub(data_dir: Path, **settings: object) -> AsyncIterator[Hub]:
         stream_url=read.binance_stream_url,
         symbols_url=read.binance_list,
     )
-    hub = Hub(read, plan, clock=SystemClock())
+    hub = Hub(read, plan, clock=clock or SystemClock())
     try:
         await hub.start()
         async with asyncio.TaskGroup() as tasks:

@@ -7,8 +7,8 @@ call that reaches an endpoint costs its weight, refused ones too.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Final, NoReturn
 
@@ -16,14 +16,19 @@ import msgspec
 
 from app.binance.encode import (
     encode_agg_trades,
+    encode_average_price,
     encode_best_prices,
+    encode_day_sums,
     encode_depth,
     encode_error,
     encode_klines,
+    encode_price,
     encode_server_time,
+    encode_short_sums,
+    encode_sums,
     encode_trades,
 )
-from app.binance.intervals import HOUR_US, MINUTE_US, SPANS_US
+from app.binance.intervals import DAY_US, HOUR_US, MINUTE_US, SPANS_US
 from app.binance.limits import (
     DEPTH_LIMIT,
     LARGEST_DEPTH,
@@ -33,6 +38,19 @@ from app.binance.limits import (
 )
 from app.binance.percent import query_pairs
 from app.binance.server.data import Elsewhere, ExchangeData
+from app.binance.server.endpoints import (
+    API,
+    DEFAULT_LIMIT,
+    DEFAULT_WINDOW,
+    ENDPOINTS,
+    MAX_LIMIT,
+    MOST_SYMBOLS,
+    OF_THE_EXCHANGE,
+    STATUSES,
+    TICKER_TYPES,
+    Endpoint,
+)
+from app.binance.statistics import average_window, day_window, rolling_window, trading_day
 from app.binance.wire import (
     RATE_LIMITS,
     ExchangeInfo,
@@ -41,21 +59,20 @@ from app.binance.wire import (
     parse_time_unit,
 )
 
-API: Final = "/api/v3"
-DEFAULT_LIMIT: Final = 500
-MAX_LIMIT: Final = 1000
-
-OF_THE_EXCHANGE: Final = frozenset(
-    f"{API}/{name}"
-    for name in (
-        *("exchangeInfo", "avgPrice", "ticker/24hr", "ticker/tradingDay", "ticker"),
-        *("executionRules", "historicalBlockTrades"),
-        *("referencePrice", "referencePrice/calculation"),
-    )
-)
-"""What the exchange alone can tell: never answered out of our data where it can be asked."""
+__all__ = [
+    "API",
+    "DEFAULT_LIMIT",
+    "JSON_TYPE",
+    "MAX_LIMIT",
+    "OF_THE_EXCHANGE",
+    "TIME_UNIT_HEADER",
+    "RestRefusal",
+    "RestReply",
+    "RestServer",
+]
 
 JSON_TYPE: Final = "application/json;charset=UTF-8"
+_BINARY = "application/sbe"
 TIME_UNIT_HEADER: Final = "X-MBX-TIME-UNIT"
 
 _EARLIEST_US = 1_483_228_800_000_000  # 2017-01-01: earlier bounds are moved up to it
@@ -66,14 +83,16 @@ _SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
 _NUMBER_RANGE = "^[0-9]{1,20}$"
 _symbol_text = re.compile(r"[\w.\-]{1,50}").fullmatch
 _lower_case = re.compile("[a-z]").search
+_LARGEST_INT = 2**63 - 1
 _number = re.compile(r"[0-9]{1,20}", re.ASCII).fullmatch
 _time_zone = re.compile(r"(-?)([0-9]{1,2})(?::([0-9]{2}))?", re.ASCII).fullmatch
+_window_text = re.compile(r"([0-9]{1,2})([mhd])", re.ASCII).fullmatch
+_WINDOW_UNITS = {"m": (MINUTE_US, 59), "h": (HOUR_US, 23), "d": (DAY_US, 7)}  # length, how many
 _EASTMOST_US = 14 * HOUR_US
 _WESTMOST_US = -12 * HOUR_US
 
 _UNABLE = (-1001, "Internal error; unable to process your request. Please try again.")
 
-_STATUSES = frozenset({"TRADING", "HALT", "BREAK", "CANCEL_ONLY"})
 _DEFAULT_PERMISSIONS = frozenset({"SPOT", "MARGIN", "LEVERAGED"})
 _permission = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}").fullmatch
 
@@ -116,17 +135,20 @@ class _Call:
     now_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which symbols a call is about; `one` where it is answered by one object, not by a list."""
+
+    symbols: tuple[str, ...]
+    one: bool
+
+
 _Answer = Callable[[], Awaitable[bytes | None]]
 """Gets the body of a call that has been judged; `None` where the data here do not tell it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Endpoint:
-    """One path: which parameters it reads, which it must have, and what judges and answers it."""
-
-    judge: Callable[[_Call], _Answer]
-    reads: frozenset[str] = field(default_factory=frozenset)
-    mandatory: tuple[str, ...] = ()
+_Judge = Callable[[_Call], _Answer]
+"""Judges a call: raises `RestRefusal` where it is wrong."""
 
 
 class RestServer:
@@ -142,47 +164,33 @@ class RestServer:
         self._data = data
         self._budget = budget
         self._elsewhere = elsewhere
-        trades = _Endpoint(self._trades, frozenset({"symbol", "limit"}), ("symbol",))
-        historical = _Endpoint(
-            self._historical_trades, frozenset({"symbol", "limit", "fromId"}), ("symbol",)
-        )
-        agg_trades = _Endpoint(
-            self._agg_trades,
-            frozenset({"symbol", "fromId", "startTime", "endTime", "limit"}),
-            ("symbol",),
-        )
-        klines = _Endpoint(
-            self._klines,
-            frozenset({"symbol", "interval", "startTime", "endTime", "timeZone", "limit"}),
-            ("symbol", "interval"),
-        )
-        info = _Endpoint(
-            self._exchange_info,
-            frozenset({"symbol", "symbols", "permissions", "showPermissionSets", "symbolStatus"}),
-        )
-        depth = _Endpoint(self._depth, frozenset({"symbol", "limit", "symbolStatus"}), ("symbol",))
-        best_prices = _Endpoint(self._best_prices, frozenset({"symbol", "symbols", "symbolStatus"}))
-        no_symbols = _Endpoint(_no_symbols)
-        # Average prices and other tickers each add a row here and one to `limits.WEIGHTS`.
-        self._endpoints: dict[str, _Endpoint] = {
-            f"{API}/ping": _Endpoint(_ping),
-            f"{API}/time": _Endpoint(_time),
-            f"{API}/exchangeInfo": info,
-            f"{API}/depth": depth,
-            f"{API}/ticker/bookTicker": best_prices,
-            f"{API}/trades": trades,
-            f"{API}/historicalTrades": historical,
-            f"{API}/aggTrades": agg_trades,
-            f"{API}/klines": klines,
-            f"{API}/uiKlines": klines,
-            # Clients that know several markets ask for the futures too.
-            "/fapi/v1/exchangeInfo": no_symbols,
-            "/dapi/v1/exchangeInfo": no_symbols,
+        self._judges: dict[str, _Judge] = {
+            f"{API}/ping": _ping,
+            f"{API}/time": _time,
+            f"{API}/exchangeInfo": self._exchange_info,
+            f"{API}/executionRules": self._execution_rules,
+            f"{API}/depth": self._depth,
+            f"{API}/trades": self._trades,
+            f"{API}/historicalTrades": self._historical_trades,
+            f"{API}/historicalBlockTrades": self._block_trades,
+            f"{API}/aggTrades": self._agg_trades,
+            f"{API}/klines": self._klines,
+            f"{API}/uiKlines": self._klines,
+            f"{API}/avgPrice": self._average_price,
+            f"{API}/ticker/24hr": self._day_tickers,
+            f"{API}/ticker/tradingDay": self._trading_days,
+            f"{API}/ticker/price": self._prices,
+            f"{API}/ticker/bookTicker": self._best_prices,
+            f"{API}/ticker": self._window_tickers,
+            f"{API}/referencePrice": self._reference_price,
+            f"{API}/referencePrice/calculation": self._reference_price,
+            "/fapi/v1/exchangeInfo": _no_symbols,
+            "/dapi/v1/exchangeInfo": _no_symbols,
         }
 
     def serves(self, path: str) -> bool:
         """Whether `path` is one of the endpoints."""
-        return path in self._endpoints
+        return path in self._judges
 
     async def handle(  # noqa: PLR0917 - a request line, read from left to right
         self,
@@ -194,21 +202,22 @@ class RestServer:
         now_us: int,
     ) -> RestReply:
         """Answer one request; `query` is as it came, still percent-encoded. Never raises."""
-        endpoint = self._endpoints.get(path)
+        judge = self._judges.get(path)
         pairs = query_pairs(query)
         charge = self._budget.charge(ip, weight_of(path, dict(pairs)), now_us)
         if charge.status != 200:
             return _reply(charge.status, _over_budget(charge), charge)
-        if endpoint is None:
+        if judge is None:
             return _not_found(headers, charge)
         if method not in {"GET", "HEAD"}:
             body = encode_error(-1020, "This operation is not supported.")
             return _reply(405, body, charge, {"Allow": "GET"})
         try:
             unit = _unit(headers)
-            parameters = _parameters(endpoint, pairs)
+            _accepts_json(headers)
+            parameters = _parameters(ENDPOINTS[path], pairs)
             call = _Call(path, parameters, unit, now_us)
-            body = await self._answered(endpoint.judge(call), call)
+            body = await self._answered(judge(call), call)
         except RestRefusal as refusal:
             return _refused(refusal, charge)
         return _reply(200, body, charge)
@@ -274,35 +283,127 @@ class RestServer:
         book = await self._data.depth(symbol, limit=limit)
         return None if book is None else encode_depth(book)
 
-    def _best_prices(self, call: _Call) -> _Answer:
-        """Return one object for `symbol`, else a list, which leaves out other statuses."""
-        parameters = call.parameters
-        if "symbol" in parameters and "symbols" in parameters:
+    def _execution_rules(self, call: _Call) -> _Answer:
+        """Only one way of asking at a time; no symbol here has a rule."""
+        ways = call.parameters.keys() & {"symbol", "symbols", "symbolStatus"}
+        if len(ways) > 1:
             _bad_combination()
-        status = _status(parameters)
-        if "symbol" in parameters:
-            row = self._listed_as(parameters["symbol"], status)
-            return partial(self._tell_best_price, row.symbol)
-        rows: Iterable[ListedSymbol] = self._data.symbols().values()
-        if "symbols" in parameters:
-            rows = [self._listed(name, "symbols") for name in _names(parameters["symbols"])]
-        names = [row.symbol for row in rows if status in {None, row.status}]
-        return partial(self._tell_best_prices, names)
+        asked = self._asked(call.parameters)
+        rules = [{"symbol": symbol, "rules": []} for symbol in asked.symbols]
+        return partial(_tell, _encode({"symbolRules": rules}))
 
-    async def _tell_best_price(self, symbol: str) -> bytes | None:
+    def _block_trades(self, call: _Call) -> _Answer:
+        """Nobody here trades blocks."""
+        _limit(call.parameters)
+        _integer(call.parameters, "fromId")
+        self._listed(call.parameters["symbol"])
+        return partial(_tell, b"[]")
+
+    def _reference_price(self, call: _Call) -> _Answer:
+        status = _status(call.parameters)
+        self._listed_as(call.parameters["symbol"], status)
+        return _no_reference_price
+
+    def _best_prices(self, call: _Call) -> _Answer:
+        return partial(self._tell_each, self._asked(call.parameters), self._best_price)
+
+    async def _best_price(self, symbol: str) -> bytes | None:
         book = await self._data.depth(symbol, limit=1)
         return None if book is None else encode_best_prices(book)
 
-    async def _tell_best_prices(self, symbols: Sequence[str]) -> bytes | None:
-        """Return a list; a symbol without a book is left out, unless somebody else may know it."""
-        told = []
-        for symbol in symbols:
-            body = await self._tell_best_price(symbol)
+    def _prices(self, call: _Call) -> _Answer:
+        return partial(self._tell_each, self._asked(call.parameters), self._price)
+
+    async def _price(self, symbol: str) -> bytes | None:
+        price = await self._data.price(symbol)
+        return None if price is None else encode_price(symbol, price)
+
+    def _average_price(self, call: _Call) -> _Answer:
+        symbol = self._listed(call.parameters["symbol"]).symbol
+        start_us, end_us = average_window(call.now_us)
+
+        async def tell() -> bytes | None:
+            sums = await self._data.statistics(symbol, start_us=start_us, end_us=end_us)
+            return None if sums is None else encode_average_price(sums, time_unit=call.time_unit)
+
+        return tell
+
+    def _day_tickers(self, call: _Call) -> _Answer:
+        """Answer with the sums that alone name the best bid and ask, and the trade before them."""
+        mini = _is_mini(call.parameters)
+        asked = self._asked(call.parameters)
+        start_us, end_us = day_window(call.now_us)
+
+        async def told(symbol: str) -> bytes | None:
+            sums = await self._data.statistics(symbol, start_us=start_us, end_us=end_us)
+            if sums is None:
+                return None
+            if mini:
+                return encode_short_sums(sums, time_unit=call.time_unit)
+            book = await self._data.depth(symbol, limit=1)
+            return encode_day_sums(sums, book, time_unit=call.time_unit)
+
+        return partial(self._tell_each, asked, told)
+
+    def _trading_days(self, call: _Call) -> _Answer:
+        mini = _is_mini(call.parameters)
+        offset_us = _offset(call.parameters.get("timeZone", "0"))
+        asked = self._asked(call.parameters, must_name=True)
+        return self._sums(asked, trading_day(call.now_us, offset_us), call, mini=mini)
+
+    def _window_tickers(self, call: _Call) -> _Answer:
+        mini = _is_mini(call.parameters)
+        span_us = _window(call.parameters.get("windowSize", DEFAULT_WINDOW))
+        asked = self._asked(call.parameters, must_name=True)
+        return self._sums(asked, rolling_window(call.now_us, span_us), call, mini=mini)
+
+    def _sums(self, asked: _Asked, window: tuple[int, int], call: _Call, *, mini: bool) -> _Answer:
+        encode = encode_short_sums if mini else encode_sums
+        start_us, end_us = window
+
+        async def told(symbol: str) -> bytes | None:
+            sums = await self._data.statistics(symbol, start_us=start_us, end_us=end_us)
+            return None if sums is None else encode(sums, time_unit=call.time_unit)
+
+        return partial(self._tell_each, asked, told)
+
+    def _asked(self, parameters: Mapping[str, str], *, must_name: bool = False) -> _Asked:
+        """Return what `symbol` or `symbols` name, else all; a list leaves out other statuses.
+
+        Where they `must_name` some, one has to be there, and a list has its most.
+        """
+        ways = parameters.keys() & {"symbol", "symbols"}
+        if len(ways) > 1:
+            _bad_combination()
+        if must_name and not ways:
+            message = "Param 'symbol' or 'symbols' must be sent, but both were empty/null!"
+            raise RestRefusal(-1102, message)
+        status = _status(parameters)
+        if "symbol" in ways:
+            return _Asked((self._listed_as(parameters["symbol"], status).symbol,), one=True)
+        rows: Iterable[ListedSymbol] = self._data.symbols().values()
+        if "symbols" in ways:
+            names = _names(parameters["symbols"], MOST_SYMBOLS if must_name else None)
+            rows = [self._listed(name, "symbols") for name in names]
+        return _Asked(tuple(row.symbol for row in rows if status in {None, row.status}), one=False)
+
+    async def _tell_each(
+        self, asked: _Asked, told: Callable[[str], Awaitable[bytes | None]]
+    ) -> bytes | None:
+        """Return one object for `symbol`, else a list of them.
+
+        What is not known is left out of a list, unless somebody else may know it.
+        """
+        if asked.one:
+            return await told(asked.symbols[0])
+        bodies = []
+        for symbol in asked.symbols:
+            body = await told(symbol)
             if body is not None:
-                told.append(body)
+                bodies.append(body)
             elif self._elsewhere is not None:
                 return None
-        return b"[%b]" % b",".join(told)
+        return b"[%b]" % b",".join(bodies)
 
     def _trades(self, call: _Call) -> _Answer:
         limit = _limit(call.parameters)
@@ -357,6 +458,10 @@ class RestServer:
 
 async def _tell(body: bytes) -> bytes:
     return body
+
+
+async def _no_reference_price() -> bytes:
+    raise RestRefusal(-2043, "This symbol doesn't have a reference price.")
 
 
 def _ping(_call: _Call) -> _Answer:
@@ -443,7 +548,14 @@ def _unit(headers: Mapping[str, str]) -> TimeUnit:
     return unit
 
 
-def _parameters(endpoint: _Endpoint, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _accepts_json(headers: Mapping[str, str]) -> None:
+    """Refuse who takes nothing but the binary form (SBE), which is not served."""
+    kinds = [each.partition(";")[0].strip() for each in _header(headers, "Accept").split(",")]
+    if kinds and all(kind.lower() == _BINARY for kind in kinds):
+        raise RestRefusal(-1020, "This operation is not supported.", status=406)
+
+
+def _parameters(endpoint: Endpoint, pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Return the parameters by name, or refuse duplicates, empty, missing and unknown ones."""
     sent = list(pairs)
     found = dict(sent)
@@ -489,7 +601,10 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     if not _number(text):
         _illegal(name, _NUMBER_RANGE)
-    return int(text)
+    value = int(text)
+    if value > _LARGEST_INT:
+        raise RestRefusal(-1108, f"Parameter '{name}' overflowed.")
+    return value
 
 
 def _limit(
@@ -507,7 +622,7 @@ def _limit(
 
 def _status(parameters: Mapping[str, str]) -> str | None:
     status = parameters.get("symbolStatus")
-    if status is not None and status not in _STATUSES:
+    if status is not None and status not in STATUSES:
         raise RestRefusal(-1122, "Invalid symbolStatus.")
     return status
 
@@ -547,6 +662,21 @@ def _offset(text: str) -> int:
     return offset_us
 
 
+def _window(text: str) -> int:
+    """Return how long a `windowSize` is: `1m` to `59m`, `1h` to `23h`, `1d` to `7d`."""
+    found = _window_text(text)
+    if not found or not 1 <= int(found[1]) <= _WINDOW_UNITS[found[2]][1]:
+        _not_valid("windowSize")
+    return int(found[1]) * _WINDOW_UNITS[found[2]][0]
+
+
+def _is_mini(parameters: Mapping[str, str]) -> bool:
+    kind = parameters.get("type", TICKER_TYPES[0])
+    if kind not in TICKER_TYPES:
+        raise RestRefusal(-1139, "Invalid ticker type.")
+    return kind == "MINI"
+
+
 def _flag(parameters: Mapping[str, str], name: str, *, default: bool) -> bool:
     text = parameters.get(name, str(default)).lower()
     if text not in {"true", "false"}:
@@ -561,10 +691,13 @@ def _json_list(name: str, text: str) -> list[str]:
         raise RestRefusal(-1135, f"JSON sent for parameter '{name}' is not valid") from None
 
 
-def _names(text: str) -> list[str]:
+def _names(text: str, most: int | None = None) -> list[str]:
     names = _json_list("symbols", text)
     if not names:
         raise RestRefusal(-1105, "Parameter 'symbols' was empty.")
+    if most is not None and len(names) > most:
+        message = "Too many values sent for parameter 'symbols', maximum allowed up to"
+        raise RestRefusal(-1101, f"{message} {most}.")
     if len(set(names)) < len(names):
         raise RestRefusal(-1151, "Symbol is present multiple times in the list.")
     return names

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from app.binance.decode import decode_exchange_info
 from app.binance.encode import encode_agg_trades, encode_klines, encode_trades
 from app.binance.intervals import HOUR_US, MINUTE_US
-from app.binance.limits import IpBudget
-from app.binance.server.rest import JSON_TYPE, RestRefusal, RestServer
+from app.binance.limits import WEIGHTS, IpBudget, weight_of
+from app.binance.server.endpoints import ENDPOINTS
+from app.binance.server.rest import JSON_TYPE, OF_THE_EXCHANGE, RestRefusal, RestServer
+from app.binance.statistics import Statistics
 from app.binance.wire import TimeUnit, listed_symbol
 from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 from app.market.symbols import SymbolInfo
@@ -49,6 +51,50 @@ KLINE = Kline(
     event_us=None,
     received_us=NOW,
 )
+
+
+SUMS = Statistics(
+    symbol="SOLUSDT",
+    open=Decimal("179.9"),
+    high=Decimal("184.1"),
+    low=Decimal("178.02"),
+    last=Decimal("182.38"),
+    last_quantity=Decimal(4),
+    previous_close=Decimal("179.89"),
+    volume=Decimal("1204331.55"),
+    quote_volume=Decimal("218340112.8012"),
+    open_time_us=0,
+    close_time_us=0,
+    first_trade_id=512000,
+    last_trade_id=900003,
+    trades=388004,
+    last_trade_us=NOW - 229_000,
+)
+DAY = (
+    b'{"symbol":"%b","priceChange":"2.48000000","priceChangePercent":"1.379",'
+    b'"weightedAvgPrice":"181.29568457","prevClosePrice":"179.89000000",'
+    b'"lastPrice":"182.38000000","lastQty":"4.00000000","bidPrice":"182.38000000",'
+    b'"bidQty":"61.20000000","askPrice":"182.39000000","askQty":"14.05000000",'
+    b'"openPrice":"179.90000000","highPrice":"184.10000000","lowPrice":"178.02000000",'
+    b'"volume":"1204331.55000000","quoteVolume":"218340112.80120000",'
+    b'"openTime":1784534404999,"closeTime":1784620804999,"firstId":512000,"lastId":900003,'
+    b'"count":388004}'
+)
+WINDOW = (
+    b'{"symbol":"SOLUSDT","priceChange":"2.48000000","priceChangePercent":"1.379",'
+    b'"weightedAvgPrice":"181.29568457","openPrice":"179.90000000","highPrice":"184.10000000",'
+    b'"lowPrice":"178.02000000","lastPrice":"182.38000000","volume":"1204331.55000000",'
+    b'"quoteVolume":"218340112.80120000","openTime":%d,"closeTime":%d,"firstId":512000,'
+    b'"lastId":900003,"count":388004}'
+)
+MINI = (
+    b'{"symbol":"SOLUSDT","openPrice":"179.90000000","highPrice":"184.10000000",'
+    b'"lowPrice":"178.02000000","lastPrice":"182.38000000","volume":"1204331.55000000",'
+    b'"quoteVolume":"218340112.80120000","openTime":%d,"closeTime":%d,"firstId":512000,'
+    b'"lastId":900003,"count":388004}'
+)
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
 
 
 BIDS = (("182.38000000", "61.20000000"), ("182.37000000", "4.00000000"))
@@ -111,6 +157,11 @@ class FakeData:
 
     async def statistics(self, symbol, *, start_us, end_us):
         self.asked = {"symbol": symbol, "start_us": start_us, "end_us": end_us}
+        if symbol == "BTCUSDT":
+            return None
+        return msgspec.structs.replace(
+            SUMS, symbol=symbol, open_time_us=start_us, close_time_us=end_us
+        )
 
 
 @pytest.fixture
@@ -587,6 +638,18 @@ SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
             "Data sent for parameter 'permissions' is not valid.",
         ),
         (
+            "historicalTrades",
+            "symbol=SOLUSDT&fromId=9223372036854775808",
+            -1108,
+            "Parameter 'fromId' overflowed.",
+        ),
+        (
+            "klines",
+            "symbol=SOLUSDT&interval=1m&endTime=99999999999999999999",
+            -1108,
+            "Parameter 'endTime' overflowed.",
+        ),
+        (
             "exchangeInfo",
             "showPermissionSets=maybe",
             -1130,
@@ -613,15 +676,13 @@ async def test_a_bad_time_unit_is_refused(server):
 
 
 @given(
-    st.sampled_from(
-        ["ping", "time", "exchangeInfo", "trades", "depth", "klines", "ticker/bookTicker", "x"]
-    ),
+    st.sampled_from([path.removeprefix("/api/v3/") for path in ENDPOINTS] + ["x"]),
     st.lists(
         st.tuples(
             st.sampled_from(
-                ["symbol", "symbols", "limit", "fromId", "startTime", "timeZone", "interval", "x"]
+                sorted({name for endpoint in ENDPOINTS.values() for name in endpoint.reads} | {"x"})
             ),
-            st.text(max_size=8) | st.sampled_from(["SOLUSDT", "1m", '["SOLUSDT"]', "5"]),
+            st.text(max_size=8) | st.sampled_from(["SOLUSDT", "1m", '["SOLUSDT"]', "5", "MINI"]),
         ),
         max_size=4,
     ),
@@ -633,6 +694,232 @@ async def test_any_query_is_answered(path, pairs):
     assert reply.status in {200, 400, 404}
     if reply.status == 400:
         assert msgspec.json.decode(reply.body)["code"] < 0
+
+
+# Sums of trades
+
+
+def a_list(*names):
+    """Return the text of `symbols`."""
+    return "symbols=" + msgspec.json.encode(names).decode()
+
+
+async def test_the_average_price_is_of_five_minutes(server, data):
+    """Its close time is that of the last trade."""
+    reply = await get(server, "/api/v3/avgPrice", "symbol=SOLUSDT")
+    assert reply.body == b'{"mins":5,"price":"181.29568457","closeTime":1784620804771}'
+    assert data.asked == {"symbol": "SOLUSDT", "start_us": NOW - 300_000_000, "end_us": NOW}
+    in_us = await get(server, "/api/v3/avgPrice", "symbol=SOLUSDT", **{"X-MBX-TIME-UNIT": US})
+    assert b'"closeTime":1784620804771000}' in in_us.body
+
+
+async def test_the_ticker_of_a_day(server):
+    """An object for one symbol, a list for several, with every key in its place."""
+    one = await get(server, "/api/v3/ticker/24hr", "symbol=SOLUSDT")
+    assert one.body == DAY % b"SOLUSDT"
+    assert one.headers["X-MBX-USED-WEIGHT-1M"] == "2"
+    some = await get(server, "/api/v3/ticker/24hr", a_list("LEVUSDT", "SOLUSDT"))
+    assert some.body == b"[" + DAY % b"LEVUSDT" + b"," + DAY % b"SOLUSDT" + b"]"
+    single = await get(server, "/api/v3/ticker/24hr", a_list("SOLUSDT"))
+    assert single.body == b"[" + DAY % b"SOLUSDT" + b"]"
+    mini = await get(server, "/api/v3/ticker/24hr", "symbol=SOLUSDT&type=MINI")
+    assert mini.body == MINI % (NOW_MS - 1 - DAY_MS, NOW_MS - 1)
+
+
+async def test_the_tickers_of_all_symbols(server):
+    """What is not known is left out where nobody else can be asked; a status leaves out others."""
+    every = await get(server, "/api/v3/ticker/24hr")
+    names = [row["symbol"] for row in msgspec.json.decode(every.body)]
+    assert names == ["SOLUSDT", "OLDUSDT", "LEVUSDT"]
+    assert every.headers["X-MBX-USED-WEIGHT-1M"] == "80"
+    resting = await get(server, "/api/v3/ticker/24hr", "symbolStatus=BREAK")
+    [row] = msgspec.json.decode(resting.body)
+    assert (row["symbol"], row["bidPrice"], row["bidQty"]) == (
+        "OLDUSDT",
+        "0.00000000",
+        "0.00000000",
+    )
+    none = await get(server, "/api/v3/ticker/24hr", "symbolStatus=HALT")
+    assert none.body == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("size", "open_ms"),
+    [
+        ("", NOW_MS // MINUTE_MS * MINUTE_MS - DAY_MS),
+        ("&windowSize=1m", NOW_MS // MINUTE_MS * MINUTE_MS - MINUTE_MS),
+        ("&windowSize=59m", NOW_MS // MINUTE_MS * MINUTE_MS - 59 * MINUTE_MS),
+        ("&windowSize=23h", NOW_MS // MINUTE_MS * MINUTE_MS - 23 * 60 * MINUTE_MS),
+        ("&windowSize=7d", NOW_MS // MINUTE_MS * MINUTE_MS - 7 * DAY_MS),
+    ],
+)
+async def test_the_ticker_of_a_window(server, size, open_ms):
+    """It begins with a whole minute and ends now."""
+    full = await get(server, "/api/v3/ticker", f"symbol=SOLUSDT{size}")
+    assert full.body == WINDOW % (open_ms, NOW_MS)
+    mini = await get(server, "/api/v3/ticker", a_list("SOLUSDT") + f"{size}&type=MINI")
+    assert mini.body == b"[" + MINI % (open_ms, NOW_MS) + b"]"
+
+
+@pytest.mark.parametrize(
+    ("zone", "open_ms"),
+    [
+        ("", 1_784_592_000_000),  # 2026-07-21 00:00 UTC
+        ("&timeZone=8", 1_784_592_000_000 - 8 * 3_600_000),
+        ("&timeZone=-12:00", 1_784_592_000_000 - 12 * 3_600_000),
+    ],
+)
+async def test_the_ticker_of_a_trading_day(server, zone, open_ms):
+    """From one midnight of the zone to the next; it is 08:00 in Greenwich."""
+    full = await get(server, "/api/v3/ticker/tradingDay", f"symbol=SOLUSDT{zone}")
+    assert full.body == WINDOW % (open_ms, open_ms + DAY_MS - 1)
+    assert full.headers["X-MBX-USED-WEIGHT-1M"] == "4"
+
+
+async def test_the_price_of_the_last_trade(server):
+    """An object for one symbol, else a list of what is known."""
+    one = await get(server, "/api/v3/ticker/price", "symbol=SOLUSDT")
+    assert one.body == b'{"symbol":"SOLUSDT","price":"182.38000000"}'
+    every = await get(server, "/api/v3/ticker/price", "symbolStatus=TRADING")
+    assert [row["symbol"] for row in msgspec.json.decode(every.body)] == ["SOLUSDT", "LEVUSDT"]
+
+
+@pytest.mark.parametrize("path", ["avgPrice", "ticker/24hr", "ticker/price", "ticker"])
+async def test_one_symbol_that_is_not_known_is_an_internal_error(server, path):
+    """Where nobody else can be asked."""
+    reply = await get(server, f"/api/v3/{path}", "symbol=BTCUSDT")
+    assert (reply.status, msgspec.json.decode(reply.body)["code"]) == (500, -1001)
+
+
+async def test_there_are_no_rules_blocks_or_reference_prices(server):
+    """What no market here has is told in the exchange's own way."""
+    rules = await get(server, "/api/v3/executionRules", a_list("SOLUSDT", "OLDUSDT"))
+    assert rules.body == (
+        b'{"symbolRules":[{"symbol":"SOLUSDT","rules":[]},{"symbol":"OLDUSDT","rules":[]}]}'
+    )
+    resting = await get(server, "/api/v3/executionRules", "symbolStatus=BREAK")
+    assert resting.body == b'{"symbolRules":[{"symbol":"OLDUSDT","rules":[]}]}'
+    blocks = await get(server, "/api/v3/historicalBlockTrades", "symbol=SOLUSDT&fromId=1")
+    assert blocks.body == b"[]"
+    for path in ("referencePrice", "referencePrice/calculation"):
+        reply = await get(server, f"/api/v3/{path}", "symbol=SOLUSDT")
+        assert reply.status == 400
+        assert msgspec.json.decode(reply.body) == {
+            "code": -2043,
+            "msg": "This symbol doesn't have a reference price.",
+        }
+
+
+MANY = msgspec.json.encode([f"A{n}" for n in range(101)]).decode()
+BOTH = "symbol=SOLUSDT&" + a_list("BTCUSDT")
+NO_NAME = "Param 'symbol' or 'symbols' must be sent, but both were empty/null!"
+COMBINATION = "Combination of optional parameters invalid."
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "code", "message"),
+    [
+        ("avgPrice", "", -1102, MANDATORY_SYMBOL),
+        ("avgPrice", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        ("ticker/24hr", BOTH, -1128, COMBINATION),
+        ("ticker/24hr", "symbol=SOLUSDT&type=mini", -1139, "Invalid ticker type."),
+        ("ticker/24hr", "symbol=SOLUSDT&symbolStatus=BREAK", -1220, OTHER_STATUS),
+        ("ticker/24hr", "symbol=SOLUSDT&symbolStatus=X", -1122, "Invalid symbolStatus."),
+        ("ticker/24hr", a_list("NOSUCH"), -1121, "Invalid symbol."),
+        (
+            "ticker/24hr",
+            "windowSize=1d",
+            -1104,
+            "Not all sent parameters were read; read '0' parameter(s) but was sent '1'.",
+        ),
+        ("ticker", "", -1102, NO_NAME),
+        ("ticker", "windowSize=1d", -1102, NO_NAME),
+        ("ticker", BOTH, -1128, COMBINATION),
+        (
+            "ticker",
+            f"symbols={MANY}",
+            -1101,
+            "Too many values sent for parameter 'symbols', maximum allowed up to 100.",
+        ),
+        *(
+            (
+                "ticker",
+                f"symbol=SOLUSDT&windowSize={size}",
+                -1130,
+                "Data sent for parameter 'windowSize' is not valid.",
+            )
+            for size in ("0m", "60m", "24h", "8d", "1w", "1M", "h", "-1h", "1h30m", "x")
+        ),
+        ("ticker/tradingDay", "", -1102, NO_NAME),
+        (
+            "ticker/tradingDay",
+            "symbol=SOLUSDT&timeZone=15",
+            -1130,
+            "Data sent for parameter 'timeZone' is not valid.",
+        ),
+        (
+            "ticker/tradingDay",
+            f"symbols={MANY}",
+            -1101,
+            "Too many values sent for parameter 'symbols', maximum allowed up to 100.",
+        ),
+        ("ticker/price", BOTH, -1128, COMBINATION),
+        ("ticker/price", "symbol=solusdt", -1100, None),
+        (
+            "ticker/price",
+            a_list("SOLUSDT", "SOLUSDT"),
+            -1151,
+            "Symbol is present multiple times in the list.",
+        ),
+        (
+            "ticker/price",
+            "symbols=SOLUSDT",
+            -1135,
+            "JSON sent for parameter 'symbols' is not valid",
+        ),
+        ("executionRules", BOTH, -1128, COMBINATION),
+        ("executionRules", "symbol=SOLUSDT&symbolStatus=TRADING", -1128, COMBINATION),
+        (
+            "historicalBlockTrades",
+            "symbol=SOLUSDT",
+            -1102,
+            "Mandatory parameter 'fromId' was not sent, was empty/null, or malformed.",
+        ),
+        ("historicalBlockTrades", "symbol=SOLUSDT&fromId=1&limit=0", -1130, BAD_LIMIT),
+        ("historicalBlockTrades", "symbol=SOLUSDT&fromId=x", -1100, None),
+        ("referencePrice", "symbol=NOSUCH", -1121, "Invalid symbol."),
+        ("referencePrice/calculation", "symbol=SOLUSDT&symbolStatus=BREAK", -1220, OTHER_STATUS),
+    ],
+)
+async def test_wrong_calls_of_tickers_are_refused(server, path, query, code, message):
+    """With the documented code and message, and before anybody else is asked."""
+    away = Away()
+    for one in (server, RestServer(FakeData(), IpBudget(), elsewhere=away)):
+        reply = await get(one, f"/api/v3/{path}", query)
+        assert reply.status == 400
+        said = msgspec.json.decode(reply.body)
+        assert said["code"] == code
+        assert message in {None, said["msg"]}
+    assert away.asked == []
+
+
+async def test_the_table_of_endpoints_is_what_is_served(server):
+    """Every row is answered by the server and has a weight, and nothing else is."""
+    for path, endpoint in ENDPOINTS.items():
+        assert server.serves(path)
+        assert path == endpoint.path
+        assert weight_of(path, {}) > 0
+    assert set(ENDPOINTS) == set(WEIGHTS)
+    assert set(ENDPOINTS) > OF_THE_EXCHANGE
+
+
+@pytest.mark.parametrize("accept", ["application/sbe", "Application/SBE;v=1, application/sbe"])
+async def test_the_binary_form_is_not_served(server, accept):
+    """Who takes nothing else is told so; who takes JSON as well gets JSON."""
+    reply = await get(server, "/api/v3/ping", accept=accept)
+    assert (reply.status, msgspec.json.decode(reply.body)["code"]) == (406, -1020)
+    both = await get(server, "/api/v3/ping", accept=f"{accept}, application/json")
+    assert (both.status, both.body) == (200, b"{}")
 
 
 class Away:
@@ -677,7 +964,23 @@ async def test_what_the_exchange_alone_can_tell_is_judged_first(data):
     server = RestServer(data, IpBudget(), elsewhere=away)
     assert (await get(server, "/api/v3/exchangeInfo", "symbol=NOSUCH")).status == 400
     assert away.asked == []
-    assert (await get(server, "/api/v3/exchangeInfo", "symbol=SOLUSDT")).body == b"[elsewhere]"
+    calls = [
+        ("exchangeInfo", {"symbol": "SOLUSDT"}),
+        ("avgPrice", {"symbol": "SOLUSDT"}),
+        ("ticker/24hr", {}),
+        ("ticker/tradingDay", {"symbol": "SOLUSDT", "timeZone": "8"}),
+        ("ticker", {"symbols": '["SOLUSDT"]', "windowSize": "2h", "type": "MINI"}),
+        ("executionRules", {"symbolStatus": "TRADING"}),
+        ("historicalBlockTrades", {"symbol": "SOLUSDT", "fromId": "5"}),
+        ("referencePrice", {"symbol": "SOLUSDT"}),
+        ("referencePrice/calculation", {"symbol": "SOLUSDT"}),
+    ]
+    for path, parameters in calls:
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        assert (await get(server, f"/api/v3/{path}", query)).body == b"[elsewhere]"
+    unit = TimeUnit.MILLISECOND
+    assert away.asked == [(f"/api/v3/{path}", sent, unit) for path, sent in calls]
+    assert {path for path, _, _ in away.asked} == OF_THE_EXCHANGE
 
 
 async def test_a_refusal_from_elsewhere_is_the_answer(data):

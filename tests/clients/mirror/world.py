@@ -1,0 +1,183 @@
+"""A seeded exchange and a hub that is fed by it, in the test's process, for clients to visit.
+
+Both are places that look like Binance. The exchange notes every call, and knows the truth.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from typing_extensions import override
+
+from app.binance.server.rest import RestReply
+from app.bootstrap import Hub
+from app.market.events import BookState
+from app.ports import Clock
+from app.simulator.config import SimulatorConfig
+from app.simulator.exchange import Simulator
+from tests.clients.mirror.telling import Place
+from tests.end_to_end.running_hub import running_hub
+from tests.simulator.running import BUSY_US, PacedClock
+
+SIMULATOR, HUB = "simulator", "hub"
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
+
+# Whether the hub is a place as well. This is the one place that says so.
+HUB_IS_A_PLACE = False
+PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
+
+READY_WITHIN_S = 30.0
+JUDGE = "judge"  # whose calls are not noted
+
+
+class Call(NamedTuple):
+    """One call of REST at the exchange."""
+
+    path: str
+    query: str
+
+
+class WatchedSimulator(Simulator):
+    """A simulator that notes what is asked of it, in order."""
+
+    def __init__(self, config: SimulatorConfig, *, clock: Clock) -> None:
+        self.calls: list[Call] = []
+        super().__init__(config, clock=clock)
+
+    @override
+    async def answer(
+        self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
+    ) -> RestReply:
+        """Answer one call."""
+        if ip != JUDGE:
+            self.calls.append(Call(path, query))
+        return await super().answer(method, path, query, headers, ip)
+
+
+class MinuteClock(PacedClock):
+    """A clock that runs as fast as the machine's, and begins so long before a full minute.
+
+    The market of these minutes is a busy one, and the same in every run.
+    """
+
+    def __init__(self, before_s: float) -> None:
+        super().__init__(1.0)
+        self._before_us = round(before_s * 1e6)
+
+    @property
+    def minute_ms(self) -> int:
+        """When that minute begins."""
+        return BUSY_US // 1_000
+
+    @override
+    def now_us(self) -> int:
+        """Return the wall clock."""
+        return super().now_us() - self._before_us
+
+
+@dataclass(frozen=True)
+class World:
+    """What runs. `places` are the names of what can be visited."""
+
+    simulator: WatchedSimulator
+    hub: Hub
+    clock: MinuteClock
+    certificate: Path | None = None
+    addresses: dict[str, Place] = field(default_factory=dict)
+
+    def place(self, name: str, **wishes: object) -> Place:
+        """Return a place by its name, with what a client is asked to do there."""
+        one = self.addresses[name]
+        return Place(one.name, one.rest, one.stream, one.tls, one.certificate, wishes)
+
+    @property
+    def places(self) -> Sequence[str]:
+        """The names of all places that can be visited."""
+        return list(self.addresses)
+
+    async def answer(self, path: str, **query: object) -> Any:
+        """Return the exchange's own answer, which is the truth as far as no fault is on."""
+        headers: dict[str, str] = {}
+        reply = await self.simulator.answer("GET", path, urlencode(query), headers, JUDGE)
+        assert reply.status == 200, reply.body
+        return json.loads(reply.body)
+
+
+@contextlib.asynccontextmanager
+async def world(
+    folder: Path,
+    *,
+    symbols: Sequence[str] = SYMBOLS,
+    before_s: float = 14.0,
+    certificate: Path | None = None,
+    settings: Mapping[str, object] | None = None,
+    upstream: tuple[str, str] | None = None,
+    **options: Any,
+) -> AsyncIterator[World]:
+    """Run both; the exchange's clock begins `before_s` before a minute is full.
+
+    `certificate`, a PEM file with its key, lets both listen over TLS too. `settings` are the hub's,
+    `options` those of the simulator. `folder` is for what the hub keeps.
+    """
+    clock = MinuteClock(before_s)
+    if certificate is not None:
+        options = {"tls_port": 0, "tls_certificate": certificate, **options}
+    config = SimulatorConfig(**{"history_s": 3_600, "keep_truth": True, **options})
+    simulator = WatchedSimulator(config, clock=clock)
+    await simulator.start()
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(simulator.run())
+        try:
+            rest, stream = upstream or (simulator.rest_url, simulator.stream_url)
+            async with running_hub(
+                folder,
+                clock=clock,
+                market_source="binance",
+                binance_rest_url=rest,
+                binance_stream_url=stream,
+                symbols=tuple(symbols),
+                **(settings or {}),
+            ) as hub:
+                await until_ready(hub, symbols)
+                yield World(
+                    simulator, hub, clock, certificate, addresses(simulator, hub, certificate)
+                )
+        finally:
+            await simulator.stop()
+
+
+def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[str, Place]:
+    """Return all places by their names."""
+    proof = str(certificate or "")
+    at_exchange = Place(
+        SIMULATOR, simulator.rest_url, simulator.stream_url, simulator.tls_url or "", proof
+    )
+    if not HUB_IS_A_PLACE:
+        return {SIMULATOR: at_exchange}
+    at_hub = Place(
+        HUB,
+        f"http://127.0.0.1:{hub.rest_port}",
+        f"ws://127.0.0.1:{hub.websocket_port}",
+        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",  # type: ignore[attr-defined]  # it is not there before the mirror is
+        proof,
+    )
+    return {SIMULATOR: at_exchange, HUB: at_hub}
+
+
+async def until_ready(hub: Hub, symbols: Sequence[str]) -> None:
+    """Wait until the hub holds what it shall, and its books are in step."""
+    async with asyncio.timeout(READY_WITHIN_S):
+        while hub.not_ready() or not all(_is_in_step(hub, symbol) for symbol in symbols):
+            await asyncio.sleep(0.05)
+
+
+def _is_in_step(hub: Hub, symbol: str) -> bool:
+    kept = hub.inbound.books.book(symbol)
+    return kept is not None and kept.state is BookState.IN_STEP
