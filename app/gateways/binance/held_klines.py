@@ -314,7 +314,11 @@ class HeldKlines:
         if series.interval == ONE_SECOND:
             return self._make_seconds(series, start_us, end_us)
         if series.interval == "1m":
-            return self._make_minutes(series, start_us, end_us)
+            made = self._make_minutes(series, start_us, end_us)
+            if start_us >= held[0]:
+                return made
+            end_us = min(end_us, held[0] + span_us)  # a minute that began before what is held
+            return self._make_longer(series, start_us, end_us) or made
         return self._make_longer(series, start_us, end_us)
 
     def _make_seconds(self, series: KlineSeries, start_us: int, end_us: int) -> bool:

@@ -151,10 +151,14 @@ class KlineSeries:
             found = seen.below(until_us)
             if found is None:
                 below_us = self._end_below(until_us)
-                missing = bars_between(self.interval, below_us, until_us) + 1 if below_us else limit
-                limit = min(MAX_ASKED, max(2, min(limit - len(chosen), missing)))
-                end_us = None if until_us > seen.now_us else until_us - 1
-                return Gap(None, end_us, limit, below_us)
+                missing = limit - len(chosen)
+                if below_us:
+                    missing = min(missing, bars_between(self.interval, below_us, until_us) + 1)
+                end_us: int | None = until_us - 1
+                if until_us > seen.now_us - SETTLED_US:
+                    end_us = None  # what is later shows which rows are final
+                    missing += bars_between(self.interval, until_us, seen.now_us)
+                return Gap(None, end_us, min(MAX_ASKED, max(2, missing)), below_us)
             rows, until_us = found
             chosen.extend(reversed(rows[-(limit - len(chosen)) :]))
         chosen.reverse()
@@ -168,6 +172,8 @@ class KlineSeries:
             if found is None:
                 above_us = self._start_above(from_us)
                 end_us = min(last_us, above_us - 1)
+                if end_us > seen.now_us - SETTLED_US:
+                    end_us = seen.now_us  # what is later shows which rows are final
                 asked = min(MAX_ASKED, max(2, limit - len(chosen)))
                 return Gap(from_us, end_us, asked, from_us)
             rows, from_us = found

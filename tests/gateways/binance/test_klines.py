@@ -38,12 +38,14 @@ BEGIN_US = START_US - 45 * SECOND_US
 TRADES = trades_of(BEGIN_US, 3_000, per_second=0.2)
 
 
-def asked(series: KlineSeries, exchange: SmallExchange, now_s: float = 0.0, **call: int | None):
+def asked(series: KlineSeries, exchange: SmallExchange, **call: int | None):
     """Return what a call is answered, and how many calls to the exchange that took."""
     wanted = {"start_us": None, "end_us": None, "limit": 500, **call}
     calls = 0
+    exchange.now_us += 1  # what was told before is told too early
     while True:
-        picked = series.select(**wanted, now_us=exchange.now_us, running=None, with_tail=calls > 0)
+        with_tail = series.tail is not None and series.tail.told_s >= exchange.now_us
+        picked = series.select(**wanted, now_us=exchange.now_us, running=None, with_tail=with_tail)
         if not isinstance(picked, Gap):
             return picked, calls
         rows = exchange.klines(
@@ -53,7 +55,7 @@ def asked(series: KlineSeries, exchange: SmallExchange, now_s: float = 0.0, **ca
             limit=picked.limit,
             offset_us=series.offset_us,
         )
-        series.put(picked, rows, now_us=exchange.now_us, told_s=now_s)
+        series.put(picked, rows, now_us=exchange.now_us, told_s=exchange.now_us)
         calls += 1
         assert calls < 20, "it does not end"
 
