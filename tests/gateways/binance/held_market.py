@@ -1,4 +1,4 @@
-"""A hub's own part of a market for the mirror: a bus, a ring and a clock that follow an exchange."""
+"""A hub's own part of a market: a bus, a ring and a clock that follow a small exchange."""
 
 from __future__ import annotations
 
