@@ -156,11 +156,16 @@ def test_a_series_is_bounded():
     """However much is read of the past, no more than so many rows are held, the newest page too."""
     exchange = SmallExchange(TRADES, begin_us=BEGIN_US - 30 * DAY_US, now_us=BEGIN_US + HOUR_US)
     series = KlineSeries(SYMBOL, "1m", most=2_000)
-    exchange.klines = lambda interval, *, start_us, end_us, limit, offset_us: [  # type: ignore[method-assign, misc, assignment]  # many rows, quickly
-        Kline(SYMBOL, interval, at, at + MINUTE_US - 1, *[Decimal(1)] * 6, 0,
-              Decimal(0), Decimal(0), -1, -1, True, None, 0)
-        for at in range(start_us, min(end_us, start_us + limit * MINUTE_US - 1) + 1, MINUTE_US)
-    ]  # fmt: skip
+    month = [
+        kline([], "1m", (at, at + MINUTE_US), Decimal(1), exchange.now_us)
+        for at in range(BEGIN_US - 20 * DAY_US, BEGIN_US - 10 * DAY_US, MINUTE_US)
+    ]
+
+    def many(interval: str, *, start_us: int, limit: int, **_: int) -> list[Kline]:
+        first = (start_us - month[0].open_time_us) // MINUTE_US
+        return month[first : first + limit]
+
+    exchange.klines = many  # type: ignore[method-assign, assignment]  # many rows, quickly
     for page in range(8):
         start_us = BEGIN_US - 20 * DAY_US + page * MAX_ASKED * MINUTE_US
         rows, calls = asked(series, exchange, start_us=start_us, limit=MAX_ASKED)
