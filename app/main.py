@@ -58,6 +58,9 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
     speed: Annotated[str | None, typer.Option(help="Speed of a replay: 1, 20, … or max.")] = None,
     server_port: Annotated[int | None, typer.Option(help="Port of the REST service.")] = None,
     websocket_port: Annotated[int | None, typer.Option(help="Port of the WebSocket.")] = None,
+    tls_port: Annotated[
+        int | None, typer.Option(help="Port of the WebSocket over TLS; 0 for none.")
+    ] = None,
     grpc_port: Annotated[
         int | None, typer.Option(help="Port of the gRPC service; 0 for none.")
     ] = None,
@@ -83,6 +86,7 @@ def serve(  # noqa: PLR0917 - Typer makes an option of each
             replay_speed=speed,
             server_port=server_port,
             websocket_port=websocket_port,
+            websocket_tls_port=tls_port,
             grpc_port=grpc_port,
             data_dir=data_dir,
             log_level=log_level,
@@ -215,7 +219,10 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             "SYMBOLS_PER_CONNECTION=50\n",
             style="yellow",
         )
-    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    secured = f"   wss://{_shown(settings.websocket_ip)}:{hub.tls_port}" if hub.tls_port else ""
+    text.append(f"WebSocket  {stream}{secured}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    if hub.mirror is not None:
+        text.append(f"as Binance {rest}/api/v3   {stream}/ws and /stream\n")
     if hub.grpc_port:
         secured = " over TLS" if settings.grpc_tls_cert else ""
         text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")

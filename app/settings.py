@@ -20,7 +20,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 from dotenv.parser import Binding
 from dotenv.parser import parse_stream as parse_env
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
@@ -31,7 +38,13 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from app.binance.streams import AGG_TRADE, BOOK_TICKER, parse_stream
+from app.binance.streams import (
+    AGG_TRADE,
+    AVERAGE_PRICE,
+    BOOK_TICKER,
+    MINI_TICKER,
+    parse_stream,
+)
 from app.errors import InvalidSetting, InvalidSymbol
 from app.market.symbols import parse_symbol
 
@@ -53,10 +66,24 @@ _POLL = re.compile(r"([1-9]\d{0,3})@([1-9]\d{2,6})")
 _BETWEEN_STREAMS = re.compile(r"(?<!@)\+")
 
 # Streams whose names have capitals. Of klines they mean something: 1m is not 1M.
-_CAPITALS = {"aggtrade": AGG_TRADE, "bookticker": BOOK_TICKER}
+_CAPITALS = {name.lower(): name for name in (AGG_TRADE, BOOK_TICKER, MINI_TICKER, AVERAGE_PRICE)}
 _SOME_STREAMS = "trade, aggTrade, kline_1s, depth@100ms, depth20 or bookTicker"
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+def _switch(value: object) -> object:
+    """Read `on` and `off`, which YAML has as true and false."""
+    found = {"on": True, "true": True, "off": False, "false": False}.get(str(value).strip().lower())
+    if found is None:
+        message = "on or off"
+        raise ValueError(message)
+    return found
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
+_PAIR = ("cert", "key")  # the two files of a certificate
+
 TextList = Annotated[tuple[str, ...], NoDecode]
 
 
@@ -76,6 +103,9 @@ class Settings(BaseSettings):
     server_port: Port = 8000
     websocket_ip: str = "127.0.0.1"
     websocket_port: Port = 8765
+    websocket_tls_port: Port = 0
+    websocket_tls_cert: Path | None = None
+    websocket_tls_key: Path | None = None
     grpc_ip: str = "127.0.0.1"
     grpc_port: Port = 50051
     grpc_tls_cert: Path | None = None
@@ -145,6 +175,14 @@ class Settings(BaseSettings):
     rate_limit: str = "10/second"
     rate_limits: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
 
+    # The mirror of the exchange
+    mirror: Switch = True
+    mirror_auto_subscribe: Switch = False
+    mirror_auto_symbols: Annotated[int, Field(ge=1, le=1_000)] = 50
+    mirror_idle_s: Annotated[int, Field(ge=0, le=86_400)] = 300
+    mirror_weight: Annotated[int, Field(ge=0, le=1_000_000)] = 6_000
+    mirror_dials: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "text"
@@ -210,19 +248,14 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _certificate_and_key(self) -> Self:
         """Refuse one of the two files that TLS needs without the other."""
-        certificate, key = self.grpc_tls_cert, self.grpc_tls_key
-        if certificate is not None and key is None:
-            raise InvalidSetting(
-                key="GRPC_TLS_CERT",
-                value=_short(certificate),
-                expected="GRPC_TLS_KEY to be set with it",
-            )
-        if key is not None and certificate is None:
-            raise InvalidSetting(
-                key="GRPC_TLS_KEY",
-                value=_short(key),
-                expected="GRPC_TLS_CERT to be set with it",
-            )
+        for name in ("grpc_tls", "websocket_tls"):
+            pair = {f"{name}_{each}".upper(): getattr(self, f"{name}_{each}") for each in _PAIR}
+            missing = [key for key, value in pair.items() if value is None]
+            if len(missing) == 1:
+                ((key, value),) = ((k, v) for k, v in pair.items() if v is not None)
+                raise InvalidSetting(
+                    key=key, value=_short(value), expected=f"{missing[0]} to be set with it"
+                )
         return self
 
     @field_validator("allowed_origins", mode="before")

@@ -353,6 +353,8 @@ def test_streams_are_spelt_as_the_exchange_spells_them() -> None:
     assert read_settings(streams=names).streams == (
         *("trade", "bookTicker", "kline_1M", "depth20@100ms", "kline_1m", "aggTrade", "depth"),
     )
+    names = "TICKER,miniTicker,avgprice,Ticker_4H"
+    assert read_settings(streams=names).streams == ("ticker", "miniTicker", "avgPrice", "ticker_4h")
     assert "at least one" in refusal(streams=" , ").expected
 
 
@@ -396,7 +398,18 @@ def test_tls_needs_a_certificate_and_its_key() -> None:
     """One of the two files without the other stops the start, naming both."""
     assert read_settings(grpc_tls_cert="c.pem", grpc_tls_key="k.pem").grpc_tls_key == Path("k.pem")
     assert "GRPC_TLS_KEY" in refusal(grpc_tls_cert="c.pem").expected
+    assert read_settings(websocket_tls_cert="c.pem", websocket_tls_key="k.pem").mirror
+    assert "WEBSOCKET_TLS_KEY" in refusal(websocket_tls_cert="c.pem").expected
+    assert "WEBSOCKET_TLS_CERT" in refusal(websocket_tls_key="k.pem").expected
     assert "GRPC_TLS_CERT" in refusal(grpc_tls_key="k.pem").expected
+
+
+@pytest.mark.parametrize("text", ["on", "On", "true", " ON "])
+def test_a_switch_is_on_or_off(text: str) -> None:
+    """As people write it in a shell, and as YAML has it."""
+    assert read_settings(mirror_auto_subscribe=text).mirror_auto_subscribe
+    assert not read_settings(mirror="off").mirror
+    assert refusal(mirror="perhaps").expected == "on or off"
 
 
 def test_a_multi_line_value_gives_one_line() -> None:
@@ -530,6 +543,8 @@ def test_the_example_names_every_setting_with_its_default() -> None:
     for key, value in values.items():
         default = DEFAULTS[key.lower()]
         text = ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+        if isinstance(default, bool):
+            text = "on" if default else "off"
         assert value == ("" if default in (None, {}) else text)
 
 

@@ -13,11 +13,21 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from app.binance.numbers import BOUND, ZERO, parse_amount, parse_narrow, parse_positive, parse_step
+from app.binance.numbers import (
+    BOUND,
+    ZERO,
+    parse_amount,
+    parse_narrow,
+    parse_positive,
+    parse_signed,
+    parse_step,
+    parse_sum,
+)
 from app.binance.streams import DEPTH, parse_stream
 from app.binance.wire import (
     AggTradePayload,
     AggTradeRow,
+    AveragePricePayload,
     BookPayload,
     BookTickerEnvelope,
     BookTickerPayload,
@@ -25,37 +35,47 @@ from app.binance.wire import (
     ControlRefusal,
     ControlReply,
     ControlResult,
+    DayTickerPayload,
     DepthPayload,
     Envelope,
     FlatRefusal,
+    FourHourTickerPayload,
+    HourTickerPayload,
     KlinePayload,
     KlineRow,
     Levels,
     Micros,
     Millis,
+    MiniTickerPayload,
     Outline,
     ServerShutdownPayload,
     ServerTime,
     SymbolRow,
     SymbolRows,
     TaggedPayload,
+    TickerPayload,
     TimeUnit,
     TradePayload,
     TradeRow,
+    WindowTickerPayload,
 )
 from app.errors import BadFrame, InvalidSymbol
 from app.market.events import (
     NO_TRADE_ID,
     SECOND_US,
     AggTrade,
+    AveragePrice,
     BookTicker,
     DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 from app.market.symbols import SymbolInfo, parse_symbol
 
@@ -73,7 +93,17 @@ Bytes = bytes | memoryview
 # What msgspec raises on bad input: its own errors and bad UTF-8 are ValueErrors.
 _BAD_INPUT = (ValueError, RecursionError)
 
-_KINDS = frozenset({"trade", "aggTrade", "kline", "depthUpdate", "serverShutdown"})
+_WINDOWS: dict[type, str] = {
+    HourTickerPayload: "1h",
+    FourHourTickerPayload: "4h",
+    DayTickerPayload: "1d",
+}
+_KINDS = frozenset(
+    {
+        *("trade", "aggTrade", "kline", "depthUpdate", "serverShutdown"),
+        *("24hrTicker", "24hrMiniTicker", "1hTicker", "4hTicker", "1dTicker", "avgPrice"),
+    }
+)
 
 _DIGITS = b"0123456789"
 _PLAIN_LENGTH = 5  # of what stands for each sign of that, at most, on the average
@@ -125,6 +155,10 @@ class Decoder:
             BookTickerPayload: self._book_ticker_event,
             DepthPayload: self._depth,
             ServerShutdownPayload: self._server_shutdown,
+            MiniTickerPayload: self._mini_ticker,
+            TickerPayload: self._ticker,
+            **dict.fromkeys(_WINDOWS, self._window_ticker),
+            AveragePricePayload: self._average_price,
         }
 
     def decode(self, frame: Bytes, received_us: int) -> ExchangeEvent | ControlReply | None:
@@ -250,11 +284,11 @@ class Decoder:
             high=parse_positive(bar.high),
             low=parse_positive(bar.low),
             close=parse_positive(bar.close),
-            volume=parse_amount(bar.volume),
-            quote_volume=parse_amount(bar.quote_volume),
+            volume=parse_sum(bar.volume),
+            quote_volume=parse_sum(bar.quote_volume),
             trades=bar.trades,
-            taker_buy_volume=parse_amount(bar.taker_buy_volume),
-            taker_buy_quote_volume=parse_amount(bar.taker_buy_quote_volume),
+            taker_buy_volume=parse_sum(bar.taker_buy_volume),
+            taker_buy_quote_volume=parse_sum(bar.taker_buy_quote_volume),
             first_trade_id=bar.first_trade_id,
             last_trade_id=bar.last_trade_id,
             closed=bar.closed,
@@ -294,6 +328,79 @@ class Decoder:
             payload.asks,
             payload.event_time * self._scale,
             received_us,
+        )
+
+    def _mini_ticker(self, payload: MiniTickerPayload[int], received_us: int) -> MiniTicker:
+        return MiniTicker(
+            symbol=payload.symbol,
+            close=parse_amount(payload.close),
+            open=parse_amount(payload.open),
+            high=parse_amount(payload.high),
+            low=parse_amount(payload.low),
+            volume=parse_sum(payload.volume),
+            quote_volume=parse_sum(payload.quote_volume),
+            event_us=payload.event_time * self._scale,
+            received_us=received_us,
+        )
+
+    def _ticker(self, payload: TickerPayload[int], received_us: int) -> Ticker:
+        """Prices may be 0: those of a symbol that never traded, and of an empty side of a book."""
+        return Ticker(
+            symbol=payload.symbol,
+            price_change=parse_signed(payload.price_change),
+            price_change_percent=parse_signed(payload.price_change_percent),
+            weighted_average=parse_amount(payload.weighted_average),
+            previous_close=parse_amount(payload.previous_close),
+            last=parse_amount(payload.last),
+            last_quantity=parse_amount(payload.last_quantity),
+            bid_price=parse_amount(payload.bid_price),
+            bid_quantity=parse_amount(payload.bid_quantity),
+            ask_price=parse_amount(payload.ask_price),
+            ask_quantity=parse_amount(payload.ask_quantity),
+            open=parse_amount(payload.open),
+            high=parse_amount(payload.high),
+            low=parse_amount(payload.low),
+            volume=parse_sum(payload.volume),
+            quote_volume=parse_sum(payload.quote_volume),
+            open_time_us=payload.open_time * self._scale,
+            close_time_us=payload.close_time * self._scale + self._last_part_us,
+            first_trade_id=payload.first_trade_id,
+            last_trade_id=payload.last_trade_id,
+            trades=payload.trades,
+            event_us=payload.event_time * self._scale,
+            received_us=received_us,
+        )
+
+    def _window_ticker(self, payload: WindowTickerPayload[int], received_us: int) -> WindowTicker:
+        return WindowTicker(
+            symbol=payload.symbol,
+            window=_WINDOWS[type(payload)],
+            price_change=parse_signed(payload.price_change),
+            price_change_percent=parse_signed(payload.price_change_percent),
+            open=parse_amount(payload.open),
+            high=parse_amount(payload.high),
+            low=parse_amount(payload.low),
+            last=parse_amount(payload.last),
+            weighted_average=parse_amount(payload.weighted_average),
+            volume=parse_sum(payload.volume),
+            quote_volume=parse_sum(payload.quote_volume),
+            open_time_us=payload.open_time * self._scale,
+            close_time_us=payload.close_time * self._scale + self._last_part_us,
+            first_trade_id=payload.first_trade_id,
+            last_trade_id=payload.last_trade_id,
+            trades=payload.trades,
+            event_us=payload.event_time * self._scale,
+            received_us=received_us,
+        )
+
+    def _average_price(self, payload: AveragePricePayload[int], received_us: int) -> AveragePrice:
+        return AveragePrice(
+            symbol=payload.symbol,
+            interval=payload.interval,
+            price=parse_amount(payload.price),
+            last_trade_us=payload.last_trade_time * self._scale,
+            event_us=payload.event_time * self._scale,
+            received_us=received_us,
         )
 
     def _server_shutdown(
@@ -398,11 +505,11 @@ def decode_klines(
                 high=parse_positive(row.high),
                 low=parse_positive(row.low),
                 close=parse_positive(row.close),
-                volume=parse_amount(row.volume),
-                quote_volume=parse_amount(row.quote_volume),
+                volume=parse_sum(row.volume),
+                quote_volume=parse_sum(row.quote_volume),
                 trades=row.trades,
-                taker_buy_volume=parse_amount(row.taker_buy_volume),
-                taker_buy_quote_volume=parse_amount(row.taker_buy_quote_volume),
+                taker_buy_volume=parse_sum(row.taker_buy_volume),
+                taker_buy_quote_volume=parse_sum(row.taker_buy_quote_volume),
                 first_trade_id=NO_TRADE_ID,
                 last_trade_id=NO_TRADE_ID,
                 closed=close_time_us < as_of_us,

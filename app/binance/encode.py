@@ -6,15 +6,19 @@ Keys come in the documents' order, numbers as text with 8 decimals, times in the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 from msgspec import UnsetType
 
-from app.binance.numbers import exchange_text, quote_amount
+from app.binance.numbers import exchange_text, percent_text, quote_amount
+from app.binance.statistics import AVERAGE_MINUTES, Statistics, average
 from app.binance.wire import (
     AggTradePayload,
     AggTradeRow,
+    AveragePricePayload,
+    AveragePriceRow,
     BookPayload,
     BookTickerPayload,
     BookTickerRow,
@@ -22,27 +26,42 @@ from app.binance.wire import (
     ControlRefusal,
     ControlRequest,
     ControlResult,
+    DaySumsRow,
+    DayTickerPayload,
     DepthPayload,
+    FourHourTickerPayload,
+    HourTickerPayload,
     KlineBar,
     KlinePayload,
     KlineRow,
+    MiniTickerPayload,
+    PriceRow,
     RequestId,
     ServerShutdownPayload,
     ServerTime,
+    ShortSumsRow,
+    SumsRow,
+    TickerPayload,
     TimeUnit,
     TradePayload,
     TradeRow,
+    WindowTickerPayload,
 )
 from app.market.events import (
     AggTrade,
+    AveragePrice,
     BookTicker,
     DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
+    Level,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 
 _encode = msgspec.json.Encoder().encode
@@ -54,6 +73,13 @@ def encode_event(event: ExchangeEvent, *, time_unit: TimeUnit = TimeUnit.MILLISE
     A kline from REST, which has no event time, is sent with the time at which it was received.
     """
     return _encode(_PAYLOADS[type(event)](event, time_unit.us))
+
+
+def encode_events(
+    events: Iterable[ExchangeEvent], *, time_unit: TimeUnit = TimeUnit.MILLISECOND
+) -> bytes:
+    """Return the payload of a stream of lists, such as `!miniTicker@arr`."""
+    return b"[%b]" % b",".join(encode_event(event, time_unit=time_unit) for event in events)
 
 
 def wrap(stream: str, payload: bytes) -> bytes:
@@ -95,9 +121,101 @@ def encode_server_time(now_us: int, *, time_unit: TimeUnit = TimeUnit.MILLISECON
 
 def encode_best_prices(book: DepthSnapshot) -> bytes:
     """Return one row of `ticker/bookTicker`; an empty side has a price and a quantity of zero."""
-    nothing = ("0.00000000", "0.00000000")
-    bid, ask = ((*side, nothing)[0] for side in (book.bids, book.asks))
-    return _encode(BookTickerRow(book.symbol, *bid, *ask))
+    return _encode(BookTickerRow(book.symbol, *_best(book.bids), *_best(book.asks)))
+
+
+def encode_price(symbol: str, price: Decimal) -> bytes:
+    """Return one row of `ticker/price`."""
+    return _encode(PriceRow(symbol, exchange_text(price)))
+
+
+def encode_average_price(sums: Statistics, *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
+    """Return the body of `avgPrice`."""
+    told = average(sums, event_us=sums.close_time_us, received_us=sums.close_time_us)
+    price = exchange_text(told.price)
+    return _encode(AveragePriceRow(AVERAGE_MINUTES, price, told.last_trade_us // time_unit.us))
+
+
+def encode_day_sums(
+    sums: Statistics, book: DepthSnapshot | None, *, time_unit: TimeUnit = TimeUnit.MILLISECOND
+) -> bytes:
+    """Return one row of `ticker/24hr`; an empty side and an unknown book are zeros."""
+    bid, ask = _best(book.bids if book else ()), _best(book.asks if book else ())
+    unit = time_unit.us
+    return _encode(
+        DaySumsRow(
+            symbol=sums.symbol,
+            price_change=exchange_text(sums.price_change),
+            price_change_percent=percent_text(sums.price_change_percent),
+            weighted_average=exchange_text(sums.weighted_average),
+            previous_close=exchange_text(sums.previous_close),
+            last=exchange_text(sums.last),
+            last_quantity=exchange_text(sums.last_quantity),
+            bid_price=bid[0],
+            bid_quantity=bid[1],
+            ask_price=ask[0],
+            ask_quantity=ask[1],
+            open=exchange_text(sums.open),
+            high=exchange_text(sums.high),
+            low=exchange_text(sums.low),
+            volume=exchange_text(sums.volume),
+            quote_volume=exchange_text(sums.quote_volume),
+            open_time=sums.open_time_us // unit,
+            close_time=sums.close_time_us // unit,
+            first_trade_id=sums.first_trade_id,
+            last_trade_id=sums.last_trade_id,
+            trades=sums.trades,
+        )
+    )
+
+
+def encode_sums(sums: Statistics, *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
+    """Return one row of `ticker` and `ticker/tradingDay`."""
+    unit = time_unit.us
+    return _encode(
+        SumsRow(
+            symbol=sums.symbol,
+            price_change=exchange_text(sums.price_change),
+            price_change_percent=percent_text(sums.price_change_percent),
+            weighted_average=exchange_text(sums.weighted_average),
+            open=exchange_text(sums.open),
+            high=exchange_text(sums.high),
+            low=exchange_text(sums.low),
+            last=exchange_text(sums.last),
+            volume=exchange_text(sums.volume),
+            quote_volume=exchange_text(sums.quote_volume),
+            open_time=sums.open_time_us // unit,
+            close_time=sums.close_time_us // unit,
+            first_trade_id=sums.first_trade_id,
+            last_trade_id=sums.last_trade_id,
+            trades=sums.trades,
+        )
+    )
+
+
+def encode_short_sums(sums: Statistics, *, time_unit: TimeUnit = TimeUnit.MILLISECOND) -> bytes:
+    """Return one row of `ticker/24hr`, `ticker` and `ticker/tradingDay` with `type=MINI`."""
+    unit = time_unit.us
+    return _encode(
+        ShortSumsRow(
+            symbol=sums.symbol,
+            open=exchange_text(sums.open),
+            high=exchange_text(sums.high),
+            low=exchange_text(sums.low),
+            last=exchange_text(sums.last),
+            volume=exchange_text(sums.volume),
+            quote_volume=exchange_text(sums.quote_volume),
+            open_time=sums.open_time_us // unit,
+            close_time=sums.close_time_us // unit,
+            first_trade_id=sums.first_trade_id,
+            last_trade_id=sums.last_trade_id,
+            trades=sums.trades,
+        )
+    )
+
+
+def _best(levels: Sequence[Level]) -> Level:
+    return levels[0] if levels else ("0.00000000", "0.00000000")
 
 
 def encode_depth(book: DepthSnapshot | PartialDepth) -> bytes:
@@ -249,7 +367,85 @@ def _server_shutdown(event: ServerShutdown, unit: int) -> ServerShutdownPayload[
     return ServerShutdownPayload(event_time=event.event_us // unit)
 
 
-# One row for each kind of event; tickers add theirs.
+def _mini_ticker(event: MiniTicker, unit: int) -> MiniTickerPayload[int]:
+    return MiniTickerPayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        close=exchange_text(event.close),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+    )
+
+
+def _ticker(event: Ticker, unit: int) -> TickerPayload[int]:
+    return TickerPayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        price_change=exchange_text(event.price_change),
+        price_change_percent=percent_text(event.price_change_percent),
+        weighted_average=exchange_text(event.weighted_average),
+        previous_close=exchange_text(event.previous_close),
+        last=exchange_text(event.last),
+        last_quantity=exchange_text(event.last_quantity),
+        bid_price=exchange_text(event.bid_price),
+        bid_quantity=exchange_text(event.bid_quantity),
+        ask_price=exchange_text(event.ask_price),
+        ask_quantity=exchange_text(event.ask_quantity),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+        open_time=event.open_time_us // unit,
+        close_time=event.close_time_us // unit,
+        first_trade_id=event.first_trade_id,
+        last_trade_id=event.last_trade_id,
+        trades=event.trades,
+    )
+
+
+_WINDOWS: dict[str, type[WindowTickerPayload[int]]] = {
+    "1h": HourTickerPayload,
+    "4h": FourHourTickerPayload,
+    "1d": DayTickerPayload,
+}
+
+
+def _window_ticker(event: WindowTicker, unit: int) -> WindowTickerPayload[int]:
+    return _WINDOWS[event.window](
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        price_change=exchange_text(event.price_change),
+        price_change_percent=percent_text(event.price_change_percent),
+        open=exchange_text(event.open),
+        high=exchange_text(event.high),
+        low=exchange_text(event.low),
+        last=exchange_text(event.last),
+        weighted_average=exchange_text(event.weighted_average),
+        volume=exchange_text(event.volume),
+        quote_volume=exchange_text(event.quote_volume),
+        open_time=event.open_time_us // unit,
+        close_time=event.close_time_us // unit,
+        first_trade_id=event.first_trade_id,
+        last_trade_id=event.last_trade_id,
+        trades=event.trades,
+    )
+
+
+def _average_price(event: AveragePrice, unit: int) -> AveragePricePayload[int]:
+    return AveragePricePayload(
+        event_time=event.event_us // unit,
+        symbol=event.symbol,
+        interval=event.interval,
+        price=exchange_text(event.price),
+        last_trade_time=event.last_trade_us // unit,
+    )
+
+
+# One row for each kind of event.
 _PAYLOADS: dict[type, Callable[[Any, int], msgspec.Struct]] = {
     Trade: _trade,
     AggTrade: _agg_trade,
@@ -258,4 +454,8 @@ _PAYLOADS: dict[type, Callable[[Any, int], msgspec.Struct]] = {
     DepthUpdate: _depth,
     PartialDepth: _partial_depth,
     ServerShutdown: _server_shutdown,
+    MiniTicker: _mini_ticker,
+    Ticker: _ticker,
+    WindowTicker: _window_ticker,
+    AveragePrice: _average_price,
 }

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from app.market.events import SECOND_US
 
@@ -32,24 +34,6 @@ LONGEST_BAN_US = 3 * 24 * 60 * MINUTE_US
 
 Weight = int | Callable[[Mapping[str, str]], int]
 
-# The weight of one call, by path; where it depends on the parameters, a function of them. Calls
-# that are not served yet (other tickers, …) add their rows here.
-WEIGHTS: dict[str, Weight] = {
-    "/api/v3/ping": 1,
-    "/api/v3/time": 1,
-    "/api/v3/exchangeInfo": 20,
-    "/api/v3/trades": 25,
-    "/api/v3/historicalTrades": 25,
-    "/api/v3/aggTrades": 4,
-    "/api/v3/ticker/bookTicker": lambda parameters: 2 if "symbol" in parameters else 4,
-    "/api/v3/depth": lambda parameters: depth_weight(parameters.get("limit", "")),
-    "/api/v3/klines": 2,
-    "/api/v3/uiKlines": 2,
-    "/fapi/v1/exchangeInfo": 1,
-    "/dapi/v1/exchangeInfo": 1,
-}
-
-
 DEPTH_LIMIT = 100  # levels a side when none are named
 LARGEST_DEPTH = 5_000  # larger ones are answered with so many
 _DEPTH_WEIGHTS = ((100, 5), (500, 25), (1_000, 50))
@@ -64,6 +48,67 @@ def depth_weight(limit: int | str) -> int:
     if isinstance(limit, str):
         limit = int(limit[:9]) if limit.isascii() and limit.isdigit() else DEPTH_LIMIT
     return next((cost for most, cost in _DEPTH_WEIGHTS if limit <= most), _LARGEST_DEPTH_WEIGHT)
+
+
+_DAY_WEIGHTS = ((20, 2), (100, 40))
+_WHOLE_DAY_WEIGHT = 80
+_SUMS_WEIGHT, _LARGEST_SUMS_WEIGHT = 4, 200
+_RULES_WEIGHT, _LARGEST_RULES_WEIGHT = 2, 40
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def _number_of_symbols(parameters: Mapping[str, str]) -> int:
+    """Return how many symbols a call names, at least 1; 0 where it names none: it means all."""
+    if "symbols" not in parameters:
+        return 1 if "symbol" in parameters else 0
+    try:
+        return max(1, len(_decode_list(parameters["symbols"])))
+    except (ValueError, RecursionError):
+        return 1  # no list: the call will be refused
+
+
+def _day_weight(parameters: Mapping[str, str]) -> int:
+    count = _number_of_symbols(parameters)
+    if not count:
+        return _WHOLE_DAY_WEIGHT
+    return next((cost for most, cost in _DAY_WEIGHTS if count <= most), _WHOLE_DAY_WEIGHT)
+
+
+def _sums_weight(parameters: Mapping[str, str]) -> int:
+    """Return what rolling windows and trading days cost, of a call that must name symbols."""
+    return min(_SUMS_WEIGHT * max(1, _number_of_symbols(parameters)), _LARGEST_SUMS_WEIGHT)
+
+
+def _rules_weight(parameters: Mapping[str, str]) -> int:
+    count = _number_of_symbols(parameters)
+    return min(_RULES_WEIGHT * count, _LARGEST_RULES_WEIGHT) if count else _LARGEST_RULES_WEIGHT
+
+
+# The weight of one call, by path; where it depends on the parameters, a function of them.
+WEIGHTS: dict[str, Weight] = {
+    "/api/v3/ping": 1,
+    "/api/v3/time": 1,
+    "/api/v3/exchangeInfo": 20,
+    "/api/v3/trades": 25,
+    "/api/v3/historicalTrades": 25,
+    "/api/v3/historicalBlockTrades": 25,
+    "/api/v3/aggTrades": 4,
+    "/api/v3/avgPrice": 2,
+    "/api/v3/ticker/24hr": _day_weight,
+    "/api/v3/ticker/tradingDay": _sums_weight,
+    "/api/v3/ticker": _sums_weight,
+    "/api/v3/ticker/price": lambda parameters: 2 if "symbol" in parameters else 4,
+    "/api/v3/ticker/bookTicker": lambda parameters: 2 if "symbol" in parameters else 4,
+    "/api/v3/executionRules": _rules_weight,
+    "/api/v3/referencePrice": 2,
+    "/api/v3/referencePrice/calculation": 2,
+    "/api/v3/depth": lambda parameters: depth_weight(parameters.get("limit", "")),
+    "/api/v3/klines": 2,
+    "/api/v3/uiKlines": 2,
+    "/fapi/v1/exchangeInfo": 1,
+    "/dapi/v1/exchangeInfo": 1,
+}
 
 
 def weight_of(path: str, parameters: Mapping[str, str]) -> int:
@@ -208,11 +253,9 @@ class Charge:
 class _Account:
     """What one address has used, and how it has behaved."""
 
-    weight: FixedWindow = field(default_factory=lambda: FixedWindow(WEIGHT_LIMIT, MINUTE_US))
-    requests: FixedWindow = field(
-        default_factory=lambda: FixedWindow(RAW_REQUEST_LIMIT, LONG_WINDOW_US)
-    )
-    dials: FixedWindow = field(default_factory=lambda: FixedWindow(DIAL_LIMIT, LONG_WINDOW_US))
+    weight: FixedWindow
+    requests: FixedWindow
+    dials: FixedWindow
     refusals: int = 0  # calls in a row that came after the first 429
     bans: int = 0
     banned_until_us: int = 0
@@ -227,10 +270,22 @@ class IpBudget:
     stretch of 3 days after a ban forgets the bans. (How many calls the exchange tolerates is not
     documented; only that bans scale from 2 minutes to 3 days.)
 
+    `weight` is the limit of a minute, `dials` that of five; 0 is none. Without a limit of weight
+    calls are counted and never refused, however many.
+
     At most `addresses` accounts are kept; the one unused for longest makes room for a new one.
     """
 
-    def __init__(self, *, patience: int = 10, addresses: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        weight: int = WEIGHT_LIMIT,
+        dials: int = DIAL_LIMIT,
+        patience: int = 10,
+        addresses: int = 10_000,
+    ) -> None:
+        self._weight = weight
+        self._dials = dials
         self._patience = patience
         self._addresses = addresses
         self._accounts: dict[str, _Account] = {}  # the longest unused first
@@ -244,9 +299,9 @@ class IpBudget:
             return banned
         used = account.weight.add(weight, now_us)
         requests = account.requests.add(1, now_us)
-        if used > WEIGHT_LIMIT:
+        if self._weight and used > self._weight:
             return self._refuse(account, account.weight, now_us)
-        if requests > RAW_REQUEST_LIMIT:
+        if self._weight and requests > RAW_REQUEST_LIMIT:
             return self._refuse(account, account.requests, now_us)
         account.refusals = 0
         return Charge(200, used)
@@ -259,7 +314,8 @@ class IpBudget:
         account = self._account(ip, now_us)
         if banned := self._banned(account, now_us):
             return banned
-        if account.dials.add(1, now_us) > DIAL_LIMIT:
+        dials = account.dials.add(1, now_us)
+        if self._dials and dials > self._dials:
             return self._refuse(account, account.dials, now_us)
         return Charge(200, account.weight.used(now_us))
 
@@ -271,7 +327,11 @@ class IpBudget:
     def _account(self, ip: str, now_us: int) -> _Account:
         account = self._accounts.pop(ip, None)
         if account is None:
-            account = _Account()
+            account = _Account(
+                weight=FixedWindow(self._weight, MINUTE_US),
+                requests=FixedWindow(RAW_REQUEST_LIMIT, LONG_WINDOW_US),
+                dials=FixedWindow(self._dials, LONG_WINDOW_US),
+            )
             if len(self._accounts) >= self._addresses:
                 del self._accounts[next(iter(self._accounts))]
         elif account.bans and now_us - account.banned_until_us > LONGEST_BAN_US:

@@ -4,9 +4,10 @@
 
     name = symbol "@" channel | "!" channel "@arr"
 
-A symbol is in lower case in a name. Two questions are kept apart: whether a name can be a stream at
-all (`is_well_formed`; the exchange acknowledges such names even when nothing will ever come), and
-which stream it is (`parse_stream`).
+All symbols at once (`!miniTicker@arr`) are a stream whose symbol is empty. A symbol is in lower
+case in a name. Two questions are kept apart: whether a name can be a stream at all
+(`is_well_formed`; the exchange acknowledges such names even when nothing will ever come), and which
+stream it is (`parse_stream`).
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
-from app.binance.intervals import SPANS_US, UTC_PLUS_8_US
+from app.binance.intervals import DAY_US, HOUR_US, SPANS_US, UTC_PLUS_8_US
 
 TRADE = "trade"
 AGG_TRADE = "aggTrade"
 BOOK_TICKER = "bookTicker"
 DEPTH = "depth"
 KLINE = "kline"
+TICKER = "ticker"
+MINI_TICKER = "miniTicker"
+WINDOW_TICKER = "windowTicker"  # `ticker_1h` on the wire: the window is the stream's interval
+AVERAGE_PRICE = "avgPrice"
+WINDOWS_US = {"1h": HOUR_US, "4h": 4 * HOUR_US, "1d": DAY_US}  # of rolling tickers
 SERVER_SHUTDOWN_STREAM = "!serverShutdown"
 
 _KLINE_PREFIX = "kline_"
+_WINDOW_PREFIX = "ticker_"
 _UTC_PLUS_8 = "+08:00"
 
 _SYMBOL = r"[\w.\-]{1,50}"
@@ -37,9 +44,11 @@ _symbol = re.compile(_SYMBOL).fullmatch
 
 @dataclass(frozen=True, slots=True)
 class StreamName:
-    """One stream that we know. `interval` and `offset_us` (east of UTC) belong to klines.
+    """One stream that we know; `symbol` is empty where it is of all symbols at once.
 
-    `levels` and `every_ms` belong to depth: 0 levels are differences, else the best 5, 10 or 20.
+    `interval` belongs to klines and rolling tickers (their window), `offset_us` (east of UTC) to
+    klines. `levels` and `every_ms` belong to depth: 0 levels are differences, else the best 5, 10
+    or 20. `every_ms` is also how often mini tickers of all symbols come.
     """
 
     symbol: str
@@ -54,10 +63,17 @@ class StreamName:
         if self.channel == DEPTH:
             speed = "" if self.every_ms == _SLOW_MS else f"@{self.every_ms}ms"
             return f"{self.symbol.lower()}@{DEPTH}{self.levels or ''}{speed}"
-        if self.channel != KLINE:
-            return f"{self.symbol.lower()}@{self.channel}"
-        zone = f"@{_UTC_PLUS_8}" if self.offset_us else ""
-        return f"{self.symbol.lower()}@{_KLINE_PREFIX}{self.interval}{zone}"
+        if self.channel == WINDOW_TICKER:
+            channel = f"{_WINDOW_PREFIX}{self.interval}"
+        elif self.channel == KLINE:
+            zone = f"@{_UTC_PLUS_8}" if self.offset_us else ""
+            channel = f"{_KLINE_PREFIX}{self.interval}{zone}"
+        else:
+            channel = self.channel
+        if self.symbol:
+            return f"{self.symbol.lower()}@{channel}"
+        speed = "" if self.every_ms in {0, _SLOW_MS} else f"@{self.every_ms}ms"
+        return f"!{channel}@arr{speed}"
 
 
 def trade_stream(symbol: str) -> str:
@@ -91,13 +107,21 @@ def is_well_formed(name: str) -> bool:
 
 
 def parse_stream(name: str) -> StreamName | None:
-    """Return the stream of that name; `None` for any other, such as one in upper case."""
+    """Return the stream of that name; `None` for any other, such as one in upper case.
+
+    A block trade or a reference price is one of those, and so are the retired `!ticker@arr` and
+    `!bookTicker`: names that may be subscribed, and never deliver.
+    """
+    if name.startswith("!"):
+        return _parse_all(name)
     text, _, channel = name.partition("@")
     if not _symbol(text) or text != text.lower():
         return None
     symbol = text.upper()
     if channel in _PLAIN_CHANNELS:
         return StreamName(symbol, channel)
+    if channel.startswith(_WINDOW_PREFIX):
+        return _parse_window(symbol, channel.removeprefix(_WINDOW_PREFIX))
     if channel.startswith(_KLINE_PREFIX):
         return _parse_kline(symbol, channel.removeprefix(_KLINE_PREFIX))
     if found := _depth(channel):
@@ -113,9 +137,27 @@ def _parse_kline(symbol: str, rest: str) -> StreamName | None:
     return StreamName(symbol, KLINE, interval, _OFFSETS_US[zone])
 
 
+def _parse_window(symbol: str, window: str) -> StreamName | None:
+    return StreamName(symbol, WINDOW_TICKER, window) if window in WINDOWS_US else None
+
+
+def _parse_all(name: str) -> StreamName | None:
+    """Return a stream of all symbols; only mini tickers may say how often they come."""
+    found = _arrays(name)
+    if not found:
+        return None
+    if found["window"]:
+        return _parse_window("", found["window"])
+    return StreamName("", MINI_TICKER, every_ms=int(found["ms"] or _SLOW_MS))
+
+
 _SLOW_MS = 1_000
+# The documents name neither `@1000ms` nor `@3000ms`; clients do.
+_arrays = re.compile(
+    r"!(?:ticker_(?P<window>[0-9a-z]+)@arr|miniTicker@arr(?:@(?P<ms>1000|3000)ms)?)"
+).fullmatch
 # The documents name no `@1000ms`; clients do.
 _depth = re.compile(r"depth(?P<levels>5|10|20)?(?:@(?P<ms>100|1000)ms)?").fullmatch
-# Channels without a parameter; tickers add theirs.
-_PLAIN_CHANNELS = frozenset({TRADE, AGG_TRADE, BOOK_TICKER})
+# Channels without a parameter.
+_PLAIN_CHANNELS = frozenset({TRADE, AGG_TRADE, BOOK_TICKER, TICKER, MINI_TICKER, AVERAGE_PRICE})
 _OFFSETS_US = {"": 0, _UTC_PLUS_8: UTC_PLUS_8_US}

@@ -258,6 +258,202 @@ class DepthPayload(
     asks: Levels
 
 
+class MiniTickerPayload(
+    msgspec.Struct,
+    Generic[TimeT],
+    frozen=True,
+    gc=False,
+    tag_field="e",
+    tag="24hrMiniTicker",
+    rename={
+        "event_time": "E",
+        "symbol": "s",
+        "close": "c",
+        "open": "o",
+        "high": "h",
+        "low": "l",
+        "volume": "v",
+        "quote_volume": "q",
+    },
+):
+    """`<symbol>@miniTicker`, and in a list `!miniTicker@arr`: the last 24 hours in short.
+
+    `{"e":"24hrMiniTicker","E":1784620806000,"s":"SOLUSDT","c":"182.38000000","o":"179.90000000",
+    "h":"184.10000000","l":"178.02000000","v":"1204331.55000000","q":"218340112.80120000"}`
+    """
+
+    event_time: TimeT
+    symbol: Symbol
+    close: str
+    open: str
+    high: str
+    low: str
+    volume: str
+    quote_volume: str
+
+
+class TickerPayload(
+    msgspec.Struct,
+    Generic[TimeT],
+    frozen=True,
+    gc=False,
+    tag_field="e",
+    tag="24hrTicker",
+    rename={
+        "event_time": "E",
+        "symbol": "s",
+        "price_change": "p",
+        "price_change_percent": "P",
+        "weighted_average": "w",
+        "previous_close": "x",
+        "last": "c",
+        "last_quantity": "Q",
+        "bid_price": "b",
+        "bid_quantity": "B",
+        "ask_price": "a",
+        "ask_quantity": "A",
+        "open": "o",
+        "high": "h",
+        "low": "l",
+        "volume": "v",
+        "quote_volume": "q",
+        "open_time": "O",
+        "close_time": "C",
+        "first_trade_id": "F",
+        "last_trade_id": "L",
+        "trades": "n",
+    },
+):
+    """`<symbol>@ticker`: the last 24 hours; `C` is 24 hours after `O`.
+
+    `{"e":"24hrTicker","E":1784620805998,"s":"SOLUSDT","p":"2.48000000","P":"1.379",
+    "w":"181.29568457","x":"179.89000000","c":"182.38000000","Q":"4.00000000","b":"182.38000000",
+    "B":"61.20000000","a":"182.39000000","A":"14.05000000","o":"179.90000000","h":"184.10000000",
+    "l":"178.02000000","v":"1204331.55000000","q":"218340112.80120000","O":1784534405997,
+    "C":1784620805997,"F":512000,"L":900003,"n":388004}`
+    """
+
+    event_time: TimeT
+    symbol: Symbol
+    price_change: str
+    price_change_percent: str
+    weighted_average: str
+    previous_close: str
+    last: str
+    last_quantity: str
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
+    open: str
+    high: str
+    low: str
+    volume: str
+    quote_volume: str
+    open_time: TimeT
+    close_time: TimeT
+    first_trade_id: OptionalId
+    last_trade_id: OptionalId
+    trades: Id
+
+
+_WINDOW_NAMES = {
+    "event_time": "E",
+    "symbol": "s",
+    "price_change": "p",
+    "price_change_percent": "P",
+    "open": "o",
+    "high": "h",
+    "low": "l",
+    "last": "c",
+    "weighted_average": "w",
+    "volume": "v",
+    "quote_volume": "q",
+    "open_time": "O",
+    "close_time": "C",
+    "first_trade_id": "F",
+    "last_trade_id": "L",
+    "trades": "n",
+}
+
+
+class WindowTickerPayload(
+    msgspec.Struct, Generic[TimeT], frozen=True, gc=False, rename=_WINDOW_NAMES
+):
+    """`<symbol>@ticker_1h`, `4h`, `1d`, and in a list `!ticker_1h@arr`, …: a rolling window.
+
+    `O` is a whole minute, `C` the time of the update. Its kind (`1hTicker`) names the window, so
+    there is a type for each.
+
+    `{"e":"1hTicker","E":1784620806000,"s":"SOLUSDT","p":"-0.42000000","P":"-0.230",
+    "o":"182.80000000","h":"183.00000000","l":"182.10000000","c":"182.38000000",
+    "w":"182.51040000","v":"10.00000000","q":"1825.10400000","O":1784617200000,
+    "C":1784620806000,"F":899000,"L":900003,"n":1004}`
+    """
+
+    event_time: TimeT
+    symbol: Symbol
+    price_change: str
+    price_change_percent: str
+    open: str
+    high: str
+    low: str
+    last: str
+    weighted_average: str
+    volume: str
+    quote_volume: str
+    open_time: TimeT
+    close_time: TimeT
+    first_trade_id: OptionalId
+    last_trade_id: OptionalId
+    trades: Id
+
+
+class HourTickerPayload(
+    WindowTickerPayload[TimeT], Generic[TimeT], frozen=True, gc=False, tag_field="e", tag="1hTicker"
+):
+    """`<symbol>@ticker_1h`."""
+
+
+class FourHourTickerPayload(
+    WindowTickerPayload[TimeT], Generic[TimeT], frozen=True, gc=False, tag_field="e", tag="4hTicker"
+):
+    """`<symbol>@ticker_4h`."""
+
+
+class DayTickerPayload(
+    WindowTickerPayload[TimeT], Generic[TimeT], frozen=True, gc=False, tag_field="e", tag="1dTicker"
+):
+    """`<symbol>@ticker_1d`."""
+
+
+class AveragePricePayload(
+    msgspec.Struct,
+    Generic[TimeT],
+    frozen=True,
+    gc=False,
+    tag_field="e",
+    tag="avgPrice",
+    rename={
+        "event_time": "E",
+        "symbol": "s",
+        "interval": "i",
+        "price": "w",
+        "last_trade_time": "T",
+    },
+):
+    """`<symbol>@avgPrice`: the average of the last five minutes; `T` is the last trade's time.
+
+    `{"e":"avgPrice","E":1784620806000,"s":"SOLUSDT","i":"5m","w":"182.20110000","T":1784620805771}`
+    """
+
+    event_time: TimeT
+    symbol: Symbol
+    interval: Annotated[str, Meta(min_length=2, max_length=4)]
+    price: str
+    last_trade_time: TimeT
+
+
 class BookTickerRow(
     msgspec.Struct,
     frozen=True,
@@ -276,6 +472,110 @@ class BookTickerRow(
     bid_quantity: str
     ask_price: str
     ask_quantity: str
+
+
+class PriceRow(msgspec.Struct, frozen=True, gc=False):
+    """A row of `ticker/price`: `{"symbol":"SOLUSDT","price":"182.38000000"}`."""
+
+    symbol: str
+    price: str
+
+
+class AveragePriceRow(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    """The body of `avgPrice`; `closeTime` is that of the last trade.
+
+    `{"mins":5,"price":"182.20110000","closeTime":1784620805771}`
+    """
+
+    mins: int
+    price: str
+    close_time: int
+
+
+_SUMS_NAMES = {
+    "price_change": "priceChange",
+    "price_change_percent": "priceChangePercent",
+    "weighted_average": "weightedAvgPrice",
+    "previous_close": "prevClosePrice",
+    "last": "lastPrice",
+    "last_quantity": "lastQty",
+    "bid_price": "bidPrice",
+    "bid_quantity": "bidQty",
+    "ask_price": "askPrice",
+    "ask_quantity": "askQty",
+    "open": "openPrice",
+    "high": "highPrice",
+    "low": "lowPrice",
+    "quote_volume": "quoteVolume",
+    "open_time": "openTime",
+    "close_time": "closeTime",
+    "first_trade_id": "firstId",
+    "last_trade_id": "lastId",
+    "trades": "count",
+}
+
+
+class DaySumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of `ticker/24hr`."""
+
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    weighted_average: str
+    previous_close: str
+    last: str
+    last_quantity: str
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
+    open: str
+    high: str
+    low: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+
+
+class SumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of `ticker` and `ticker/tradingDay`."""
+
+    symbol: str
+    price_change: str
+    price_change_percent: str
+    weighted_average: str
+    open: str
+    high: str
+    low: str
+    last: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
+
+
+class ShortSumsRow(msgspec.Struct, frozen=True, gc=False, rename=_SUMS_NAMES):
+    """A row of any of the three with `type=MINI`."""
+
+    symbol: str
+    open: str
+    high: str
+    low: str
+    last: str
+    volume: str
+    quote_volume: str
+    open_time: int
+    close_time: int
+    first_trade_id: int
+    last_trade_id: int
+    trades: int
 
 
 class BookPayload(
@@ -318,8 +618,14 @@ TaggedPayload = (
     | KlinePayload[TimeT]
     | DepthPayload[TimeT]
     | ServerShutdownPayload[TimeT]
+    | MiniTickerPayload[TimeT]
+    | TickerPayload[TimeT]
+    | HourTickerPayload[TimeT]
+    | FourHourTickerPayload[TimeT]
+    | DayTickerPayload[TimeT]
+    | AveragePricePayload[TimeT]
 )
-"""Every payload that names its kind in `e`; tickers join it here."""
+"""Every payload that names its kind in `e`."""
 
 
 class Envelope(msgspec.Struct, Generic[TimeT], frozen=True, gc=False):

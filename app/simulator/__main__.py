@@ -16,6 +16,7 @@ from app.clock import SystemClock
 from app.errors import BadCapture, InvalidSetting, PortInUse
 from app.simulator.config import DAY_S, SimulatorConfig
 from app.simulator.exchange import Simulator
+from app.sockets.certificates import CERTIFICATE
 
 EXAMPLES = """
 A Binance that runs on this machine, for trying out bots and clients:
@@ -35,6 +36,11 @@ A recording, ten times faster than it happened (files are merged by time):
 With things going wrong, and connections that end after 10 minutes:
 
     python -m app.simulator --faults config/faults.example.yaml --life 600
+
+With the streams over TLS too, for clients that want wss:// (it makes a
+certificate, keeps it in data/tls, and says how a client comes to trust it):
+
+    python -m app.simulator --tls-port 9444
 
 [bold]Connect to it[/bold]
 
@@ -63,12 +69,20 @@ def serve(
     ] = 9443,
     tls_port: Annotated[
         int | None,
-        typer.Option(help="A second port for the streams, for wss://; needs --tls-cert."),
+        typer.Option(help="A second port for the streams, for clients that want wss://."),
     ] = None,
     tls_cert: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Its certificate and key, both in one PEM file."),
+        typer.Option(metavar="FILE", help="Its certificate, PEM; without, one is made and kept."),
     ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The certificate's key, unless it is in the same file."),
+    ] = None,
+    tls_folder: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Where the certificate is kept that it makes itself."),
+    ] = SimulatorConfig.tls_folder,
     seed: Annotated[int, typer.Option(help="The market to make up: any number.")] = 7,
     history: Annotated[
         int, typer.Option(help="Seconds of past that REST knows of a made-up market.")
@@ -104,6 +118,8 @@ def serve(
             stream_port=stream_port,
             tls_port=tls_port,
             tls_certificate=tls_cert,
+            tls_key=tls_key,
+            tls_folder=tls_folder,
             seed=seed,
             history_s=history,
             replay=_files(replay or []),
@@ -186,6 +202,8 @@ def _introduce(simulator: Simulator) -> None:
     typer.echo(f"  streams   {simulator.stream_url}/ws and /stream")
     if simulator.tls_url is not None:
         typer.echo(f"  over TLS  {simulator.tls_url}/ws and /stream")
+        if config.tls_certificate is None:
+            typer.echo(f"            trusted with SSL_CERT_FILE={config.tls_folder / CERTIFICATE}")
     typer.echo(f"  symbols   {len(symbols)}: {named}{more}")
     typer.echo(f"  status    {simulator.rest_url}/simulator/status")
     typer.echo("Try:")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from app.binance.intervals import bar_bounds
 from app.binance.numbers import EXACT
+from app.binance.statistics import Statistics
 from app.market.events import NO_TRADE_ID, Kline
 
 Number = TypeVar("Number", int, Decimal)
@@ -91,6 +92,32 @@ class Bar(Generic[Number]):
         self.taker_buy_quote += later.taker_buy_quote
 
 
+class Fill(NamedTuple, Generic[Number]):
+    """What one trade was: its price, its quantity, and when it was matched."""
+
+    price: Number
+    quantity: Number
+    time_us: int
+
+
+def minutes_and_hours(
+    begin: int,
+    end: int,
+    *,
+    minute_bar: Callable[[int], Bar[Number]],
+    hour_bar: Callable[[int], Bar[Number]],
+) -> Iterator[Bar[Number]]:
+    """Yield the sums of the minutes (since 1970) from `begin` up to `end`, by whole hours."""
+    minute = begin
+    while minute < end:
+        if minute % 60 == 0 and minute + 60 <= end:
+            yield hour_bar(minute // 60)
+            minute += 60
+        else:
+            yield minute_bar(minute)
+            minute += 1
+
+
 def asked_bounds(
     interval: str, *, offset_us: int, begin_us: int, start_us: int | None, until_us: int
 ) -> Iterator[tuple[int, int]]:
@@ -151,4 +178,42 @@ def to_kline(
         closed=closed,
         event_us=event_us,
         received_us=received_us,
+    )
+
+
+def to_statistics(
+    bar: Bar[Number],
+    *,
+    symbol: str,
+    before: Number | None,
+    last: Fill[Number],
+    start_us: int,
+    end_us: int,
+    price: Callable[[Number], Decimal],
+    quantity: Callable[[Number], Decimal],
+    quote: Callable[[Number], Decimal],
+) -> Statistics:
+    """Return what traded in a window, of which `bar` is the sum.
+
+    `before` is the price of the trade before it, if there is one, `last` the newest by its end.
+    """
+    told = bar
+    if not bar.trades:
+        told = Bar(last.price, bar.volume)
+    return Statistics(
+        symbol=symbol,
+        open=price(told.open),
+        high=price(told.high),
+        low=price(told.low),
+        last=price(last.price),
+        last_quantity=quantity(last.quantity),
+        previous_close=price(told.open if before is None else before),
+        volume=quantity(told.volume),
+        quote_volume=quote(told.quote),
+        open_time_us=start_us,
+        close_time_us=end_us,
+        first_trade_id=told.first_id,
+        last_trade_id=told.last_id,
+        trades=told.trades,
+        last_trade_us=last.time_us,
     )

@@ -24,8 +24,11 @@ class SimulatorConfig:
     stream_port: int = 0
     # A second port for the streams, for clients that refuse anything but wss://; `None`: without.
     tls_port: int | None = None
-    # A PEM file with the certificate that it shows, and its key.
+    # A PEM file with the certificate that it shows, and one with its key if that is not in the
+    # first. `None`: one of its own, which is made when there is none in `tls_folder`.
     tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_folder: Path = Path("data/tls")
 
     seed: int = 7
     # What a seeded market lists.
@@ -77,12 +80,12 @@ class SimulatorConfig:
                 raise InvalidSetting(name, port, f"another port than {taken[port]}")
             if port:
                 taken[port] = name
-        if self.tls_port is not None and self.tls_certificate is None:
-            raise InvalidSetting(
-                key="--tls-port",
-                value=self.tls_port,
-                expected="--tls-cert beside it, a PEM file with a certificate and its key",
-            )
+        for name, path, needs, there in (
+            ("--tls-key", self.tls_key, "--tls-cert", self.tls_certificate is not None),
+            ("--tls-cert", self.tls_certificate, "--tls-port", self.tls_port is not None),
+        ):
+            if path is not None and not there:
+                raise InvalidSetting(name, path, f"{needs} beside it")
         for name, value in (("--life", self.life_s), ("--settle", self.settle_s)):
             if not value > 0:
                 raise InvalidSetting(name, value, "seconds above 0")

@@ -19,6 +19,7 @@ from app.alarm import Alarm
 from app.binance.intervals import bar_bounds
 from app.binance.limits import LARGEST_DEPTH, Charge, IpBudget, weight_of
 from app.binance.percent import query_pairs
+from app.binance.server.data import Immediate
 from app.binance.server.rest import API, RestReply, RestServer
 from app.binance.streams import KLINE, StreamName, parse_stream
 from app.errors import InvalidSetting
@@ -44,6 +45,7 @@ from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
+from app.sockets.certificates import ensure_certificate, server_context
 from app.sockets.listener import Listener, SessionLimits
 from app.sockets.session import Session
 
@@ -203,7 +205,8 @@ class Simulator:
                 config.host, config.stream_port, setting="--stream-port"
             )
             if config.tls_port is not None:
-                self._listeners.append(self._listen(ssl=_certified(config.tls_certificate)))
+                certificate, key = _certificate(config, self._clock)
+                self._listeners.append(self._listen(ssl=_certified(certificate, key)))
                 self._tls_port = await self._listeners[1].start(
                     config.host, config.tls_port, setting="--tls-port"
                 )
@@ -222,7 +225,7 @@ class Simulator:
         script = read_script(self.config.faults) if self.config.faults is not None else []
         self._market = self._open_market()
         self._served = Served(self._market)
-        self._rest_server = RestServer(self._served, self._budget)
+        self._rest_server = RestServer(Immediate(self._served), self._budget)
         return script
 
     def new_session(self) -> Session:
@@ -535,8 +538,8 @@ class Simulator:
                 pass
         served = self._served_to(path, dict(query_pairs(query)).get("symbol", ""), self._served)
         if served is not self._served:
-            server = RestServer(served, self._budget)
-        return server.handle(method, path, query, headers, ip, self.exchange_us())
+            server = RestServer(Immediate(served), self._budget)
+        return await server.handle(method, path, query, headers, ip, self.exchange_us())
 
     async def _until_known(self, market: Market, symbol: str) -> None:
         """Wait for a recording's snapshot, as long as the exchange lets a call wait."""
@@ -710,18 +713,31 @@ class _ClockedBudget(IpBudget):
         return super().charge(ip, weight, self._clock.now_us())
 
 
-def _certified(pem: Path | None) -> ssl.SSLContext:
-    """Return what TLS needs of a server; raise `InvalidSetting`."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _certificate(config: SimulatorConfig, clock: Clock) -> tuple[Path, Path | None]:
+    """Return the files of the certificate and its key; raise `InvalidSetting`."""
+    if config.tls_certificate is not None:
+        return config.tls_certificate, config.tls_key
     try:
-        context.load_cert_chain(pem or Path())
+        return ensure_certificate(config.tls_folder, [config.host], now_us=clock.now_us())
+    except (OSError, ValueError) as error:
+        raise InvalidSetting(
+            key="--tls-folder",
+            value=config.tls_folder,
+            expected=f"a folder for a certificate and its key ({error})",
+        ) from error
+
+
+def _certified(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """Return what TLS needs of a server; raise `InvalidSetting`."""
+    try:
+        return server_context(certificate, key)
     except OSError as error:  # SSLError is one of them
         raise InvalidSetting(
             key="--tls-cert",
-            value=pem,
-            expected=f"a PEM file with a certificate and its key ({error.strerror or error})",
+            value=certificate,
+            expected="a PEM file with a certificate, and its key there or as --tls-key "
+            f"({error.strerror or error})",
         ) from error
-    return context
 
 
 def _host(host: str) -> str:

@@ -14,6 +14,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
+from app.binance.statistics import Statistics
 from app.market.events import (
     SECOND_US,
     AggTrade,
@@ -24,7 +25,15 @@ from app.market.events import (
     Trade,
 )
 from app.market.symbols import SymbolInfo
-from app.simulator.bars import Bar, asked_bounds, scaled, to_kline
+from app.simulator.bars import (
+    Bar,
+    Fill,
+    asked_bounds,
+    minutes_and_hours,
+    scaled,
+    to_kline,
+    to_statistics,
+)
 from app.simulator.book_tape import BookTape
 from app.simulator.chance import scramble
 from app.simulator.listing import LISTINGS, Listing
@@ -294,6 +303,55 @@ class SeededMarket:
             klines.append(_kline(tape, bar, interval, bounds, closed=closed, event_us=None))
         return klines
 
+    def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics | None:
+        """Return what traded between two match times, of what the past holds and has left by now.
+
+        The trade before a window may be older than the past.
+        """
+        tape = self._tapes[symbol]
+        if not tape.listing.per_minute:
+            return None
+        first = self._first_after(tape, start_us)
+        last = min(self._last_id(tape), self._first_after(tape, end_us + 1) - 1)
+        newest, before = tape.print_of(last), tape.print_of(min(first - 1, last))
+        if newest is None:
+            return None
+        bar = Bar(newest.ticks, 0)
+        begin_us = max(start_us, self.first_second * SECOND_US)
+        self._sum_of_ids(tape, bar, first, last, begin_us=begin_us, end_us=end_us)
+        price, quantity = tape.listing.price_digits, tape.listing.quantity_digits
+        return to_statistics(
+            bar,
+            symbol=symbol,
+            before=None if before is None else before.ticks,
+            last=Fill(newest.ticks, newest.steps, newest.time_ms * MS),
+            start_us=start_us,
+            end_us=end_us,
+            price=lambda ticks: scaled(ticks, price),
+            quantity=lambda steps: scaled(steps, quantity),
+            quote=lambda product: scaled(product, price + quantity),
+        )
+
+    def _sum_of_ids(
+        self, tape: Tape, bar: Bar[int], first: int, last: int, *, begin_us: int, end_us: int
+    ) -> None:
+        """Add the trades `first` to `last` to `bar`: those that were matched within the two times.
+
+        Whole hours and minutes are added as such; single trades at both ends, and where some may
+        not have left yet.
+        """
+        begin = -(-begin_us // SECOND_US)
+        settled = self.shown_us // SECOND_US - LONGEST_LAG_S
+        end = max(begin, min((end_us + 1) // SECOND_US, settled))
+        head = range(begin_us // SECOND_US, begin)
+        tail = range(end, min(end_us, self.shown_us) // SECOND_US + 1)
+        for second in head:
+            bar.join(total([t for t in tape.prints(second) if first <= t.id <= last]))
+        for part in _parts(tape, begin, end):
+            bar.join(part)
+        for second in tail:
+            bar.join(total([t for t in tape.prints(second) if first <= t.id <= last]))
+
     def depth(self, symbol: str, *, limit: int) -> DepthSnapshot:
         """Return the book as REST holds it: a moment ago, at any place between two events."""
         return self._books[symbol].snapshot(self.shown_us // MS, limit)
@@ -422,6 +480,17 @@ def make_tapes(seed: int, listings: Sequence[Listing] = LISTINGS) -> dict[str, T
 def _leaves_us(event_ms: int) -> int:
     """Return when an event made at `event_ms` leaves: within the millisecond, and in order."""
     return event_ms * MS + (event_ms // 8 % 3) * 400
+
+
+def _parts(tape: Tape, begin: int, end: int) -> Iterator[Bar[int]]:
+    """Yield sums that are the seconds from `begin` up to `end` together: few, and in order."""
+    minutes = -(-begin // 60), end // 60
+    if minutes[0] >= minutes[1]:
+        yield from map(tape.second_bar, range(begin, end))
+        return
+    yield from map(tape.second_bar, range(begin, minutes[0] * 60))
+    yield from minutes_and_hours(*minutes, minute_bar=tape.minute_bar, hour_bar=tape.hour_bar)
+    yield from map(tape.second_bar, range(minutes[1] * 60, end))
 
 
 def _groups(prints: Sequence[Print]) -> Iterator[list[Print]]:

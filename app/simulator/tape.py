@@ -62,6 +62,7 @@ class Tape:
         self.prints = lru_cache(maxsize=1_024)(self._prints)
         self.second_bar = lru_cache(maxsize=2_048)(self._second_bar)
         self.minute_bar = lru_cache(maxsize=16_384)(self._minute_bar)
+        self.hour_bar = lru_cache(maxsize=1_024)(self._hour_bar)
 
     # Ids
 
@@ -255,6 +256,13 @@ class Tape:
         """Return how long after the second's end its kline is made: 2 to 24 ms."""
         return 2 + scramble(self._stall_key ^ ~second & (1 << 64) - 1) % 23
 
+    def print_of(self, trade_id: int) -> Print | None:
+        """Return a trade by its id; `None` before the first that there ever was."""
+        if trade_id < FIRST_ID:
+            return None
+        prints = self.prints(self.second_of(trade_id))
+        return prints[trade_id - prints[0].id]
+
     def last_ticks(self, second: int) -> int:
         """Return the price of the last trade before `second`; the usual level if there is none."""
         trade_id = self.first_id(second) - 1
@@ -270,6 +278,12 @@ class Tape:
         bar = Bar(0, 0)
         for second in range(minute * 60, minute * 60 + 60):
             bar.join(total(self._prints(second)))  # past the cache, which keeps the newest
+        return bar
+
+    def _hour_bar(self, hour: int) -> Bar[int]:
+        bar = Bar(0, 0)
+        for minute in range(hour * 60, hour * 60 + 60):
+            bar.join(self.minute_bar(minute))
         return bar
 
 

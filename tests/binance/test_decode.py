@@ -23,13 +23,17 @@ from app.binance.wire import ControlError, ControlReply, TimeUnit
 from app.errors import BadFrame
 from app.market.events import (
     AggTrade,
+    AveragePrice,
     BookTicker,
     DepthSnapshot,
     DepthUpdate,
     Kline,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 
 RECEIVED = 1_784_620_805_200_000
@@ -57,6 +61,29 @@ EMPTY_KLINE = (
 BOOK_TICKER = (
     b'{"u":77310042,"s":"SOLUSDT","b":"182.38000000","B":"61.20000000","a":"182.39000000",'
     b'"A":"14.05000000"}'
+)
+MINI_TICKER = (
+    b'{"e":"24hrMiniTicker","E":1784620806000,"s":"SOLUSDT","c":"182.38000000",'
+    b'"o":"179.90000000","h":"184.10000000","l":"178.02000000","v":"1204331.55000000",'
+    b'"q":"218340112.80120000"}'
+)
+TICKER = (
+    b'{"e":"24hrTicker","E":1784620805998,"s":"SOLUSDT","p":"-2.48000000","P":"-1.379",'
+    b'"w":"181.29568457","x":"179.89000000","c":"182.38000000","Q":"4.00000000",'
+    b'"b":"182.38000000","B":"61.20000000","a":"182.39000000","A":"14.05000000",'
+    b'"o":"179.90000000","h":"184.10000000","l":"178.02000000","v":"1204331.55000000",'
+    b'"q":"218340112.80120000","O":1784534405997,"C":1784620805997,"F":512000,"L":900003,'
+    b'"n":388004}'
+)
+WINDOW_TICKER = (
+    b'{"e":"1hTicker","E":1784620806000,"s":"SOLUSDT","p":"0.00000000","P":"0.000",'
+    b'"o":"182.38000000","h":"182.38000000","l":"182.38000000","c":"182.38000000",'
+    b'"w":"0.00000000","v":"0.00000000","q":"0.00000000","O":1784617200000,'
+    b'"C":1784620806000,"F":-1,"L":-1,"n":0}'
+)
+AVERAGE_PRICE = (
+    b'{"e":"avgPrice","E":1784620806000,"s":"SOLUSDT","i":"5m","w":"182.20110000",'
+    b'"T":1784620805771}'
 )
 SHUTDOWN = b'{"e":"serverShutdown","E":1784620805000}'
 
@@ -111,6 +138,70 @@ EVENTS = {
         ask_price=Decimal("182.39"),
         ask_quantity=Decimal("14.05"),
         event_us=None,
+        received_us=RECEIVED,
+    ),
+    MINI_TICKER: MiniTicker(
+        symbol="SOLUSDT",
+        close=Decimal("182.38"),
+        open=Decimal("179.9"),
+        high=Decimal("184.1"),
+        low=Decimal("178.02"),
+        volume=Decimal("1204331.55"),
+        quote_volume=Decimal("218340112.8012"),
+        event_us=1_784_620_806_000_000,
+        received_us=RECEIVED,
+    ),
+    TICKER: Ticker(
+        symbol="SOLUSDT",
+        price_change=Decimal("-2.48"),
+        price_change_percent=Decimal("-1.379"),
+        weighted_average=Decimal("181.29568457"),
+        previous_close=Decimal("179.89"),
+        last=Decimal("182.38"),
+        last_quantity=Decimal(4),
+        bid_price=Decimal("182.38"),
+        bid_quantity=Decimal("61.2"),
+        ask_price=Decimal("182.39"),
+        ask_quantity=Decimal("14.05"),
+        open=Decimal("179.9"),
+        high=Decimal("184.1"),
+        low=Decimal("178.02"),
+        volume=Decimal("1204331.55"),
+        quote_volume=Decimal("218340112.8012"),
+        open_time_us=1_784_534_405_997_000,
+        close_time_us=1_784_620_805_997_999,
+        first_trade_id=512000,
+        last_trade_id=900003,
+        trades=388004,
+        event_us=1_784_620_805_998_000,
+        received_us=RECEIVED,
+    ),
+    WINDOW_TICKER: WindowTicker(
+        symbol="SOLUSDT",
+        window="1h",
+        price_change=Decimal(0),
+        price_change_percent=Decimal(0),
+        open=Decimal("182.38"),
+        high=Decimal("182.38"),
+        low=Decimal("182.38"),
+        last=Decimal("182.38"),
+        weighted_average=Decimal(0),
+        volume=Decimal(0),
+        quote_volume=Decimal(0),
+        open_time_us=1_784_617_200_000_000,
+        close_time_us=1_784_620_806_000_999,
+        first_trade_id=-1,
+        last_trade_id=-1,
+        trades=0,
+        event_us=1_784_620_806_000_000,
+        received_us=RECEIVED,
+    ),
+    AVERAGE_PRICE: AveragePrice(
+        symbol="SOLUSDT",
+        interval="5m",
+        price=Decimal("182.2011"),
+        last_trade_us=1_784_620_805_771_000,
+        event_us=1_784_620_806_000_000,
         received_us=RECEIVED,
     ),
     SHUTDOWN: ServerShutdown(event_us=1_784_620_805_000_000, received_us=RECEIVED),
@@ -190,13 +281,38 @@ def test_unusual_numbers_within_the_bounds_are_exact():
     assert trade.price == Decimal("999999999999.999999999999999999")
 
 
+@pytest.mark.parametrize("window", ["1h", "4h", "1d"])
+def test_a_rolling_ticker_names_its_window(window):
+    """The kind of the payload says it."""
+    told = decode(WINDOW_TICKER.replace(b"1hTicker", f"{window}Ticker".encode()))
+    assert isinstance(told, WindowTicker)
+    assert told.window == window
+
+
+def test_volumes_may_be_larger_than_quantities():
+    """A coin worth a millionth is traded by the trillion each day."""
+    kline = decode(KLINE.replace(b'"v":"8.25000000"', b'"v":"92233720368547758.07000000"'))
+    assert isinstance(kline, Kline)
+    assert kline.volume == Decimal("92233720368547758.07")
+    row = (
+        b'[[1784620800000,"0.00001","0.00002","0.00001","0.00001","4123456789012.00",1784707199999,'
+        b'"41234567.89",3,"1.0","1.0","0"]]'
+    )
+    rows = decode_klines(row, "PEPEUSDT", "1d", received_us=0, as_of_us=2**60)
+    assert rows[0].volume == 4_123_456_789_012
+    mini = decode(MINI_TICKER.replace(b"1204331.55000000", b"4123456789012.00000000"))
+    assert isinstance(mini, MiniTicker)
+    assert mini.volume == 4_123_456_789_012
+
+
 @pytest.mark.parametrize(
     "frame",
     [
         b'{"lastUpdateId":77310042,"bids":[["182.38000000","61.20000000"]],"asks":[]}',
         b'{"stream":"!miniTicker@arr","data":[{"e":"24hrMiniTicker","q":"1.00000000"}]}',
         b'[{"e":"24hrMiniTicker","q":"1.00000000"}]',
-        b'{"stream":"solusdt@miniTicker","data":{"e":"24hrMiniTicker","E":1,"q":"1.00000000"}}',
+        b'{"stream":"solusdt@blockTrade","data":{"e":"blockTrade","E":1,"q":"1.00000000"}}',
+        b'{"e":"referencePrice","s":"SOLUSDT","r":null,"t":1784620805500}',
         b'{"event":{"e":"listStatus"}}',
         b"{}",
         b"[]",

@@ -15,6 +15,7 @@ from app.binance.encode import (
     encode_agg_trades,
     encode_error,
     encode_event,
+    encode_events,
     encode_klines,
     encode_refusal,
     encode_request,
@@ -24,8 +25,20 @@ from app.binance.encode import (
     wrap,
     wrap_api,
 )
+from app.binance.intervals import SPANS_US, UTC_PLUS_8_US, bar_bounds
+from app.binance.streams import kline_stream
 from app.binance.wire import TimeUnit
-from app.market.events import AggTrade, BookTicker, Kline, ServerShutdown, Trade
+from app.market.events import (
+    AggTrade,
+    AveragePrice,
+    BookTicker,
+    Kline,
+    MiniTicker,
+    ServerShutdown,
+    Ticker,
+    Trade,
+    WindowTicker,
+)
 
 MILLISECOND, MICROSECOND = TimeUnit.MILLISECOND, TimeUnit.MICROSECOND
 STREAM_NAME = re.compile(rb'^\{"stream":"([^"]+)"')
@@ -185,6 +198,48 @@ def test_every_recorded_frame_is_written_again_byte_for_byte(recordings):
     assert counts[BookTicker] > 20_000
 
 
+@pytest.mark.parametrize("unit", TimeUnit)
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b'{"e":"24hrMiniTicker","E":%t0,"s":"SOLUSDT","c":"182.38000000","o":"179.90000000",'
+        b'"h":"184.10000000","l":"178.02000000","v":"1204331.55000000","q":"218340112.80120000"}',
+        b'{"e":"24hrTicker","E":%t8,"s":"SOLUSDT","p":"-2.48000000","P":"-1.370",'
+        b'"w":"181.29568457","x":"179.89000000","c":"182.38000000","Q":"4.00000000",'
+        b'"b":"0.00000000","B":"0.00000000","a":"182.39000000","A":"14.05000000",'
+        b'"o":"179.90000000","h":"184.10000000","l":"178.02000000","v":"1204331.55000000",'
+        b'"q":"218340112.80120000","O":%t1,"C":%t7,"F":512000,"L":900003,"n":388004}',
+        *(
+            b'{"e":"%bTicker","E":%%t8,"s":"SOLUSDT","p":"0.00000000","P":"0.000",'
+            b'"o":"182.38000000","h":"182.38000000","l":"182.38000000","c":"182.38000000",'
+            b'"w":"0.00000000","v":"0.00000000","q":"0.00000000","O":%%t1,"C":%%t7,"F":-1,"L":-1,'
+            b'"n":0}' % window
+            for window in (b"1h", b"4h", b"1d")
+        ),
+        b'{"e":"avgPrice","E":%t8,"s":"SOLUSDT","i":"5m","w":"182.20110000","T":%t7}',
+    ],
+    ids=lambda payload: payload[6:20].decode(),
+)
+def test_tickers_survive_the_way_there_and_back_byte_for_byte(payload, unit):
+    """In either unit, with negative changes, zeros and the three decimals of a percentage."""
+    first = b"178462080599" if unit is MILLISECOND else b"178462080599123"
+    text = payload.replace(b"%t", first)
+    event = Decoder(time_unit=unit).decode(text, 0)
+    assert isinstance(event, MiniTicker | Ticker | WindowTicker | AveragePrice)
+    assert encode_event(event, time_unit=unit) == text
+    wrapped = wrap("solusdt@any", text)
+    assert Decoder(time_unit=unit).decode(wrapped, 0) == event
+
+
+def test_events_of_a_list_are_written_one_after_another():
+    """A stream of all symbols carries an array."""
+    one = encode_event(KLINE)
+    assert encode_events([]) == b"[]"
+    assert encode_events([KLINE, KLINE]) == b"[" + one + b"," + one + b"]"
+    in_us = encode_event(KLINE, time_unit=MICROSECOND)
+    assert encode_events([KLINE], time_unit=MICROSECOND) == b"[" + in_us + b"]"
+
+
 PRICES = st.decimals(
     min_value=Decimal("1e-18"),
     max_value=10**12 - 1,
@@ -220,6 +275,20 @@ def test_a_kline_survives_the_way_there_and_back():
     """In either unit a kline comes back equal, its close time included."""
     for unit in TimeUnit:
         assert Decoder(time_unit=unit).decode(encode_event(KLINE, time_unit=unit), 0) == KLINE
+
+
+@pytest.mark.parametrize("interval", SPANS_US)
+def test_a_kline_of_any_interval_survives_the_way_there_and_back(interval):
+    """Also where its bars begin with the hours of UTC+8: times stay those of UTC."""
+    for offset_us in (0, UTC_PLUS_8_US):
+        open_us, next_us = bar_bounds(interval, KLINE.open_time_us, offset_us)
+        kline = msgspec.structs.replace(
+            KLINE, interval=interval, open_time_us=open_us, close_time_us=next_us - 1
+        )
+        name = kline_stream("SOLUSDT", interval, offset_us=offset_us)
+        for unit in TimeUnit:
+            frame = wrap(name, encode_event(kline, time_unit=unit))
+            assert Decoder(time_unit=unit).decode(frame, 0) == kline
 
 
 def test_trade_rows_have_the_exchanges_shape():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,53 @@ def test_weights_are_those_of_the_documents():
     assert weight_of("/api/v3/klines", {}) == weight_of("/api/v3/uiKlines", {}) == 2
     assert weight_of("/api/v3/ping", {}) == weight_of("/api/v3/time", {}) == 1
     assert weight_of("/nothing", {}) == 0
+
+
+def symbols(count):
+    """Return the parameter `symbols` with so many names."""
+    return {"symbols": msgspec.json.encode([f"A{n}" for n in range(count)]).decode()}
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters", "weight"),
+    [
+        ("avgPrice", {"symbol": "A"}, 2),
+        ("historicalBlockTrades", {"symbol": "A"}, 25),
+        ("referencePrice", {"symbol": "A"}, 2),
+        ("referencePrice/calculation", {"symbol": "A"}, 2),
+        ("ticker/24hr", {"symbol": "A"}, 2),
+        ("ticker/24hr", symbols(20), 2),
+        ("ticker/24hr", symbols(21), 40),
+        ("ticker/24hr", symbols(100), 40),
+        ("ticker/24hr", symbols(101), 80),
+        ("ticker/24hr", {}, 80),
+        ("ticker/24hr", {"symbols": "[no list"}, 2),
+        ("ticker", {"symbol": "A"}, 4),
+        ("ticker", symbols(3), 12),
+        ("ticker", symbols(51), 200),
+        ("ticker", {}, 4),
+        ("ticker/tradingDay", symbols(50), 200),
+        ("ticker/tradingDay", symbols(100), 200),
+        ("ticker/price", {"symbol": "A"}, 2),
+        ("ticker/price", symbols(1), 4),
+        ("ticker/price", {}, 4),
+        ("ticker/bookTicker", {"symbol": "A"}, 2),
+        ("ticker/bookTicker", {}, 4),
+        ("executionRules", {"symbol": "A"}, 2),
+        ("executionRules", symbols(3), 6),
+        ("executionRules", symbols(30), 40),
+        ("executionRules", {"symbolStatus": "TRADING"}, 40),
+        ("executionRules", {}, 40),
+        ("depth", {"limit": "100"}, 5),
+        ("depth", {"limit": "101"}, 25),
+        ("depth", {"limit": "1000"}, 50),
+        ("depth", {"limit": "1001"}, 250),
+        ("depth", {}, 5),
+    ],
+)
+def test_a_weight_counts_symbols_and_levels(path, parameters, weight):
+    """By the table of the documents."""
+    assert weight_of(f"/api/v3/{path}", parameters) == weight
 
 
 def test_a_weight_may_depend_on_the_parameters(monkeypatch):
@@ -221,6 +269,24 @@ def test_an_address_may_dial_300_times_in_five_minutes():
     assert budget.dial(IP, start).retry_after_s == 300
     assert budget.dial("192.0.2.2", start).status == 200
     assert budget.dial(IP, start + 5 * MINUTE_US).status == 200
+
+
+def test_the_limits_of_an_address_may_be_others():
+    """What is refused names the limit that was set."""
+    budget = IpBudget(weight=50, dials=2)
+    assert budget.charge(IP, 50, NOON).status == 200
+    refused = budget.charge(IP, 1, NOON)
+    assert (refused.status, refused.limit, refused.used) == (429, 50, 51)
+    assert [budget.dial("192.0.2.2", NOON).status for _ in range(3)] == [200, 200, 429]
+
+
+def test_without_limits_nothing_is_refused():
+    """Weights are still counted."""
+    budget = IpBudget(weight=0, dials=0)
+    for _ in range(50):
+        assert budget.charge(IP, 7000, NOON).status == 200
+        assert all(budget.dial(IP, NOON).status == 200 for _ in range(10))
+    assert budget.used(IP, NOON) == 350_000
 
 
 def test_a_banned_address_cannot_dial():

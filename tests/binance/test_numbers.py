@@ -8,10 +8,15 @@ from hypothesis import strategies as st
 
 from app.binance.numbers import (
     EXACT,
+    average_price,
+    change_percent,
     exchange_text,
     parse_amount,
     parse_positive,
+    parse_signed,
     parse_step,
+    parse_sum,
+    percent_text,
     quote_amount,
 )
 from app.errors import BadFrame
@@ -133,3 +138,62 @@ def test_quote_amounts_are_cut_to_8_decimals():
     wide = Decimal("999999999999.99999999")
     assert quote_amount(wide, wide) == Decimal("999999999999999999980000.00000000")
     assert EXACT.prec == 60
+
+
+@pytest.mark.parametrize("text", ["-2.48000000", "-999999999999.5", "0.00000000", "1.379"])
+def test_a_change_may_be_negative(text):
+    """Within the bounds of any other number."""
+    assert parse_signed(text) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["-1000000000000", "-0.0000000000000000001", "NaN", "-Infinity"])
+def test_a_change_outside_the_bounds_is_a_bad_frame(text):
+    """Too large, too fine or not finite."""
+    with pytest.raises(BadFrame):
+        parse_signed(text)
+
+
+@pytest.mark.parametrize("text", ["999999999999999999.99999999", "0.00000000", "0"])
+def test_a_sum_may_be_larger(text):
+    """A coin worth a millionth is traded by the trillion."""
+    assert parse_sum(text) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["1000000000000000000", "-1", "1e-19", "NaN", "Infinity", "x"])
+def test_a_sum_outside_the_bounds_is_a_bad_frame(text):
+    """From 10^18 on, negative, too fine, or no number."""
+    with pytest.raises(BadFrame):
+        parse_sum(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("1.379", "1.379"), ("-0.5", "-0.500"), ("0", "0.000"), ("-0.000", "0.000"), ("12", "12.000")],
+)
+def test_a_percentage_has_three_decimals(value, text):
+    """Padded like the exchange's own."""
+    assert percent_text(Decimal(value)) == text
+
+
+@pytest.mark.parametrize(
+    ("change", "base", "percent"),
+    [
+        ("2.48", "179.9", "1.379"),
+        ("-0.42", "182.8", "-0.230"),
+        ("0.0000005", "0.1", "0.001"),
+        ("-0.0000005", "0.1", "-0.001"),
+        ("0", "0", "0"),
+    ],
+)
+def test_a_change_in_percent_is_rounded_half_away_from_zero(change, base, percent):
+    """To 3 decimals; of nothing it is 0."""
+    assert change_percent(Decimal(change), Decimal(base)) == Decimal(percent)
+
+
+def test_an_average_price_is_rounded_to_eight_decimals():
+    """Half a unit goes up; of no volume it is 0."""
+    assert average_price(Decimal("218340112.8012"), Decimal("1204331.55")) == Decimal(
+        "181.29568457"
+    )
+    assert average_price(Decimal("0.000000005"), Decimal(1)) == Decimal("1e-8")
+    assert average_price(Decimal(0), Decimal(0)) == 0

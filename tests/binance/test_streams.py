@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from app.binance.intervals import SPANS_US, UTC_PLUS_8_US
 from app.binance.streams import (
+    WINDOW_TICKER,
     StreamName,
     agg_trade_stream,
     book_ticker_stream,
@@ -29,6 +30,15 @@ from app.binance.streams import (
         ("btcusdt@depth@100ms", StreamName("BTCUSDT", "depth", every_ms=100)),
         ("btcusdt@depth5", StreamName("BTCUSDT", "depth", levels=5, every_ms=1000)),
         ("btcusdt@depth20@100ms", StreamName("BTCUSDT", "depth", levels=20, every_ms=100)),
+        ("btcusdt@ticker", StreamName("BTCUSDT", "ticker")),
+        ("btcusdt@miniTicker", StreamName("BTCUSDT", "miniTicker")),
+        ("btcusdt@avgPrice", StreamName("BTCUSDT", "avgPrice")),
+        ("btcusdt@ticker_1h", StreamName("BTCUSDT", WINDOW_TICKER, "1h")),
+        ("btcusdt@ticker_4h", StreamName("BTCUSDT", WINDOW_TICKER, "4h")),
+        ("btcusdt@ticker_1d", StreamName("BTCUSDT", WINDOW_TICKER, "1d")),
+        ("!ticker_1d@arr", StreamName("", WINDOW_TICKER, "1d")),
+        ("!miniTicker@arr", StreamName("", "miniTicker", every_ms=1000)),
+        ("!miniTicker@arr@3000ms", StreamName("", "miniTicker", every_ms=3000)),
         ("\u8fd9\u662f@trade", StreamName("\u8fd9\u662f", "trade")),
     ],
 )
@@ -51,7 +61,24 @@ def test_a_known_stream_is_parsed_and_written(name, stream):
         "btcusdt@kline_1d@+09:00",
         "btcusdt@kline_1d@",
         "btcusdt@trade@100ms",
-        "!miniTicker@arr",
+        "btcusdt@ticker_1m",
+        "btcusdt@ticker_",
+        "btcusdt@windowTicker",
+        "btcusdt@ticker@1000ms",
+        "btcusdt@miniTicker@arr",
+        "!ticker@arr",
+        "!ticker_2h@arr",
+        "!ticker_1h",
+        "!ticker_1h@arr@1000ms",
+        "!miniTicker",
+        "!miniTicker@arr@",
+        "!miniTicker@arr@100ms",
+        "!avgPrice@arr",
+        "!bookTicker",
+        "btcusdt@blockTrade",
+        "btcusdt@referencePrice",
+        "btcusdt@depth@0ms",
+        "@miniTicker",
         "btc usdt@trade",
     ],
 )
@@ -68,13 +95,32 @@ def test_any_other_name_is_no_stream_of_ours(name):
         "btcusdt@nosuchchannel",
         "btcusdt@depth@250ms",
         "btcusdt@depth7",
-        "!miniTicker@arr@1000ms",
+        "btcusdt@blockTrade",
+        "btcusdt@referencePrice",
+        "btcusdt@depth@0ms",
+        "!ticker@arr",
         "!bookTicker",
     ],
 )
 def test_names_that_never_deliver_are_still_well_formed(name):
     """The exchange acknowledges names that do not exist."""
     assert is_well_formed(name)
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("!miniTicker@arr@1000ms", "!miniTicker@arr"),
+        ("btcusdt@depth@1000ms", "btcusdt@depth"),
+        ("btcusdt@depth10@1000ms", "btcusdt@depth10"),
+    ],
+)
+def test_clients_name_some_streams_otherwise(asked, name):
+    """Such a name is the same stream as that of the documents."""
+    assert is_well_formed(asked)
+    stream = parse_stream(asked)
+    assert stream == parse_stream(name)
+    assert str(stream) == name
 
 
 @pytest.mark.parametrize(

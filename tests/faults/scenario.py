@@ -11,6 +11,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,7 +21,8 @@ import pytest
 from typing_extensions import override
 
 from app.market.ages import BOUNDS_US
-from app.market.events import SECOND_US, StatusEvent
+from app.market.events import SECOND_US, Kline, Publication, StatusEvent
+from app.ports import KLINES
 from app.simulator.config import SimulatorConfig
 from app.simulator.listing import LISTINGS, Listing
 from tests.simulated.judge import SimulatedHub, simulated_hub
@@ -28,6 +30,7 @@ from tests.simulated.loop import run_simulated
 
 SEED = int(os.environ.get("SEED", "11"))
 
+LOOK_BACK_US = 600 * SECOND_US  # for the trade before the first one
 OLD_US = 60_000  # no event is as old without a fault
 
 # What the exchange allows; the simulator itself counts, see its `conduct`.
@@ -111,7 +114,8 @@ class Notices:
     """What a hub tells of itself since a moment: its numbers, its status events, its log.
 
     Its numbers are those of `/status`, which `/metrics` has all of: of a symbol by the name of its
-    field, summed over the symbols, and of the rest by its path, like `exchange.refusals`.
+    field, summed over the symbols, and of the rest by its path, like `exchange.refusals`. What the
+    exchange's candles have told it is noted too: what the exchange says may never reach it.
     """
 
     def __init__(self, hub: SimulatedHub) -> None:
@@ -119,12 +123,18 @@ class Notices:
         self._hub = hub
         self._before = numbers_of(hub)
         self._events_before = len(hub.client.events)
+        self._since_us = hub.exchange.exchange_us()
+        self._klines: list[Kline] = []
+        hub.core.bus.subscribe(KLINES, self._note_kline)
 
     def begin_life(self) -> None:
         """Forget all: a new life of the hub begins, whose numbers begin at none."""
         self.records.clear()
         self._before.clear()
         self._events_before = len(self._hub.client.events)
+        self._since_us = self._hub.exchange.exchange_us()
+        self._klines.clear()
+        self._hub.core.bus.subscribe(KLINES, self._note_kline)
 
     def changed(self, number: str) -> bool:
         """Whether a number is another one now."""
@@ -137,10 +147,36 @@ class Notices:
         events = self._hub.client.events[self._events_before :]
         return any(isinstance(each.event, what) for each in events)
 
+    def wrong_klines(self) -> int:
+        """Return how many seconds it was told by the exchange with a volume that is not theirs."""
+        truth = {
+            symbol: self._hub.newest(symbol) for symbol in {each.symbol for each in self._klines}
+        }
+        return sum(
+            candle is not None and candle.volume != kline.volume
+            for kline in self._klines
+            for candle in [truth[kline.symbol].get(kline.open_time_us)]
+        )
+
+    def jumps(self) -> int:
+        """Return how often a trade has not had the id that follows that of the one before."""
+        exchange = self._hub.exchange
+        from_us, now_us = self._since_us - LOOK_BACK_US, exchange.exchange_us()
+        return sum(
+            after.id != before.id + 1 and after.time_us >= self._since_us
+            for symbol in self._hub.core.manager.active()
+            for before, after in pairwise(exchange.trades_between(symbol, from_us, now_us))
+        )
+
     def check(self, number: str, what: type[StatusEvent] | str) -> None:
         """Assert that a number has changed, and that an event came, or a record with a text."""
         assert self.changed(number), f"{number} is the same still"
         assert self.told(what), f"nothing told of {what}"
+
+    def _note_kline(self, publication: Publication) -> None:
+        kline = publication.event
+        if isinstance(kline, Kline) and kline.closed:
+            self._klines.append(kline)
 
 
 @contextmanager

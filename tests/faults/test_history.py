@@ -82,6 +82,8 @@ def test_what_is_wrong_is_put_right(
             hub.strike(*faults)
             await hub.pass_time(140)
             notices.check(number, told)
+            lies = sum(fault.count or 0 for fault in faults if fault.kind is Kind.KLINE_WRONG)
+            assert notices.wrong_klines() == lies
         check_flawless(hub, [SYMBOL])
         check_conduct(hub)
 

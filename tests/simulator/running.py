@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from app.ports import Clock
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 
@@ -46,13 +47,16 @@ class PacedClock:
 
 
 @contextlib.asynccontextmanager
-async def running(*, pace: float = 1.0, **options: Any) -> AsyncIterator[Simulator]:
+async def running(
+    *, pace: float = 1.0, clock: Clock | None = None, **options: Any
+) -> AsyncIterator[Simulator]:
     """Run a simulator with these settings; an error in it fails the test.
 
-    Every second of its own, those of `options` too, takes 1 / `pace` seconds.
+    Every second of its own, those of `options` too, takes 1 / `pace` seconds, unless it is given
+    another clock.
     """
     config = SimulatorConfig(**{"history_s": 120, **options})
-    simulator = Simulator(config, clock=PacedClock(pace))
+    simulator = Simulator(config, clock=clock or PacedClock(pace))
     await simulator.start()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(simulator.run())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from itertools import islice
 
 import pytest
 
 from app.market.events import SECOND_US
-from app.simulator.bars import Bar, asked_bounds, scaled, to_kline
+from app.simulator.bars import Bar, asked_bounds, minutes_and_hours, scaled, to_kline
 
 
 def bar_of(*trades: tuple[int, int, int, bool]) -> Bar[int]:
@@ -107,3 +108,23 @@ def test_a_kline_is_exact():
         Decimal("0.088"),
     )
     assert kline.close_time_us == 1_999_999
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "parts"),
+    [
+        pytest.param(59, 181, ["m59", "h1", "h2", "m180"], id="hours between minutes"),
+        pytest.param(60, 120, ["h1"], id="an hour alone"),
+        pytest.param(61, 64, ["m61", "m62", "m63"], id="less than an hour"),
+        pytest.param(64, 64, [], id="nothing"),
+    ],
+)
+def test_long_spans_are_added_by_hours(begin, end, parts):
+    """Whole hours are taken as such, so that a day is some hundred sums at most."""
+    asked: list[str] = []
+
+    def note(kind: str) -> Callable[[int], Bar[int]]:
+        return lambda number: (asked.append(f"{kind}{number}"), Bar(0, 0))[1]
+
+    list(minutes_and_hours(begin, end, minute_bar=note("m"), hour_bar=note("h")))
+    assert asked == parts

@@ -1037,6 +1037,23 @@ async def test_the_streams_are_there_over_tls_as_well(tmp_path):
             assert simulator.status()["connections"] == 2
 
 
+async def test_a_certificate_is_made_where_none_is_given(tmp_path):
+    """A port for TLS is enough; who was given the certificate's file connects after a restart too.
+
+    Time is the machine's, by which a client judges a certificate.
+    """
+    folder = tmp_path / "tls"
+    trusted: ssl.SSLContext | None = None
+    for _ in range(2):
+        async with running(clock=SystemClock(), tls_port=0, tls_folder=folder) as simulator:
+            if trusted is None:
+                trusted = ssl.create_default_context(cafile=folder / "certificate.pem")
+            url = f"{simulator.tls_url}/ws/nothing@trade"
+            async with connect(url, ssl=trusted) as over_tls:
+                await over_tls.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
+                assert await received(over_tls) == {"result": ["nothing@trade"], "id": 1}
+
+
 async def test_without_ports_whoever_holds_it_brings_the_clients():
     """It answers calls and takes sessions, listens nowhere, and stops."""
     simulator = Simulator(SimulatorConfig(history_s=120), clock=PacedClock(PACE))
@@ -1066,6 +1083,11 @@ async def test_what_cannot_start_says_why(tmp_path):
         with pytest.raises(InvalidSetting) as refused:
             await Simulator(broken, clock=SystemClock()).start()
         assert refused.value.key == "--tls-cert"
+        (tmp_path / "file").touch()
+        no_folder = SimulatorConfig(tls_port=0, tls_folder=tmp_path / "file")
+        with pytest.raises(InvalidSetting) as refused:
+            await Simulator(no_folder, clock=SystemClock()).start()
+        assert refused.value.key == "--tls-folder"
     missing = SimulatorConfig(replay=(tmp_path / "none",))
     with pytest.raises(BadCapture):
         await Simulator(missing, clock=SystemClock()).start()
@@ -1110,6 +1132,7 @@ def test_the_program_helps_and_explains():
     helped = runner.invoke(cli, ["--help"])
     assert helped.exit_code == 0
     assert "--replay btc.gz,eth.gz --speed 10" in helped.output
+    assert "python -m app.simulator --tls-port 9444" in helped.output
     for arguments, said in (
         (["--replay", "nowhere.gz"], "Reading nowhere.gz …\n"),
         (["--replay", ","], ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -23,6 +24,7 @@ from app.simulator import book_tape
 from app.simulator.listing import LISTINGS, PAIR, QUIET
 from app.simulator.matching import Matching
 from app.simulator.seeded import CHANNELS, SeededMarket
+from tests.simulator.traded import by_hand
 
 NOW_S = 1_795_225_200
 NOW_US = NOW_S * SECOND_US + 345_678
@@ -419,3 +421,66 @@ def test_an_earlier_market_is_as_it_was():
         earlier.klines("BTCUSDT", "1s", offset_us=0, **asked),
     )
     assert made.shown_us == then_us + 7 * SECOND_US
+
+
+def windows(made: SeededMarket, count: int = 60) -> list[tuple[int, int]]:
+    """Return bounds of all kinds: on seconds, within them, of hours, reaching out of the past."""
+    chance = random.Random(5)
+    now, begin = made.shown_us, made.first_second * SECOND_US
+    found = [
+        (begin - 60 * SECOND_US, now),  # all of it
+        (begin, begin),
+        (now, now + 10 * SECOND_US),
+        (now - 2 * SECOND_US, now - 1),
+        (now - 3_600 * SECOND_US, now - 300),
+    ]
+    while len(found) < count:
+        step = chance.choice([SECOND_US, 1_000, 60 * SECOND_US])
+        first, last = sorted(chance.randrange(begin, now) // step * step for _ in range(2))
+        found.append((first, last - chance.choice([0, 1])))
+    return found
+
+
+@pytest.mark.parametrize(("symbol", "history_s"), [("SOLUSDT", 4_000), (QUIET, 9_000)])
+def test_statistics_are_the_sum_of_the_trades(symbol, history_s):
+    """Whatever the window, they are what the trades in it add up to, one by one."""
+    made = market(history_s=history_s)
+    played(made, 3, frozenset({symbol}))
+    trades = every_trade(made, symbol)
+    older = market(history_s=history_s + 3_600)
+    before = [t for t in every_trade(older, symbol) if t.id < trades[0].id][-1]
+    compared = 0
+    for start_us, end_us in windows(made):
+        expected = by_hand(trades, start_us=start_us, end_us=end_us, before=before.price)
+        if expected is not None:
+            assert made.statistics(symbol, start_us=start_us, end_us=end_us) == expected
+            compared += 1
+    assert compared > 40
+
+
+def test_statistics_grow_with_each_trade_that_leaves():
+    """A trade counts from the moment when it is sent, not from its match; REST has the same one."""
+    made = market()
+    live = 0
+    made.follow({"BTCUSDT": frozenset({"trade"})})
+    window = {"start_us": NOW_US - 60 * SECOND_US, "end_us": NOW_US + 60 * SECOND_US}
+    while live < 60:
+        for happening in made.take(NOW_US + 60 * SECOND_US, 1):
+            found = made.statistics("BTCUSDT", **window)
+            newest = made.trades("BTCUSDT", from_id=None, limit=1)[0]
+            assert found is not None
+            assert (found.last_trade_id, found.last) == (newest.id, newest.price)
+            assert found.trades == found.last_trade_id - found.first_trade_id + 1
+            live += happening.channel == "trade"
+
+
+def test_what_never_traded_has_no_statistics():
+    """A symbol that is listed only has none, and one that is quiet carries its last price."""
+    made = market()
+    assert made.statistics("LUNAUSDT", start_us=0, end_us=NOW_US) is None
+    found = made.statistics("BTCUSDT", start_us=NOW_US - 1, end_us=NOW_US - 1)
+    assert found is not None
+    newest = [t for t in every_trade(made, "BTCUSDT") if t.time_us < NOW_US][-1]
+    assert (found.open, found.high, found.low, found.previous_close) == (newest.price,) * 4
+    assert (found.trades, found.first_trade_id, found.last_trade_id) == (0, -1, -1)
+    assert (found.last_trade_us, found.last_quantity) == (newest.time_us, newest.quantity)

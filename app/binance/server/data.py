@@ -16,7 +16,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
 
-from app.binance.statistics import Statistics
+from app.binance.numbers import ZERO
+from app.binance.statistics import Statistics, nothing_traded
 from app.binance.wire import ListedSymbol, TimeUnit
 from app.market.events import AggTrade, DepthSnapshot, Kline, Trade
 
@@ -62,6 +63,13 @@ class MarketHistory(Protocol):
 
     def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics | None:
         """Return what traded between two match times, both included; `None` before any trade."""
+
+
+class ListedHistory(MarketHistory, Protocol):
+    """A market that is all here, with what is listed on it."""
+
+    def symbols(self) -> Mapping[str, ListedSymbol]:
+        """Return what `exchangeInfo` lists, by name, in the order to list it."""
 
 
 class ExchangeData(Protocol):
@@ -125,3 +133,73 @@ class Elsewhere(Protocol):
 
         `parameters` are decoded, and have been judged like those of any call.
         """
+
+
+class Immediate:
+    """The `ExchangeData` of a market that is all here: nothing waits, and only books are unknown.
+
+    Where nothing was ever traded, the price is 0.
+    """
+
+    def __init__(self, history: ListedHistory) -> None:
+        self._history = history
+
+    def symbols(self) -> Mapping[str, ListedSymbol]:
+        """Return what is listed."""
+        return self._history.symbols()
+
+    async def trades(self, symbol: str, *, from_id: int | None, limit: int) -> Sequence[Trade]:
+        """Return trades by id, or the newest."""
+        return self._history.trades(symbol, from_id=from_id, limit=limit)
+
+    async def agg_trades(
+        self,
+        symbol: str,
+        *,
+        from_id: int | None,
+        start_us: int | None,
+        end_us: int | None,
+        limit: int,
+    ) -> Sequence[AggTrade]:
+        """Return aggregate trades by id or by match time, or the newest."""
+        return self._history.agg_trades(
+            symbol, from_id=from_id, start_us=start_us, end_us=end_us, limit=limit
+        )
+
+    async def klines(
+        self,
+        symbol: str,
+        interval: str,
+        *,
+        start_us: int | None,
+        end_us: int | None,
+        offset_us: int,
+        limit: int,
+    ) -> Sequence[Kline]:
+        """Return klines by open time."""
+        return self._history.klines(
+            symbol,
+            interval,
+            start_us=start_us,
+            end_us=end_us,
+            offset_us=offset_us,
+            limit=limit,
+        )
+
+    async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
+        """Return the best levels of a book, if it is known (yet)."""
+        return self._history.depth(symbol, limit=limit)
+
+    async def price(self, symbol: str) -> Decimal:
+        """Return the price of the newest trade, single or aggregate: some markets keep one kind."""
+        newest: Sequence[Trade | AggTrade] = self._history.trades(symbol, from_id=None, limit=1)
+        if not newest:
+            newest = self._history.agg_trades(
+                symbol, from_id=None, start_us=None, end_us=None, limit=1
+            )
+        return newest[-1].price if newest else ZERO
+
+    async def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics:
+        """Return what traded between two match times."""
+        found = self._history.statistics(symbol, start_us=start_us, end_us=end_us)
+        return nothing_traded(symbol, start_us, end_us) if found is None else found

@@ -22,7 +22,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from app.binance.encode import encode_event, encode_refusal, encode_result, wrap
+from app.binance.encode import encode_event, encode_events, encode_refusal, encode_result, wrap
 from app.binance.limits import MESSAGE_LIMIT, MESSAGE_WINDOW_US, STREAM_LIMIT, RollingWindow
 from app.binance.percent import percent_decode, query_pairs
 from app.binance.streams import SERVER_SHUTDOWN_STREAM, is_well_formed
@@ -163,8 +163,12 @@ class StreamHub:
         self._clients.pop(client, None)
         self._remove(client, list(client.names))
 
-    def publish(self, name: str, event: ExchangeEvent) -> list[tuple[StreamClient, bytes]]:
+    def publish(
+        self, name: str, event: ExchangeEvent | Sequence[ExchangeEvent]
+    ) -> list[tuple[StreamClient, bytes]]:
         """Return who gets `event`, and as which frame; one encoding per form and time unit.
+
+        Several events go out as one list, which a stream of all symbols carries.
 
         Clients of the same form share one `bytes` object, so a shell can prepare it once.
         """
@@ -292,8 +296,16 @@ class StreamHub:
             self._on_change(name, subscribers)
 
 
-def _frame(name: str, event: ExchangeEvent, combined: bool, time_unit: TimeUnit) -> bytes:  # noqa: FBT001 - one half of a form
-    payload = encode_event(event, time_unit=time_unit)
+def _frame(
+    name: str,
+    event: ExchangeEvent | Sequence[ExchangeEvent],
+    combined: bool,  # noqa: FBT001 - one half of a form
+    time_unit: TimeUnit,
+) -> bytes:
+    if isinstance(event, Sequence):
+        payload = encode_events(event, time_unit=time_unit)
+    else:
+        payload = encode_event(event, time_unit=time_unit)
     return wrap(name, payload) if combined else payload
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
+from ssl import SSLContext
 
+from app.binance.server.streams import parse_target
+from app.errors import BadRequest
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.live.allowance import SharedAllowance
 from app.gateways.live.client import LiveClient, LiveCounts, Surroundings
 from app.gateways.live.close_codes import CLOSE_CODES, RESTARTING, TOO_MANY_REQUESTS, TOO_SLOW
 from app.gateways.live.config import LiveConfig
-from app.gateways.live.upgrade import Doorkeeper
+from app.gateways.live.upgrade import MARKET_DATA, Doorkeeper
 from app.gateways.origins import is_loopback
 from app.ports import Clock, SymbolList
 from app.sockets.listener import Accepted, Listener, Refused, SessionLimits, Upgrade
@@ -23,8 +27,11 @@ _SWEEP_S = 1.0
 class LiveGateway:
     """Serves the channels of the hub to WebSocket clients.
 
-    `start`, then `run` in the owner's TaskGroup until `stop`. The broadcaster is shared with other
-    gateways: whoever made it starts and stops it.
+    `start`, perhaps `start_secured`, then `run` in the owner's TaskGroup until `stop`. The
+    broadcaster is shared with other gateways: whoever made it starts and stops it.
+
+    `mirror` decides about who asks for the exchange's own protocol, by an address with a `ws` or
+    `stream` in its path; without it such an address leads nowhere.
     """
 
     def __init__(
@@ -34,8 +41,10 @@ class LiveGateway:
         broadcaster: Broadcaster,
         registry: SymbolList,
         clock: Clock,
+        mirror: Callable[[Upgrade], Accepted | Refused] | None = None,
     ) -> None:
         self.counts = LiveCounts()
+        self._mirror = mirror
         self._config = config
         self._broadcaster = broadcaster
         self._registry = registry
@@ -56,12 +65,8 @@ class LiveGateway:
         )
         # Until the address is known, the stricter of the two.
         self._doorkeeper = self._make_doorkeeper(on_loopback=False)
-        self._listener = Listener(
-            decide=self.decide,
-            limits=_session_limits(config),
-            clock=clock,
-            trusted_proxies=config.trusted_proxies,
-        )
+        self._listener = self._make_listener()
+        self._listeners = [self._listener]
         self._stopped = asyncio.Event()
 
     async def start(
@@ -79,19 +84,34 @@ class LiveGateway:
         self._doorkeeper = self._make_doorkeeper(on_loopback=is_loopback(host))
         return await self._listener.start(host, port, setting=setting, share_port=share_port)
 
+    async def start_secured(
+        self, host: str, port: int, context: SSLContext, *, setting: str = "WEBSOCKET_TLS_PORT"
+    ) -> int:
+        """Listen on another port, for TLS alone; after `start`, before `run`, as `start` does."""
+        secured = self._make_listener(context)
+        self._listeners.append(secured)
+        return await secured.start(host, port, setting=setting)
+
     async def run(self) -> None:
         """Look after the sessions, and cut those that stall, until `stop`."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._listener.run(), name="live-listener")
+            for listener in self._listeners:
+                tasks.create_task(listener.run(), name="live-listener")
             sweeper = tasks.create_task(self._sweep(), name="live-sweeper")
             await self._stopped.wait()
             sweeper.cancel()
 
     async def stop(self) -> None:
         """Tell every client that the hub restarts (1012), and end within `stop_within_s`."""
-        await self._listener.stop(
-            code=RESTARTING.code, reason=RESTARTING.meaning, within=self._config.stop_within_s
-        )
+        async with asyncio.TaskGroup() as stopping:
+            for listener in self._listeners:
+                stopping.create_task(
+                    listener.stop(
+                        code=RESTARTING.code,
+                        reason=RESTARTING.meaning,
+                        within=self._config.stop_within_s,
+                    )
+                )
         self._stopped.set()
 
     def new_session(self) -> Session:
@@ -100,6 +120,8 @@ class LiveGateway:
 
     def decide(self, upgrade: Upgrade) -> Accepted | Refused:
         """Admit a client or refuse it; also for the same protocol on another port."""
+        if self._mirror is not None and _names_streams(upgrade):
+            return self._mirror(upgrade)
         admitted = self._doorkeeper.decide(upgrade)
         if isinstance(admitted, Refused):
             return admitted
@@ -114,15 +136,18 @@ class LiveGateway:
         """
         closed = self.counts.closed
         known = Counter({one.code: closed[one.code] for one in CLOSE_CODES if closed[one.code]})
+        refused = Counter[int]()
+        for listener in self._listeners:
+            refused.update(listener.refused)
         return {
-            "clients": self._listener.open,
-            "handshakes": self._listener.handshakes,
-            "opened": self._listener.opened,
-            "refused": self._listener.refused.total(),
-            "refused_by_status": _by_code(self._listener.refused),
-            "dropped": self._listener.dropped,
-            "failures": self._listener.failures,
-            "missed_pongs": self._listener.missed_pongs,
+            "clients": self._sum("open"),
+            "handshakes": self._sum("handshakes"),
+            "opened": self._sum("opened"),
+            "refused": refused.total(),
+            "refused_by_status": _by_code(refused),
+            "dropped": self._sum("dropped"),
+            "failures": self._sum("failures"),
+            "missed_pongs": self._sum("missed_pongs"),
             "requests": self.counts.requests,
             "request_errors": self.counts.errors,
             "closed": _by_code(known),
@@ -131,6 +156,19 @@ class LiveGateway:
             "closed_limits": closed[TOO_MANY_REQUESTS.code],
             **self._broadcaster.counters(),
         }
+
+    def _sum(self, counter: str) -> int:
+        """Return what the listeners have counted together."""
+        return sum(map(attrgetter(counter), self._listeners))
+
+    def _make_listener(self, context: SSLContext | None = None) -> Listener:
+        return Listener(
+            decide=self.decide,
+            limits=_session_limits(self._config),
+            clock=self._clock,
+            ssl=context,
+            trusted_proxies=self._config.trusted_proxies,
+        )
 
     def _make_doorkeeper(self, *, on_loopback: bool) -> Doorkeeper:
         return Doorkeeper(
@@ -144,6 +182,16 @@ class LiveGateway:
         while True:
             await self._clock.sleep(_SWEEP_S)
             self._broadcaster.sweep()
+
+
+def _names_streams(upgrade: Upgrade) -> bool:
+    """Whether an address is one of the exchange's own protocol, sound or not."""
+    if upgrade.path.startswith(MARKET_DATA):
+        return False
+    try:
+        return parse_target(upgrade.path) is not None
+    except BadRequest:  # too many streams in one path: the mirror says so
+        return True
 
 
 def _by_code(counts: Counter[int]) -> dict[str, int]:

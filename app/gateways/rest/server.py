@@ -17,7 +17,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from app.errors import PortInUse
+from app.binance.server.streams import parse_target
+from app.errors import BadRequest, PortInUse
 from app.gateways.rest.answers import error_answer, error_body
 from app.gateways.rest.config import RestConfig
 from app.sockets.addresses import TrustedProxies, counting_key
@@ -28,7 +29,6 @@ _KEEP_ALIVE_S = 5
 _TURNED_AWAY = 256  # connections over a limit that are told so, at once
 _TOO_LARGE = "Request Header Fields Too Large"
 _LIVE = "/live"
-_MARKET_DATA = "/ws/market_data/"
 _LIVE_HELP = "this is a WebSocket endpoint: connect to it with ws:// in front of the address"
 
 
@@ -189,9 +189,15 @@ class _OwnedServer(uvicorn.Server):
 
 
 def _is_ours(url: bytes) -> bool:
-    """Tell whether the hub's own WebSocket sessions serve an address."""
-    path = url.partition(b"?")[0]
-    return path == _LIVE.encode() or path.startswith(_MARKET_DATA.encode())
+    """Tell whether the hub's own WebSocket sessions serve an address, or may refuse it.
+
+    Besides `/live` those are all with a segment `ws` or `stream`, as the exchange has them.
+    """
+    path = url.partition(b"?")[0].decode("latin-1")
+    try:
+        return path == _LIVE or parse_target(path) is not None
+    except BadRequest:  # it names too many streams
+        return True
 
 
 class _SeatedWebSocket(WebSocketsSansIOProtocol):

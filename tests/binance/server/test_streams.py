@@ -381,6 +381,17 @@ def test_an_event_is_encoded_once_for_each_form(hub):
     assert frames[2].startswith(b'{"stream":"solusdt@trade","data":{"e":"trade"')
 
 
+def test_several_events_are_one_list(hub):
+    """As the streams of all symbols carry them, in the envelope too."""
+    name = "!miniTicker@arr"
+    raw, combined = (hub.open(Target(form, (name,)), NOW) for form in (False, True))
+    payload = b"[" + encode_event(TRADE) + b"," + encode_event(TRADE) + b"]"
+    assert hub.publish(name, [TRADE, TRADE]) == [
+        (raw, payload),
+        (combined, b'{"stream":"!miniTicker@arr","data":' + payload + b"}"),
+    ]
+
+
 def test_a_closed_client_gets_nothing(hub):
     """After close a client is in no list, and closing again is harmless."""
     client = hub.open(Target(names=(NAME,)), NOW)

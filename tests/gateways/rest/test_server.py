@@ -422,7 +422,7 @@ def with_routes() -> Hub:
         async for text in websocket.iter_text():
             await websocket.send_text(text.upper())
 
-    hub.app.add_api_websocket_route("/ws/upper", upper)
+    hub.app.add_api_websocket_route("/route/upper", upper)
     return hub
 
 
@@ -454,7 +454,7 @@ async def test_routes_of_the_application_have_their_websockets_beside_it() -> No
     async with live_beside(hub=with_routes()) as (server, served):
         base = f"ws://127.0.0.1:{server.port}"
         async with (
-            connect(f"{base}/ws/upper", proxy=None) as route,
+            connect(f"{base}/route/upper", proxy=None) as route,
             connect(f"{base}/live", proxy=None) as live,
         ):
             for client, answer in ((route, "A"), (live, "a"), (route, "A")):
@@ -473,7 +473,7 @@ async def test_without_live_the_path_is_nothing_special() -> None:
     """A service that was given no sessions has no such endpoint, and routes work all the same."""
     async with serving(FREE, with_routes()) as server:
         assert (await ask(server.port, get("/live")))[0] == 404
-        async with connect(f"ws://127.0.0.1:{server.port}/ws/upper", proxy=None) as client:
+        async with connect(f"ws://127.0.0.1:{server.port}/route/upper", proxy=None) as client:
             await client.send("a")
             assert await client.recv() == "A"
 
@@ -610,7 +610,7 @@ async def test_a_websocket_of_a_route_holds_its_seat() -> None:
     """It is bounded together with calls, and frees its seat with its end."""
     config = replace(FREE, max_connections=1)
     async with live_beside(config, with_routes()) as (server, _):
-        async with connect(f"ws://127.0.0.1:{server.port}/ws/upper", proxy=None):
+        async with connect(f"ws://127.0.0.1:{server.port}/route/upper", proxy=None):
             assert (await ask(server.port, get("/symbols")))[0] == 503
         await settle()
         assert (await ask(server.port, get("/symbols")))[0] == 200
@@ -680,7 +680,7 @@ async def test_stopping_leaves_the_goodbye_to_whoever_made_the_sessions() -> Non
             tasks.create_task(server.run())
             async with (
                 connect(f"ws://127.0.0.1:{port}/live", proxy=None) as live,
-                connect(f"ws://127.0.0.1:{port}/ws/upper", proxy=None) as route,
+                connect(f"ws://127.0.0.1:{port}/route/upper", proxy=None) as route,
             ):
                 await route.send("a")
                 assert await route.recv() == "A"
@@ -702,7 +702,7 @@ async def test_cancelling_drops_sessions_too(caplog: pytest.LogCaptureFixture) -
         server = RestServer(with_routes().app, FREE, served.listener.new_session)
         port = await server.start()
         run = asyncio.get_running_loop().create_task(server.run())
-        async with upgraded(port, "/live") as live, upgraded(port, "/ws/upper") as route:
+        async with upgraded(port, "/live") as live, upgraded(port, "/route/upper") as route:
             run.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await run
