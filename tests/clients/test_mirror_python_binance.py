@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
+from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Decimal
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from app.market.events import Trade
 from tests.clients.mirror.judging import (
+    Bar,
     BookJudge,
     Truth,
     assert_in_steps,
@@ -51,7 +54,6 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
             *("python-binance", "python_binance_view.py"),
             until_ms=minute_ms + 3 * SECOND_MS,
             span=[since, end],
-            tickers=False,
         )
         btc: dict[str, object] = {"symbol": "BTCUSDT", "limit": 1_000}
         for interval in ("1s", "1m", "5m"):
@@ -62,6 +64,7 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
         seen.answers["aggregates"] = await about.answer(
             "/api/v3/aggTrades", symbol="BTCUSDT", startTime=since, limit=40
         )
+        seen.answers["ticker"] = await about.answer("/api/v3/ticker/24hr", symbol="BTCUSDT")
         seen.answers["exchange info"] = await about.answer("/api/v3/exchangeInfo")
         return seen
 
@@ -176,7 +179,7 @@ def test_a_minute_grows_with_its_trades(seen, place):
         counts = [kline["n"] for kline in states]
         assert counts == sorted(counts)
         for kline, count in zip(states, counts, strict=True):
-            assert tuple(Decimal(kline[name]) for name in "ohlcv") == bars[count]
+            assert tuple(Decimal(kline[name]) for name in "ohlcvq") == bars[count]
             ends = (trades[0].id, trades[count - 1].id) if count else (-1, -1)
             assert (kline["f"], kline["L"]) == ends
         closed = [kline["n"] for kline in states if kline["x"]]
@@ -258,6 +261,67 @@ def test_aggregates_of_the_past_are_asked_for(seen, place):
     assert rows == seen.answers["aggregates"]
 
 
+def bars_of_the_day(seen: Visit) -> dict[int, Bar]:
+    """Return the bar of 24 hours after each trade: the market is an hour old."""
+    minute_ms = seen.world.clock.minute_ms
+    first_id = seen.answers["ticker"]["firstId"]
+    truth = Truth(seen.world.simulator)
+    return truth.day("BTCUSDT", first_id, minute_ms - 62 * MINUTE_MS, minute_ms + MINUTE_MS)
+
+
+@every_place
+def test_tickers_are_true(seen, place):
+    """symbol_ticker_socket: each of 24 hours, and of the trades that it names."""
+    tickers = seen.of(place, "ticker")
+    assert len(tickers) >= 8
+    bars = bars_of_the_day(seen)
+    for ticker in tickers:
+        bar = bars[ticker["L"]]
+        assert [Decimal(ticker[name]) for name in "ohlcvq"] == list(bar)
+        assert ticker["n"] == ticker["L"] - ticker["F"] + 1
+        assert ticker["C"] - ticker["O"] == 24 * 60 * MINUTE_MS
+        assert Decimal(ticker["p"]) == bar.close - bar.open
+    [told] = seen.of(place, "ticker of REST")
+    names = ("openPrice", "highPrice", "lowPrice", "lastPrice", "volume", "quoteVolume")
+    assert [Decimal(told[name]) for name in names] == list(bars[told["lastId"]])
+
+
+@every_place
+def test_short_tickers_are_true(seen, place):
+    """symbol_miniticker_socket and miniticker_socket: what 24 hours were after some trade."""
+    bars = set(bars_of_the_day(seen).values())
+    alone = seen.of(place, "mini ticker")
+    among_all = [
+        ticker
+        for message in seen.of(place, "mini tickers")
+        for ticker in message
+        if ticker["s"] == "BTCUSDT"
+    ]
+    for tickers in (alone, among_all):
+        assert len(tickers) >= 8
+        for ticker in tickers:
+            assert Bar(*(Decimal(ticker[name]) for name in "ohlcvq")) in bars
+
+
+@every_place
+def test_the_average_price_is_asked_for(seen, place):
+    """get_avg_price: of the five minutes that end at some moment after the last trade."""
+    [told] = seen.of(place, "average price")
+    assert told["mins"] == 5
+    end_ms = told["closeTime"] + 1
+    trades = Truth(seen.world.simulator).trades("BTCUSDT", end_ms - 5 * MINUTE_MS, end_ms)
+    # Some of the first may have been too old by the time of the answer.
+    of_later_moments = {average(trades[left_out:]) for left_out in range(60)}
+    assert Decimal(told["price"]) in of_later_moments
+
+
+def average(trades: Sequence[Trade]) -> Decimal:
+    """Return the mean price by volume, to 8 decimals."""
+    much = sum((trade.quantity for trade in trades), Decimal(0))
+    quote = sum((trade.price * trade.quantity for trade in trades), Decimal(0))
+    return (quote / much).quantize(Decimal("0.00000001"), ROUND_HALF_EVEN)
+
+
 def test_places_show_the_same(seen):
     """Whatever both saw is equal, but for the moment at which it was sent."""
 
@@ -268,6 +332,7 @@ def test_places_show_the_same(seen):
     for name in ("second", "quiet"):
         assert_the_same(seen, name, lambda kline: kline["k"]["t"], shown, least=8)
     assert_the_same(seen, "diff", lambda diff: diff["u"], shown, least=40)
+    assert_the_same(seen, "ticker", lambda ticker: ticker["C"], shown, least=6)
     assert_the_same(seen, "partial", lambda book: book["lastUpdateId"], shown, least=20)
 
 

@@ -1,7 +1,7 @@
 """What python-binance gets from an exchange, or from what looks like one: see `telling`.
 
 Nothing of the library is changed but the addresses. Wishes: `until_ms`, the time of the exchange up
-to which is listened; `span`, two times in ms of the past of which klines are asked for; `tickers`.
+to which is listened; `span`, two times in ms of the past of which klines are asked for.
 """
 
 from __future__ import annotations
@@ -60,13 +60,10 @@ async def listen_to_all(place: Place, client: Any, sockets: Any) -> None:
         "partial": sockets.depth_socket(BUSY, depth="20", interval=100),
         "many": sockets.multiplex_socket(MANY),
         "quiet": sockets.kline_socket(QUIET, interval="1s"),
+        "ticker": sockets.symbol_ticker_socket(BUSY),
+        "mini ticker": sockets.symbol_miniticker_socket(BUSY),
+        "mini tickers": sockets.miniticker_socket(),
     }
-    if place.wishes["tickers"]:
-        opened |= {
-            "ticker": sockets.symbol_ticker_socket(BUSY),
-            "mini ticker": sockets.symbol_miniticker_socket(BUSY),
-            "mini tickers": sockets.miniticker_socket(),
-        }
     over = asyncio.Event()
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         seconds = await stack.enter_async_context(sockets.kline_socket(BUSY, interval="1s"))
@@ -125,9 +122,8 @@ async def ask_all(place: Place, client: Any) -> None:
     place.tell(
         "aggregates", await client.get_aggregate_trades(symbol=BUSY, startTime=since, limit=40)
     )
-    if place.wishes["tickers"]:
-        place.tell("ticker of REST", await client.get_ticker(symbol=BUSY))
-        place.tell("average price", await client.get_avg_price(symbol=BUSY))
+    place.tell("ticker of REST", await client.get_ticker(symbol=BUSY))
+    place.tell("average price", await client.get_avg_price(symbol=BUSY))
 
 
 if __name__ == "__main__":
