@@ -245,8 +245,11 @@ class Connections:
 
     # Frames
 
-    def publish(self, name: str, event: ExchangeEvent) -> None:
-        """Send an event to the subscribers of a stream; encoded and framed once a form."""
+    def publish(self, name: str, event: ExchangeEvent | Sequence[ExchangeEvent]) -> None:
+        """Send an event, or a list of them, to the subscribers of a stream.
+
+        It is encoded and framed once a form.
+        """
         deliveries = self.hub.publish(name, event)
         prepared: dict[int, PreparedMessage] = {}
         for client, frame in deliveries:
