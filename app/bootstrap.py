@@ -7,6 +7,7 @@ import logging
 import math
 import platform
 import re
+import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -18,6 +19,7 @@ from typing_extensions import override
 from app import __version__
 from app.analytics.analyst import Analyst, AnalystConfig
 from app.binance.client.rest import RestClient
+from app.binance.limits import IpBudget
 from app.bus.memory import MemoryBus
 from app.errors import InvalidSetting
 from app.feed.bars import BarFeed
@@ -30,6 +32,9 @@ from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.streams_plan import served, streams_plan
 from app.feed.upstream_grpc import HubClient
+from app.gateways.binance.rest import MirrorRest
+from app.gateways.binance.stream_config import StreamConfig
+from app.gateways.binance.streams import MirrorStreams
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -37,6 +42,7 @@ from app.gateways.grpc.config import GrpcLimits, Tls
 from app.gateways.grpc.server import GrpcGateway
 from app.gateways.live.config import LiveConfig
 from app.gateways.live.gateway import LiveGateway
+from app.gateways.origins import is_loopback
 from app.gateways.processes.first import OtherProcesses, why_ports_are_not_shared
 from app.gateways.processes.wire import Start
 from app.gateways.rest.application import create_app
@@ -52,6 +58,7 @@ from app.proto.market_data_pb2 import Hub as GrpcHub
 from app.settings import Settings
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
+from app.sockets.certificates import ensure_certificate, server_context
 
 log = logging.getLogger(__name__)
 
@@ -398,7 +405,10 @@ class Hub(Engine):
 
     rest_port = 0
     websocket_port = 0
+    tls_port = 0
     grpc_port = 0
+    mirror: MirrorStreams | None = None
+    mirror_rest: MirrorRest | None = None
 
     @override
     async def start(self) -> None:
@@ -406,11 +416,17 @@ class Hub(Engine):
         await super().start()
         settings, clock = self._settings, self._clock
         others = self._other_processes()
+        if settings.mirror:
+            budget = IpBudget(weight=settings.mirror_weight, dials=settings.mirror_dials)
+            self.mirror = self._make_mirror(budget)
+            self.mirror_rest = self._make_mirror_rest(budget)
+            self._closing.callback(self.mirror_rest.stop)
         self.live = LiveGateway(
             config=_live_config(settings, 1 + others),
             broadcaster=self.broadcaster,
             registry=self.manager,
             clock=clock,
+            mirror=None if self.mirror is None else self.mirror.decide,
         )
         rest_config = _rest_config(settings, self.source.name)
         self.events = EventStreams(
@@ -436,6 +452,7 @@ class Hub(Engine):
                 clock=clock,
                 books=self.inbound.books,
                 figures=self.analyst.history,
+                mirror=self.mirror_rest,
             ),
             rest_config,
             self.live.new_session,
@@ -448,6 +465,11 @@ class Hub(Engine):
             setting="WEBSOCKET_PORT",
             share_port=others > 0,
         )
+        if settings.websocket_tls_port:
+            context = await asyncio.to_thread(_tls_of_streams, settings, clock.now_us())
+            self.tls_port = await self.live.start_secured(
+                settings.websocket_ip, settings.websocket_tls_port, context
+            )
         self.processes = OtherProcesses(
             others,
             start=Start(
@@ -491,6 +513,8 @@ class Hub(Engine):
         """Tell clients to come back."""
         self.processes.stop()
         self.events.stop()
+        if self.mirror is not None:
+            self.mirror.stop()
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(self.live.stop())
             stopping.create_task(self.rest.stop(within=1.0))
@@ -510,7 +534,56 @@ class Hub(Engine):
             "clients": self.processes.summed(self.live.counters()),
             "events": self.events.counters(),
             "grpc": self.grpc.counters(),
+            **({} if self.mirror is None else {"mirror": self.mirror.counters()}),
+            **({} if self.mirror_rest is None else {"mirror_rest": self.mirror_rest.report()}),
         }
+
+    def _make_mirror(self, budget: IpBudget) -> MirrorStreams:
+        """Return what speaks the exchange's own protocol, its part of the hub's life arranged."""
+        settings = self._settings
+        mirror = MirrorStreams(
+            StreamConfig(
+                auto_subscribe=settings.mirror_auto_subscribe,
+                auto_symbols=settings.mirror_auto_symbols,
+                idle_s=settings.mirror_idle_s,
+                slow_s=settings.slow_client_grace_ms / 1_000,
+                allowed_origins=settings.allowed_origins,
+                on_loopback=is_loopback(settings.websocket_ip) and is_loopback(settings.server_ip),
+            ),
+            bus=self.bus,
+            clock=self._clock,
+            exchange=self.inbound.feed_clock,
+            books=self.inbound.books,
+            more_streams=self.inbound.more_streams,
+            symbols=self.manager,
+            borrowing=self.manager,
+            budget=budget,
+        )
+        self.wanted_here.append(mirror.wants)
+        self.manager.add_part("mirror", mirror.run)
+        return mirror
+
+    def _make_mirror_rest(self, budget: IpBudget) -> MirrorRest:
+        """Return what answers the exchange's own calls."""
+        mirror = MirrorRest(
+            bus=self.bus,
+            listed=self.manager.listed,
+            candles=self.ring,
+            view=self.view,
+            books=self.inbound.books,
+            calls=self.inbound.calls,
+            exchange=self.inbound.feed_clock,
+            budget=budget,
+            clock=self._clock,
+        )
+        mirror.start()
+        return mirror
+
+    @override
+    def _forget(self, symbol: str) -> None:
+        super()._forget(symbol)
+        if self.mirror_rest is not None:
+            self.mirror_rest.forget(symbol)
 
     def _grpc_hub(self) -> GrpcHub:
         """Say to clients of gRPC who publishes."""
@@ -533,6 +606,22 @@ class Hub(Engine):
             problem,
         )
         return 0
+
+
+def _tls_of_streams(settings: Settings, now_us: int) -> ssl.SSLContext:
+    """Return what TLS needs on the WebSocket's second port; raise `InvalidSetting`."""
+    certificate, key = settings.websocket_tls_cert, settings.websocket_tls_key
+    setting, expected = "WEBSOCKET_TLS_CERT", "a PEM file with a certificate that fits its key"
+    try:
+        if certificate is None:
+            setting, expected = "DATA_DIR", "a folder in which a certificate can be kept"
+            certificate, key = ensure_certificate(
+                settings.data_dir / "tls", [settings.websocket_ip], now_us=now_us
+            )
+        return server_context(certificate, key)
+    except (OSError, ValueError) as error:
+        value = settings.data_dir if setting == "DATA_DIR" else certificate
+        raise InvalidSetting(key=setting, value=value, expected=f"{expected} ({error})") from error
 
 
 _SUMMED = (

@@ -219,7 +219,10 @@ def _greeting(hub: Hub, settings: Settings, plan: SourcePlan) -> Text:
             "SYMBOLS_PER_CONNECTION=50\n",
             style="yellow",
         )
-    text.append(f"WebSocket  {stream}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    secured = f"   wss://{_shown(settings.websocket_ip)}:{hub.tls_port}" if hub.tls_port else ""
+    text.append(f"WebSocket  {stream}{secured}\nREST       {rest}   (/docs, /status, /metrics)\n")
+    if hub.mirror is not None:
+        text.append(f"as Binance {rest}/api/v3   {stream}/ws and /stream\n")
     if hub.grpc_port:
         secured = " over TLS" if settings.grpc_tls_cert else ""
         text.append(f"gRPC       {_shown(settings.grpc_ip)}:{hub.grpc_port}{secured}\n")

@@ -282,7 +282,10 @@ class MetricsOfBooks(Protocol):
 
 
 class SymbolStatus(msgspec.Struct, frozen=True):
-    """One wanted symbol as `/status` shows it. Times are microseconds UTC, `None` when not yet."""
+    """One symbol as `/status` shows it. Times are microseconds UTC, `None` when not yet.
+
+    One that is `borrowed` is followed for a while only, and not wanted.
+    """
 
     symbol: str
     state: str
@@ -328,6 +331,7 @@ class SymbolStatus(msgspec.Struct, frozen=True):
     last_trade_us: int | None = None
     coverage: float | None = None
     event_ages: tuple[int, ...] = ()
+    borrowed: bool = False
 
 
 class SymbolList(Protocol):

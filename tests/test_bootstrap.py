@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sqlite3
+import ssl
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from app.market.events import Candle, Publication
 from app.ports import CANDLES, FORMING
 from app.settings import Settings
 from tests.end_to_end.running_hub import exact, rest_url, running_hub, stream_url
+from tests.end_to_end.running_program import free_port
 
 
 async def test_status_tells_the_source_the_symbols_and_the_clients(tmp_path: Path):
@@ -275,3 +277,54 @@ async def test_a_port_in_use_leaves_nothing_behind(tmp_path: Path):
             await hub.start()
         await hub.close()
     assert raised.value.setting == "WEBSOCKET_PORT"
+
+
+SUBSCRIBED = '{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":1}'
+
+
+async def test_the_mirror_is_on_every_port(tmp_path: Path):
+    """The exchange's own streams: beside the hub's own, on the port of REST, and over TLS."""
+    folder = tmp_path / "tls"
+    async with running_hub(tmp_path, symbols="BTCUSDT", websocket_tls_port=free_port()) as hub:
+        trusted = ssl.create_default_context(cafile=folder / "certificate.pem")
+        for address, context in (
+            (f"ws://127.0.0.1:{hub.websocket_port}", None),
+            (f"ws://127.0.0.1:{hub.rest_port}", None),
+            (f"wss://localhost:{hub.tls_port}", trusted),
+        ):
+            async with websockets.connect(f"{address}/any/ws", ssl=context) as client:
+                await client.send(SUBSCRIBED)
+                assert await client.recv() == '{"result":null,"id":1}'
+                assert exact(await client.recv())["e"] == "trade"
+        async with websockets.connect(f"wss://localhost:{hub.tls_port}/", ssl=trusted) as own:
+            assert exact(await own.recv())["channel"] == "candles"
+        report = hub.snapshot()["mirror"]
+        assert isinstance(report, dict)
+        assert report["opened"] == 3
+
+
+async def test_the_mirror_can_be_off(tmp_path: Path):
+    """Then its paths lead nowhere, as any other does."""
+    async with running_hub(tmp_path, symbols="BTCUSDT", mirror=False) as hub:
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            async with websockets.connect(stream_url(hub, "ws/btcusdt@trade")):
+                pass
+        assert refused.value.response.status_code == 404
+        assert "mirror" not in hub.snapshot()
+
+
+async def test_a_certificate_that_cannot_be_used_stops_the_start(tmp_path: Path):
+    """The error names the file and what is wrong with it."""
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    with pytest.raises(InvalidSetting) as refused:
+        async with running_hub(
+            tmp_path,
+            symbols="BTCUSDT",
+            websocket_tls_port=free_port(),
+            websocket_tls_cert=wrong,
+            websocket_tls_key=wrong,
+        ):
+            pass
+    assert refused.value.key == "WEBSOCKET_TLS_CERT"
+    assert str(wrong) in str(refused.value)

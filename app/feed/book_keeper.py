@@ -570,6 +570,8 @@ class BookKeeper:
             )
             return True
         self.widened += 1
+        if update is not None:  # apart: a wider book of the same update differs in nothing else
+            self._publish(update.bids, update.asks, update=update)
         self.book, self._short = fresh, None
         self._publish_whole(fresh, update)
         return True

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
+from msgspec.structs import replace
+
 from app.alarm import Alarm
 from app.errors import (
     BadFrame,
@@ -26,6 +28,7 @@ from app.feed.backoff import Backoff
 from app.feed.bridged_symbol import BridgedSymbol
 from app.feed.feed_clock import FeedClock
 from app.feed.hub_events import BookStep
+from app.feed.more_streams import WantedStreams
 from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.upstream_grpc import (
@@ -48,6 +51,7 @@ from app.ports import (
     Bus,
     Clock,
     DepthHistory,
+    ExchangeCalls,
     KeptBook,
     SymbolStatus,
     TradeHistory,
@@ -80,6 +84,8 @@ class BridgeConfig:
 class BridgedSymbols:
     """The wanted set of a bridge; implements `app.ports.SymbolRegistry`, `Books`, `DepthHistory`.
 
+    It implements `app.ports.BorrowedSymbols` too: what is only borrowed is not kept.
+
     `changed` is called when other symbols are wanted, `removed` with each that is no longer.
     `look` asks the other hub once, when all is loaded.
     """
@@ -109,6 +115,7 @@ class BridgedSymbols:
         self._look = look
         self._first_symbols = first_symbols
         self._symbols: dict[str, BridgedSymbol] = {}
+        self._borrowed: set[str] = set()  # those of them that nobody has added
         self._book_numbers: dict[str, int] = {}  # the last ones of symbols that were removed
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._followed: frozenset[str] = frozenset()
@@ -181,18 +188,16 @@ class BridgedSymbols:
     async def add(self, symbol: str) -> None:
         """Want `symbol` from now on; raise a `SymbolError` that says why not."""
         async with self._changing:
-            if symbol in self._symbols:
+            borrowed = symbol in self._borrowed
+            if symbol in self._symbols and not borrowed:
                 raise SymbolAlreadyActive(symbol)
-            if self._listed is None:
-                raise SymbolsNotLoaded(symbol, self.problem)
-            if symbol not in self._listed:
-                raise UnknownSymbol(symbol)
-            if symbol not in self._followed:
-                raise SymbolNotFollowedThere(symbol)
+            if not borrowed:
+                self._check(symbol)
             now_us = self._clock.now_us()
             await self._keep(symbol, lambda: self._state.want([symbol], now_us=now_us))
-            self._symbols[symbol] = self._make(symbol)
-            self._changed()
+            self._borrowed.discard(symbol)
+            if not borrowed:
+                self._follow_here(symbol)
             log.info("symbol added symbol=%s", symbol)
 
     async def remove(self, symbol: str) -> None:
@@ -200,13 +205,52 @@ class BridgedSymbols:
         async with self._changing:
             if symbol not in self._symbols:
                 raise SymbolNotActive(symbol)
-            await self._keep(symbol, lambda: self._state.forget(symbol))
-            one = self._symbols.pop(symbol)
-            one.lost("removed")
-            self._book_numbers[symbol] = one.book.number
-            self._removed(symbol)
-            self._changed()
+            if symbol not in self._borrowed:
+                await self._keep(symbol, lambda: self._state.forget(symbol))
+            self._leave(symbol)
             log.info("symbol removed symbol=%s", symbol)
+
+    async def borrow(self, symbol: str) -> None:
+        """Follow `symbol`, if nobody does, until it is given back; raise a `SymbolError`."""
+        async with self._changing:
+            if symbol in self._symbols:
+                return
+            self._check(symbol)
+            self._borrowed.add(symbol)
+            self._follow_here(symbol)
+            log.info("symbol borrowed symbol=%s", symbol)
+
+    async def give_back(self, symbol: str) -> None:
+        """Follow a borrowed symbol no longer: nothing of it is published when this returns."""
+        async with self._changing:
+            if symbol in self._borrowed:
+                self._leave(symbol)
+                log.info("symbol given back symbol=%s", symbol)
+
+    def borrowed(self) -> Sequence[str]:
+        """Return the symbols that are only borrowed, sorted."""
+        return sorted(self._borrowed)
+
+    def _check(self, symbol: str) -> None:
+        """Raise a `SymbolError` for a symbol that cannot be followed."""
+        if self._listed is None:
+            raise SymbolsNotLoaded(symbol, self.problem)
+        if symbol not in self._listed:
+            raise UnknownSymbol(symbol)
+        if symbol not in self._followed:
+            raise SymbolNotFollowedThere(symbol)
+
+    def _follow_here(self, symbol: str) -> None:
+        self._symbols[symbol] = self._make(symbol)
+        self._changed()
+
+    def _leave(self, symbol: str) -> None:
+        one = self._symbols.pop(symbol)
+        self._borrowed.discard(symbol)
+        one.lost("removed")
+        self._book_numbers[symbol] = one.book.number
+        self._removed(symbol)
+        self._changed()
 
     async def _keep(self, symbol: str, change: Callable[[], None]) -> None:
         """Write a change of the wanted set to disk; raise `SymbolNotKept`."""
@@ -217,7 +261,7 @@ class BridgedSymbols:
             raise SymbolNotKept(symbol, str(error.__cause__)) from error
 
     def active(self) -> Sequence[str]:
-        """Return the wanted symbols, sorted."""
+        """Return the wanted and the borrowed symbols, sorted."""
         return sorted(self._symbols)
 
     def available(self) -> Mapping[str, SymbolInfo] | None:
@@ -230,6 +274,10 @@ class BridgedSymbols:
     def list_problem(self) -> str | None:
         """Why the other hub could not be asked; `None` if it could."""
         return self.problem
+
+    def listed(self) -> Mapping[str, SymbolInfo] | None:
+        """Return all that is listed, by name: the same object until that changes, or `None`."""
+        return self._listed
 
     def info(self, symbol: str) -> SymbolInfo | None:
         """Return what is listed of `symbol`, if that is known."""
@@ -270,8 +318,11 @@ class BridgedSymbols:
     # -- its report --------------------------------------------------------------------------
 
     def statuses(self) -> list[SymbolStatus]:
-        """Return one report per wanted symbol, sorted by name."""
-        return [self._symbols[symbol].status() for symbol in sorted(self._symbols)]
+        """Return one report per symbol that is followed, sorted by name."""
+        return [
+            replace(self._symbols[symbol].status(), borrowed=symbol in self._borrowed)
+            for symbol in sorted(self._symbols)
+        ]
 
     def not_ready(self) -> Iterable[str]:
         """Say what is still awaited: the other hub, and the first data of each wanted symbol."""
@@ -279,7 +330,8 @@ class BridgedSymbols:
             yield f"the hub that is followed has not answered yet: {self.problem or 'being asked'}"
         for symbol in sorted(self._symbols):
             one = self._symbols[symbol]
-            if not one.heard and (self._listed is None or symbol in self._followed):
+            awaited = not one.heard and symbol not in self._borrowed
+            if awaited and (self._listed is None or symbol in self._followed):
                 reason = f": {one.reason}" if one.reason else ""
                 yield f"{symbol}: no data yet ({one.state}{reason})"
 
@@ -304,6 +356,7 @@ class Bridge:
         client: Callable[[Callable[[], int]], HubClient],
         removed: Callable[[str], None] = lambda _symbol: None,
     ) -> None:
+        self.more_streams = WantedStreams(lambda _symbol: ())  # nothing more comes: only counted
         self.hub: HubFacts | None = None
         self.connects = 0
         self.failures = 0
@@ -354,6 +407,11 @@ class Bridge:
     @property
     def history(self) -> TradeHistory | None:
         """Nothing: the other hub does not tell of trades that have passed."""
+        return None
+
+    @property
+    def calls(self) -> ExchangeCalls | None:
+        """Nothing: the other hub passes no calls on."""
         return None
 
     @property
@@ -413,6 +471,7 @@ class Bridge:
                 "bad_frames": self.bad_frames,
                 "publications": self.publications,
                 "book_depth": self._depth,
+                "more_streams": self.more_streams.report(),
             },
             "books": {"symbols": {one.symbol: one.book.report() for one in self.manager.symbols()}},
         }

@@ -99,6 +99,11 @@ class FeedConnection:
                 self.leaving = True
             self._deliver(event)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether frames come and requests can be made."""
+        return self._socket is not None
+
     def subscribe(self, names: Sequence[str]) -> None:
         """Ask for more streams, by their names; a refusal is counted when it comes."""
         self._request("SUBSCRIBE", names)

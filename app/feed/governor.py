@@ -199,6 +199,11 @@ class Governor:
         shared = rest.window.limit - self.regular_weight
         return max(0, int(self.regular_weight + share * shared) - used)
 
+    def must_wait(self, weight: int) -> bool:
+        """Whether a call would have to wait now: for room, or as nobody answers or lets us in."""
+        now_us = self._now_us()
+        return self.blocked_s > 0 or self._rest.wait_us(weight, now_us) > 0
+
     @property
     def dials_short(self) -> bool:
         """Whether only a tenth of the dials is left, for connections that many symbols share."""

@@ -16,6 +16,8 @@ from app.feed.book_polls import POLL, BookPolls, without_changes
 from app.feed.book_sync import BookSync
 from app.feed.feed_clock import FeedClock
 from app.feed.governor import Governor
+from app.feed.more_streams import WantedStreams
+from app.feed.passed_on import PassedOn
 from app.feed.poll_plan import PollPlan
 from app.feed.repair import Repair
 from app.feed.room import WithRoom
@@ -66,11 +68,13 @@ def no_trades_wanted(_symbol: str) -> bool:
 class Inbound:
     """The feeds of one source, their governor and clock, repair and audit.
 
-    Load the `manager`, then `run`. `rest` makes the client of REST, given who learns of each
-    answer's status and headers. A ban that was announced before a restart is kept to. `removed` is
-    told of each symbol that is wanted no longer; `trades_wanted` tells whether somebody follows the
-    trades of a symbol; `crowded` whether somebody has still to read what was published, so that
-    repair waits a little; `ended` whether the source has no more data.
+    Load the `manager`, then `run`. `more_streams` are followed beside those of `streams_of`, and
+    `calls` passes on what others ask, while nothing more urgent is. `rest` makes the client of
+    REST, given who learns of each answer's status and headers. A ban that was announced before a
+    restart is kept to. `removed` is told of each symbol that is wanted no longer; `trades_wanted`
+    tells whether somebody follows the trades of a symbol; `crowded` whether somebody has still to
+    read what was published, so that repair waits a little; `ended` whether the source has no more
+    data.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Inbound:
             on_refusal=self._tell_refusal,
         )
         self._rest = rest(self.governor.reply_received)
+        self.more_streams = WantedStreams(self._streams_of)
         self._exchange = UpstreamBinance(
             source,
             rest=self._rest,
@@ -120,7 +125,7 @@ class Inbound:
             feed_clock=self.feed_clock,
             clock=clock,
             random=random,
-            streams_of=self._streams_of,
+            streams_of=self.more_streams.streams_of,
         )
         self.streams = SharedStreams(
             self._exchange,
@@ -128,6 +133,7 @@ class Inbound:
             clock=clock,
             per_connection=config.symbols_per_connection,
         )
+        self.more_streams.changed = self.streams.streams_changed
         self.manager = SymbolManager(
             exchange=self._exchange,
             state=state,
@@ -183,6 +189,9 @@ class Inbound:
             random=random,
             crashed=self.manager.note_crash,
         )
+        self.calls = PassedOn(
+            self._exchange, governor=self.governor, is_busy=lambda: self.repair.is_busy
+        )
         self.manager.add_part("shared connections", self.streams.run)
         self.manager.add_part("repair", self.repair.run)
         self.manager.add_part("audit", self.audit.run)
@@ -212,6 +221,7 @@ class Inbound:
             has_klines=has.klines,
             has_trades=has.has_candles,
             aggregates_apart=has.trades and has.aggregates,
+            brings=has.brings,
             book=self._books.keep(symbol) if has.depth and config.book_source != POLL else None,
             ended=self._ended,
             wake=self.repair.wake,
@@ -257,7 +267,7 @@ class Inbound:
     @property
     def has_time(self) -> bool:
         """Whether less urgent calls may be made: repair asks nothing, half the weight is left."""
-        return not self.repair.is_busy and self.governor.room(0.5) > 0
+        return self.calls.has_room(1)
 
     def report(self) -> dict[str, object]:
         """Return what `/status` shows of the exchange, of repair, of audit and of books."""
@@ -273,6 +283,7 @@ class Inbound:
                 "clock_moves": self.feed_clock.moves,
                 "used_weight_1m": self.governor.used_weight,
                 "shared_connections": self.streams.shared,
+                "more_streams": self.more_streams.report(),
                 **self.governor.spent(),
                 **self.governor.report(),
             },

@@ -13,7 +13,8 @@ class Line:
     """A connection that is being opened, open or lost; it is the `EventReceiver` of its own.
 
     Events go straight to the feed, whichever line they come over. `has_klines` says whether candles
-    come each second, trades or none. Times are of the monotonic clock.
+    come each second, trades or none; without them, those events are signs of life that `counts`
+    says so of. Times are of the monotonic clock.
     """
 
     def __init__(
@@ -23,6 +24,7 @@ class Line:
         *,
         now_s: float,
         has_klines: bool = True,
+        counts: Callable[[ExchangeEvent], bool] = lambda _event: True,
     ) -> None:
         self.event_received = take if has_klines else self._count
         self.opened_s = now_s
@@ -34,6 +36,7 @@ class Line:
         self._take = take
         self._lost = lost
         self._has_klines = has_klines
+        self._counts = counts
         self._events = 0
         self._heartbeats = 0
         self._beat_s = now_s
@@ -86,5 +89,5 @@ class Line:
         return self._asked and self.connection is not None and self.connection.answered
 
     def _count(self, event: ExchangeEvent) -> None:
-        self._events += 1
+        self._events += self._counts(event)
         self._take(event)

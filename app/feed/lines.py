@@ -33,6 +33,9 @@ class LinesOwner(Protocol):
     def has_data(self) -> bool:
         """Whether data comes."""
 
+    def brings(self, event: ExchangeEvent) -> bool:
+        """Whether an event is of its own streams, which tell whether a line is alive."""
+
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event, whichever line it came over."""
 
@@ -159,6 +162,7 @@ class Lines:
             self._line_lost,
             now_s=now_s,
             has_klines=self._has_klines,
+            counts=self._owner.brings,
         )
         try:
             connection = await self._streams.connect((self._symbol,), line)

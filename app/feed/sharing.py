@@ -4,13 +4,17 @@ With `SYMBOLS_PER_CONNECTION` above 1 a symbol goes to a connection that has roo
 that others can join. The exchange's 1024 streams a connection are kept to as well: of symbols with
 four streams each, 256 fit. While dials are short, those that need one share it, whatever that
 setting says: what is left of the exchange's limit is enough for all of them then.
+
+Which streams a symbol has can change while it is followed: its connections are asked for what is
+new, and for no more of the rest. Where a shared one has no room for it, the symbol moves on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import itemgetter
 from typing import Protocol
 
 from app.errors import ConnectionFailed
@@ -25,11 +29,16 @@ MOST_STREAMS = 1_024  # on one connection, by the exchange's rule
 STREAMS_IN_ADDRESS = 200  # more of them are asked for once it is open
 # How long a connection waits for others before it is dialled, and requests for one another.
 GATHER_S = 0.25
+AGAIN_AFTER_S = 1.0  # between requests over one connection, which are few in a second
 HEARD_WITHIN_S = 3.0  # a connection that is silent for longer is joined by nobody
 
 
 class Carrier(StreamConnection, Protocol):
     """A connection whose streams can change: `app.feed.connection` has it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests can be made."""
 
     def subscribe(self, names: Sequence[str]) -> None:
         """Ask for more streams."""
@@ -46,6 +55,49 @@ class Dialler(Protocol):
 
     def names(self, symbol: str) -> Sequence[str]:
         """Return the names of the streams of a symbol."""
+
+
+class Requests:
+    """What one connection was asked for: the streams of its address, and others since.
+
+    `left_out` are the symbols of which some streams have no room on it.
+    """
+
+    def __init__(self, clock: Clock, names: Collection[str] = ()) -> None:
+        self.left_out: frozenset[str] = frozenset()
+        self._clock = clock
+        self._asked = dict.fromkeys(names)
+        self._not_before_s = float("-inf")
+
+    def begin(self, names: Collection[str]) -> None:
+        """Learn of the streams in its address."""
+        self._asked = dict.fromkeys(names)
+
+    def settle(self, carrier: Carrier, wanted: Mapping[str, str]) -> bool:
+        """Ask for the streams that are wanted and not there, and for no more of the others.
+
+        `wanted` are the symbols of streams by name, the first ones first where the exchange's limit
+        allows no more. Return whether that is done, or to be called again for: not too often.
+        """
+        gone = [name for name in self._asked if name not in wanted]
+        room = MOST_STREAMS - len(self._asked) + len(gone)
+        new = [name for name in wanted if name not in self._asked]
+        self.left_out = frozenset(wanted[name] for name in new[room:])
+        del new[room:]
+        if not gone and not new:
+            return True
+        now_s = self._clock.monotonic()
+        if now_s < self._not_before_s:
+            return False
+        self._not_before_s = now_s + AGAIN_AFTER_S
+        for name in gone:
+            del self._asked[name]
+        self._asked.update(dict.fromkeys(new))
+        if gone:
+            carrier.unsubscribe(gone)
+        if new:
+            carrier.subscribe(new)
+        return True
 
 
 class Branch:
@@ -81,8 +133,8 @@ class Branch:
 
     @property
     def old(self) -> bool:
-        """Whether the connection has lived for so long that the exchange may end it soon."""
-        return self._trunk.old
+        """Whether it is to be replaced: the exchange may end it soon, or it has no room for all."""
+        return self._trunk.old or self.symbol in self._trunk.requests.left_out
 
     @property
     def answered(self) -> bool:
@@ -110,11 +162,13 @@ class Trunk:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.waits = True  # for its dial: who joins now is in its address
         self.lost = False
-        self.wishes: dict[str, bool] = {}  # symbols whose streams are to be asked for, or no more
+        self.requests = Requests(clock)
         self._names = names
         self._clock = clock
         self._wake = wake  # somebody is to `flush` soon
+        self._changed = False  # something may have to be asked for, or no more
         self._branches: dict[str, Branch] = {}
+        self._counts: dict[str, int] = {}  # of the streams of each
         self._streams = 0  # of all symbols that are on it
         self._is_full = False
         self._were_here: set[str] = set()
@@ -151,10 +205,7 @@ class Trunk:
     def join(self, symbol: str, receiver: EventReceiver) -> Branch:
         """Add a symbol, whose streams are asked for when the connection opens, or soon."""
         branch = self._branches[symbol] = Branch(self, symbol, receiver)
-        self._streams += len(self._names(symbol))
-        if self.wishes.pop(symbol, True):  # else it has just left, and its streams still come
-            self.wishes[symbol] = True
-            self._wake()
+        self._recount(symbol, len(self._names(symbol)))
         return branch
 
     def leave(self, branch: Branch) -> None:
@@ -163,29 +214,37 @@ class Trunk:
             return
         self.count_frames()
         del self._branches[branch.symbol]
-        self._streams -= len(self._names(branch.symbol))
         self._were_here.add(branch.symbol)
-        if self.waits or self.wishes.get(branch.symbol):
-            self.wishes.pop(branch.symbol, None)
-        else:
-            self.wishes[branch.symbol] = False
-            self._wake()
+        self._recount(branch.symbol, 0)
         if not self._branches and not self.lost:
             self.lost = True
             if self.carrier is not None:
                 self.carrier.close()
 
+    def streams_changed(self, symbol: str) -> None:
+        """Learn that the streams of a symbol are others now."""
+        if symbol in self._branches:
+            self._recount(symbol, len(self._names(symbol)))
+
+    def _recount(self, symbol: str, streams: int) -> None:
+        self._streams += streams - self._counts.pop(symbol, 0)
+        if streams:
+            self._counts[symbol] = streams
+        self._changed = True
+        self._wake()
+
     def sealed(self) -> list[str]:
         """Return the symbols to dial with; those that come later join by request."""
         self.waits = False
         chosen: list[str] = []
-        streams = 0
+        names: list[str] = []
         for symbol in self._branches:
-            streams += len(self._names(symbol))
-            if chosen and streams > STREAMS_IN_ADDRESS:
+            more = self._names(symbol)
+            if chosen and len(names) + len(more) > STREAMS_IN_ADDRESS:
                 break
             chosen.append(symbol)
-            self.wishes.pop(symbol, None)
+            names += more
+        self.requests.begin(names)
         return chosen
 
     def use(self, carrier: Carrier) -> None:
@@ -204,20 +263,23 @@ class Trunk:
             self.opened.set_exception(error)
             self.opened.exception()  # looked at: perhaps nobody waits for it any more
 
-    def flush(self) -> None:
-        """Ask for the streams that were wished since, and for no more of the others."""
-        if self.carrier is None or self.lost:
-            return
-        wishes, self.wishes = self.wishes, {}
-        for wanted, ask in ((True, self.carrier.subscribe), (False, self.carrier.unsubscribe)):
-            names = [
-                name
-                for symbol, wish in wishes.items()
-                if wish is wanted
-                for name in self._names(symbol)
-            ]
-            if names:
-                ask(names)
+    def flush(self) -> bool:
+        """Ask for the streams that are wanted since, and for no more of the others.
+
+        Return whether that is done, or it is too early for it.
+        """
+        if self.carrier is None or self.lost or not self._changed:
+            return True
+        ranked = [
+            (rank, name, symbol)
+            for symbol in self._branches
+            for rank, name in enumerate(self._names(symbol))
+        ]
+        if self._streams > MOST_STREAMS:
+            ranked.sort(key=itemgetter(0))  # the own streams of each come first
+        wanted = {name: symbol for _, name, symbol in ranked}
+        self._changed = not self.requests.settle(self.carrier, wanted)
+        return not self._changed
 
     def count_frames(self) -> None:
         """Let the oldest branch count what the connection has counted."""
@@ -262,6 +324,21 @@ class Trunk:
             break
 
 
+class _Alone:
+    """The connection of one symbol alone, opened with the streams `names`."""
+
+    def __init__(self, symbol: str, carrier: Carrier, names: Sequence[str], clock: Clock) -> None:
+        self.symbol = symbol
+        self.carrier = carrier
+        self.changed = True
+        self._requests = Requests(clock, names)
+
+    def flush(self, names: Sequence[str]) -> bool:
+        """Ask for what is wanted since; return whether that is done, or it is too early for it."""
+        self.changed = not self._requests.settle(self.carrier, dict.fromkeys(names, self.symbol))
+        return not self.changed
+
+
 class SharedStreams:
     """Gives each symbol its connection, or its part of one. Shared ones need `run` to be opened."""
 
@@ -273,6 +350,7 @@ class SharedStreams:
         self._clock = clock
         self._per_connection = per_connection
         self._trunks: list[Trunk] = []
+        self._alone: list[_Alone] = []
         self._to_open: list[Trunk] = []
         self._changed = asyncio.Event()
 
@@ -286,7 +364,7 @@ class SharedStreams:
         (symbol,) = symbols
         if self._per_connection == 1 and not self._governor.dials_short:
             await self._governor.dial()
-            return await self._dialler.connect(symbols, receiver)
+            return await self._connect_alone(symbol, receiver)
         trunk = self._with_room(symbol)
         if trunk is None:
             trunk = Trunk(self._dialler.names, self._clock, self._changed.set)
@@ -300,6 +378,14 @@ class SharedStreams:
             raise
         return branch
 
+    def streams_changed(self, symbol: str) -> None:
+        """Learn that the streams of a symbol are others now: its connections are told soon."""
+        for trunk in self._trunks:
+            trunk.streams_changed(symbol)
+        for alone in self._alone:
+            alone.changed |= alone.symbol == symbol
+        self._changed.set()
+
     async def run(self) -> None:
         """Open shared connections, and send what they are to ask for, until cancelled."""
         try:
@@ -312,12 +398,28 @@ class SharedStreams:
                     for trunk in opening:
                         tasks.create_task(self._open(trunk), name="shared connection")
                     self._trunks = [trunk for trunk in self._trunks if not trunk.lost]
-                    for trunk in self._trunks:
-                        trunk.flush()
+                    self._flush()
         finally:
             for trunk in self._trunks:
                 if trunk.carrier is None:
                     trunk.fail(ConnectionFailed("stopped"))
+
+    def _flush(self) -> None:
+        """Ask for what is wanted since, over each connection; look again where it is too early."""
+        self._alone = [alone for alone in self._alone if alone.carrier.is_open]
+        done = [trunk.flush() for trunk in self._trunks]
+        names = self._dialler.names
+        done += [alone.flush(names(alone.symbol)) for alone in self._alone if alone.changed]
+        if not all(done):
+            self._changed.set()
+
+    async def _connect_alone(self, symbol: str, receiver: EventReceiver) -> StreamConnection:
+        names = self._dialler.names(symbol)  # now: they are in the address
+        carrier = await self._dialler.connect((symbol,), receiver)
+        self._alone = [alone for alone in self._alone if alone.carrier.is_open]
+        self._alone.append(_Alone(symbol, carrier, names, self._clock))
+        self._changed.set()  # others may be wanted since
+        return carrier
 
     def _with_room(self, symbol: str) -> Trunk | None:
         short = self._governor.dials_short

@@ -21,6 +21,7 @@ from app.market.ages import CLASSES
 from app.market.candles import NOTHING, CandleAggregator
 from app.market.events import (
     AggTrade,
+    AveragePrice,
     BookTicker,
     Candle,
     DepthUpdate,
@@ -29,11 +30,16 @@ from app.market.events import (
     HoleFound,
     HoleRepaired,
     Kline,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
     StreamLost,
     StreamRestored,
+    SymbolEvent,
+    Ticker,
+    TickerEvent,
     Trade,
+    WindowTicker,
 )
 from app.market.holes import HoleWatch
 from app.market.ledger import Hole
@@ -46,6 +52,7 @@ from app.ports import (
     KLINES,
     PARTIAL_DEPTHS,
     STATUS,
+    TICKERS,
     TRADES,
     Bus,
     Clock,
@@ -64,7 +71,18 @@ REPEATED_TOLD = 5  # trades that came again: a few do behind each answer about t
 NOTHING_CAME = "the exchange has traded, but nothing came"
 BY_STREAM = "stream"  # what was missing came late, or over the other connection
 ENDED_REASON = "the source has no more data"
-_BOOK_TOPICS = {BookTicker: BOOK_TICKERS, DepthUpdate: DEPTH, PartialDepth: PARTIAL_DEPTHS}
+_TOPICS: dict[type[SymbolEvent], str] = {
+    Trade: TRADES,
+    AggTrade: AGG_TRADES,
+    Kline: KLINES,
+    BookTicker: BOOK_TICKERS,
+    DepthUpdate: DEPTH,
+    PartialDepth: PARTIAL_DEPTHS,
+    Ticker: TICKERS,
+    MiniTicker: TICKERS,
+    WindowTicker: TICKERS,
+    AveragePrice: TICKERS,
+}
 
 
 class SymbolFeed:
@@ -76,8 +94,9 @@ class SymbolFeed:
     somebody looks whether the symbol trades at all. `has_klines` says whether the source sends a
     candle each second; without them, `silence` says when to ask whether the exchange moves. Candles
     are made of trades, of aggregates only where these alone come: not with `aggregates_apart`, and
-    of nothing without `has_trades`. `book` keeps the order book, if the source brings its changes.
-    `ended` says whether the source has no more.
+    of nothing without `has_trades`. `brings` says which events can be of its own streams: any other
+    was asked for beside them and is only published, as it comes. `book` keeps the order book, if
+    the source brings its changes. `ended` says whether the source has no more.
     """
 
     def __init__(
@@ -96,6 +115,7 @@ class SymbolFeed:
         has_klines: bool = True,
         has_trades: bool = True,
         aggregates_apart: bool = False,
+        brings: Callable[[ExchangeEvent], bool] = lambda _event: True,
         book: BookKeeper | None = None,
         ended: Callable[[], bool] = lambda: False,
         wake: Callable[[], None] = lambda: None,
@@ -103,6 +123,7 @@ class SymbolFeed:
     ) -> None:
         self.symbol = symbol
         self.aggregator = aggregator
+        self.brings = brings
         self.book = book
         self.state = FeedState.CONNECTING
         self.reason = ""
@@ -209,7 +230,7 @@ class SymbolFeed:
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event; a bug in what follows ends this connection and reaches the supervisor."""
         try:
-            if not isinstance(event, Trade):
+            if not isinstance(event, Trade) or not self._has_trades:
                 self._take_rare(event)
                 return
             if event.symbol != self.symbol:
@@ -250,7 +271,7 @@ class SymbolFeed:
             self.lines.fail(error)
 
     def _take_rare(self, event: ExchangeEvent) -> None:
-        """Take anything but a single trade."""
+        """Take anything but a single trade that candles are made of."""
         if isinstance(event, ServerShutdown):
             log.warning("the exchange is about to close the connection symbol=%s", self.symbol)
             self.lines.replace("the exchange is about to close it")
@@ -258,28 +279,36 @@ class SymbolFeed:
         if event.symbol != self.symbol:
             self.foreign += 1
             return
+        if isinstance(event, Trade) or not self.brings(event):
+            self._bus.publish(_TOPICS[type(event)], event)
+            return
         if isinstance(event, BookTicker | DepthUpdate | PartialDepth):
             self._take_of_book(event)
-            return
+        else:
+            self._take_dated(event)
+
+    def _take_dated(self, event: AggTrade | Kline | TickerEvent) -> None:
+        """Take what its own streams bring besides trades and the book."""
         if event.event_us is not None:
             self._feed_clock.observe(event.event_us, event.received_us)
-        if self._doubts.is_ahead(event):
-            self._doubts.add(event)
-            return
-        if self._doubts.waiting:
-            self._settle_doubts()
+        if isinstance(event, Kline | AggTrade):
+            if self._doubts.is_ahead(event):
+                self._doubts.add(event)
+                return
+            if self._doubts.waiting:
+                self._settle_doubts()
         if event.event_us is not None:
             self._note_age(event.event_us, event.received_us)
         self._last = event
         if not self.has_data and not (isinstance(event, Kline) and self._trades_are_silent):
             self._first_data(event)
-        if isinstance(event, Kline):
-            self._bus.publish(KLINES, event)
-            if event.interval == SECONDS and self._has_trades:
-                self._publish(self.aggregator.add_kline(event))
-                self._note_silence(event)
-        elif isinstance(event, AggTrade):
+        if isinstance(event, AggTrade):
             self._take_aggregate(event)
+            return
+        self._bus.publish(_TOPICS[type(event)], event)
+        if isinstance(event, Kline) and event.interval == SECONDS and self._has_trades:
+            self._publish(self.aggregator.add_kline(event))
+            self._note_silence(event)
 
     def _take_aggregate(self, event: AggTrade) -> None:
         self._bus.publish(AGG_TRADES, event)
@@ -301,7 +330,7 @@ class SymbolFeed:
             self._last = event
         if not self.has_data and not (self._has_trades and self._has_klines):
             self._first_data(event)  # else candles tell: what was missed is asked for with them
-        self._bus.publish(_BOOK_TOPICS[type(event)], event)
+        self._bus.publish(_TOPICS[type(event)], event)
         book = self.book
         if book is None:
             return

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 
+from msgspec.structs import replace
+
 from app.alarm import Alarm
 from app.errors import (
     FeedError,
@@ -44,6 +46,9 @@ TIME_AGAIN_S = 5.0  # how often the exchange's clock is asked at most
 
 class SymbolManager:
     """Holds the wanted set and runs its feeds; implements `app.ports.SymbolRegistry`.
+
+    It implements `app.ports.BorrowedSymbols` too: what is only borrowed is followed like what is
+    wanted, and neither it nor how far it has come is kept.
 
     `run` is its life. The wanted set is kept in `state`; `first_symbols` fill it when it is empty.
     `make_feed` builds the feed of one symbol. `removed` is told of each symbol that is wanted no
@@ -87,6 +92,7 @@ class SymbolManager:
         self._positions: Mapping[str, Position] = {}
         self._wanted_since_us: Mapping[str, int] = {}
         self._feeds: dict[str, SymbolFeed] = {}
+        self._borrowed: set[str] = set()  # those of them that nobody has added
         self._running: dict[str, asyncio.Task[None]] = {}
         self._listed: Mapping[str, SymbolInfo] | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -325,7 +331,11 @@ class SymbolManager:
         before: dict[str, Position | None] = {}
         while True:
             await self._clock.sleep(TICK_S)
-            found = {symbol: feed.position() for symbol, feed in self._feeds.items()}
+            found = {
+                symbol: feed.position()
+                for symbol, feed in self._feeds.items()
+                if symbol not in self._borrowed
+            }
             changed = {
                 symbol: position
                 for symbol, position in before.items()
@@ -353,20 +363,16 @@ class SymbolManager:
     async def add(self, symbol: str) -> None:
         """Want `symbol` from now on; raise a `SymbolError` that says why not."""
         async with self._changing:
-            if symbol in self._feeds:
+            borrowed = symbol in self._borrowed
+            if symbol in self._feeds and not borrowed:
                 raise SymbolAlreadyActive(symbol)
-            if self._listed is None:
-                raise SymbolsNotLoaded(symbol, self.list_problem)
-            info = self._listed.get(symbol)
-            if info is None:
-                raise UnknownSymbol(symbol)
-            if not info.trading:
-                raise SymbolNotTrading(symbol, info.status)
-            self._admit(symbol, self.active())
+            if not borrowed:
+                self._check(symbol)
             now_us = self._clock.now_us()
             await self._keep(symbol, lambda: self._state.want([symbol], now_us=now_us))
-            self._feeds[symbol] = self._make_feed(symbol)
-            self._start(symbol)
+            self._borrowed.discard(symbol)
+            if not borrowed:
+                self._follow(symbol)
             log.info("symbol added symbol=%s", symbol)
 
     async def remove(self, symbol: str) -> None:
@@ -374,14 +380,55 @@ class SymbolManager:
         async with self._changing:
             if symbol not in self._feeds:
                 raise SymbolNotActive(symbol)
-            await self._keep(symbol, lambda: self._state.forget(symbol))
-            feed = self._feeds.pop(symbol)
-            try:
-                await self._stop(symbol)
-            finally:  # also when the caller gives up meanwhile
-                feed.halt(FeedState.STOPPED, "removed")
-                self._removed(symbol)
+            if symbol not in self._borrowed:
+                await self._keep(symbol, lambda: self._state.forget(symbol))
+            await self._leave(symbol)
             log.info("symbol removed symbol=%s", symbol)
+
+    async def borrow(self, symbol: str) -> None:
+        """Follow `symbol`, if nobody does, until it is given back; raise a `SymbolError`."""
+        async with self._changing:
+            if symbol in self._feeds:
+                return
+            self._check(symbol)
+            self._borrowed.add(symbol)
+            self._follow(symbol)
+            log.info("symbol borrowed symbol=%s", symbol)
+
+    async def give_back(self, symbol: str) -> None:
+        """Follow a borrowed symbol no longer: its connection is closed when this returns."""
+        async with self._changing:
+            if symbol in self._borrowed:
+                await self._leave(symbol)
+                log.info("symbol given back symbol=%s", symbol)
+
+    def borrowed(self) -> Sequence[str]:
+        """Return the symbols that are only borrowed, sorted."""
+        return sorted(self._borrowed)
+
+    def _check(self, symbol: str) -> None:
+        """Raise a `SymbolError` for a symbol that cannot be followed."""
+        if self._listed is None:
+            raise SymbolsNotLoaded(symbol, self.list_problem)
+        info = self._listed.get(symbol)
+        if info is None:
+            raise UnknownSymbol(symbol)
+        if not info.trading:
+            raise SymbolNotTrading(symbol, info.status)
+        self._admit(symbol, self.active())
+
+    def _follow(self, symbol: str) -> None:
+        self._feeds[symbol] = self._make_feed(symbol)
+        self._start(symbol)
+
+    async def _leave(self, symbol: str) -> None:
+        feed = self._feeds.pop(symbol)
+        self._borrowed.discard(symbol)
+        try:
+            await self._stop(symbol)
+        finally:  # also when the caller gives up meanwhile
+            feed.halt(FeedState.STOPPED, "removed")
+            self._removed(symbol)
 
     async def _keep(self, symbol: str, change: Callable[[], None]) -> None:
         """Write a change of the wanted set to disk; raise `SymbolNotKept`."""
@@ -392,11 +439,11 @@ class SymbolManager:
             raise SymbolNotKept(symbol, str(error.__cause__)) from error
 
     def feeds(self) -> Sequence[SymbolFeed]:
-        """Return the feeds of all wanted symbols."""
+        """Return the feeds of all wanted and borrowed symbols."""
         return tuple(self._feeds.values())
 
     def active(self) -> Sequence[str]:
-        """Return the wanted symbols, sorted."""
+        """Return the wanted and the borrowed symbols, sorted."""
         return sorted(self._feeds)
 
     def available(self) -> Mapping[str, SymbolInfo] | None:
@@ -412,6 +459,10 @@ class SymbolManager:
             return self._refused()
         return self._list_problem
 
+    def listed(self) -> Mapping[str, SymbolInfo] | None:
+        """Return all that is listed, by name: the same object until that changes, or `None`."""
+        return self._listed
+
     def info(self, symbol: str) -> SymbolInfo | None:
         """Return what the exchange lists of `symbol`, if that is known."""
         return None if self._listed is None else self._listed.get(symbol)
@@ -419,8 +470,11 @@ class SymbolManager:
     # -- its report --------------------------------------------------------------------------
 
     def statuses(self) -> list[SymbolStatus]:
-        """Return one report per wanted symbol, sorted by name."""
-        return [self._feeds[symbol].status() for symbol in sorted(self._feeds)]
+        """Return one report per symbol that is followed, sorted by name."""
+        return [
+            replace(self._feeds[symbol].status(), borrowed=symbol in self._borrowed)
+            for symbol in sorted(self._feeds)
+        ]
 
     def not_ready(self) -> Iterable[str]:
         """Say what is still awaited: the list of symbols, the first data of each wanted symbol.
@@ -431,6 +485,7 @@ class SymbolManager:
             yield f"the list of symbols is not known yet: {self.list_problem or 'being asked'}"
         for symbol in sorted(self._feeds):
             feed = self._feeds[symbol]
-            if not feed.heard and feed.state not in HALTED:
+            awaited = not feed.heard and feed.state not in HALTED
+            if awaited and symbol not in self._borrowed:
                 reason = f": {feed.reason}" if feed.reason else ""
                 yield f"{symbol}: no data yet ({feed.state}{reason})"

@@ -198,6 +198,18 @@ class UpstreamBinance:
             weight=depth_weight(limit),
         )
 
+    # Calls of others, for `app.feed.passed_on`.
+
+    async def call(
+        self, path: str, parameters: Mapping[str, str], *, microseconds: bool = False
+    ) -> bytes:
+        """Return the body of any call's answer, as it is; raise `FeedError`."""
+        return await self._call(
+            path,
+            lambda: self._rest.call(path, parameters, microseconds=microseconds),
+            weight=weight_of(path, parameters),
+        )
+
     async def _call(
         self,
         path: str,

@@ -30,6 +30,7 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from app.sockets.frames import PLAIN, window_for
+from app.sockets.limits import Keepalive
 
 if TYPE_CHECKING:
     from app.sockets.session import SessionHandler
@@ -108,10 +109,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A session for `handler`; `subprotocol` must be one that the client offered."""
+    """A session for `handler`; `subprotocol` must be one that the client offered.
+
+    It is kept alive as the listener does it, unless `keepalive` says otherwise.
+    """
 
     handler: SessionHandler
     subprotocol: str | None = None
+    keepalive: Keepalive | None = None
 
 
 class Handshake(NamedTuple):

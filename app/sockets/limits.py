@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _LEAST = {
@@ -68,3 +69,18 @@ class SessionLimits:
             if value < least:
                 message = f"{name}={value}: expected at least {least}"
                 raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """How one session is kept alive, where a protocol has rules of its own for that.
+
+    A ping `interval_s` after the one before, 0 sends none; without a pong with its `payload` within
+    `timeout_s` the session ends with `code` and `reason`.
+    """
+
+    interval_s: float
+    timeout_s: float
+    payload: Callable[[], bytes]
+    code: int
+    reason: str

@@ -47,7 +47,7 @@ from app.sockets.handshake import (
     core_log,
     read_request,
 )
-from app.sockets.limits import SessionLimits
+from app.sockets.limits import Keepalive, SessionLimits
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ class Session(asyncio.Protocol):
         "_handler",
         "_head",
         "_host",
+        "_keepalive",
         "_message",
         "_message_is_text",
         "_paused",
@@ -181,6 +182,7 @@ class Session(asyncio.Protocol):
         self.counted_as: str | None = None
         self._host = host
         self._handler: SessionHandler | None = None
+        self._keepalive: Keepalive | None = None  # where it has rules of its own
         self._transport: asyncio.Transport | None = None
         self._core: ServerProtocol | None = None  # made when first needed
         self._state = _HANDSHAKE
@@ -304,7 +306,11 @@ class Session(asyncio.Protocol):
         if self._state == _OPEN:
             if self._ping_expected is not None:
                 self._host.missed_pong()
-                self.close(INTERNAL_ERROR, "no pong came in time")
+                rules = self._keepalive
+                if rules is None:
+                    self.close(INTERNAL_ERROR, "no pong came in time")
+                else:
+                    self.close(rules.code, rules.reason)
             else:
                 self._send_keepalive()
         elif self._state == _HANDSHAKE:
@@ -439,6 +445,7 @@ class Session(asyncio.Protocol):
         self.subprotocol = accepted.subprotocol
         self.window_bits = handshake.window_bits
         self._handler = accepted.handler
+        self._keepalive = accepted.keepalive
         self._state = _OPEN
         self._put(handshake.accept(accepted.subprotocol))
         self._host.was_opened(self)
@@ -600,18 +607,21 @@ class Session(asyncio.Protocol):
         self._guard(self._ping_and_wait)
 
     def _ping_and_wait(self) -> None:
-        payload = self._host.ping_payload()
+        rules = self._keepalive
+        payload = self._host.ping_payload() if rules is None else rules.payload()
         frame = control_frame(PING, payload)
         if self._state != _OPEN:  # whoever chose the payload has closed it
             return
         self._ping_expected = payload
         self._pinged_at = self._host.now()
-        self._host.wake(self, self._pinged_at + self._host.limits.pong_timeout_s)
+        timeout_s = self._host.limits.pong_timeout_s if rules is None else rules.timeout_s
+        self._host.wake(self, self._pinged_at + timeout_s)
         self._put(frame)  # even where it is not writable: there is never a second one on its way
 
     def _wait_for_next_ping(self, last: float) -> None:
         self._ping_expected = None
-        interval = self._host.limits.ping_interval_s
+        rules = self._keepalive
+        interval = self._host.limits.ping_interval_s if rules is None else rules.interval_s
         self._host.wake(self, last + interval if interval > 0 else None)
 
     def _pong(self, payload: bytes) -> None:

@@ -11,6 +11,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -29,6 +30,7 @@ from tests.simulated.loop import run_simulated
 
 SEED = int(os.environ.get("SEED", "11"))
 
+LOOK_BACK_US = 600 * SECOND_US  # for the trade before the first one
 OLD_US = 60_000  # no event is as old without a fault
 
 # What the exchange allows; the simulator itself counts, see its `conduct`.
@@ -121,6 +123,7 @@ class Notices:
         self._hub = hub
         self._before = numbers_of(hub)
         self._events_before = len(hub.client.events)
+        self._since_us = hub.exchange.exchange_us()
         self._klines: list[Kline] = []
         hub.core.bus.subscribe(KLINES, self._note_kline)
 
@@ -129,6 +132,7 @@ class Notices:
         self.records.clear()
         self._before.clear()
         self._events_before = len(self._hub.client.events)
+        self._since_us = self._hub.exchange.exchange_us()
         self._klines.clear()
         self._hub.core.bus.subscribe(KLINES, self._note_kline)
 
@@ -152,6 +156,16 @@ class Notices:
             candle is not None and candle.volume != kline.volume
             for kline in self._klines
             for candle in [truth[kline.symbol].get(kline.open_time_us)]
+        )
+
+    def jumps(self) -> int:
+        """Return how often a trade has not had the id that follows that of the one before."""
+        exchange = self._hub.exchange
+        from_us, now_us = self._since_us - LOOK_BACK_US, exchange.exchange_us()
+        return sum(
+            after.id != before.id + 1 and after.time_us >= self._since_us
+            for symbol in self._hub.core.manager.active()
+            for before, after in pairwise(exchange.trades_between(symbol, from_us, now_us))
         )
 
     def check(self, number: str, what: type[StatusEvent] | str) -> None:

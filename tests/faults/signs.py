@@ -5,7 +5,7 @@ One of each is enough: when several faults meet, which of them is told depends o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from app.market.events import ExchangeRefusal, HoleFound, StatusEvent, StreamLost
@@ -23,7 +23,8 @@ class Signs(NamedTuple):
     told: tuple[type[StatusEvent] | str, ...]
 
 
-RECONNECTED = Signs(("reconnects",), (StreamLost, "replaced its connection"))
+# Before its first data a connection is lost without an event.
+RECONNECTED = Signs(("reconnects",), (StreamLost, "replaced its connection", "state=waiting"))
 MISSED = Signs(
     ("stalls", "holes_found", "kline_missing"), (StreamLost, HoleFound, "candles missing")
 )
@@ -52,14 +53,20 @@ SIGNS = {
 }
 """Not here, as they can do no harm: `REST_LAG` while nothing is asked for, a `DUPLICATE` candle."""
 
+HEARD: dict[Kind, Callable[[Notices], int]] = {
+    Kind.KLINE_WRONG: Notices.wrong_klines,  # it may be told over a silent connection alone
+    Kind.ID_JUMP: Notices.jumps,  # a quiet symbol may not have traded since
+}
+"""How often a fault has reached a hub, where it can strike without doing so."""
+
 
 def untold(notices: Notices, struck: Iterable[str]) -> list[str]:
     """Return the kinds of faults that struck and do not show."""
     unseen: list[str] = []
     for kind in map(Kind, sorted(struck)):
         signs = SIGNS.get(kind)
-        if signs is None or (kind is Kind.KLINE_WRONG and not notices.wrong_klines()):
-            continue  # or it was said only where nothing arrived, as over a silent connection
+        if signs is None or (kind in HEARD and not HEARD[kind](notices)):
+            continue
         if not any(map(notices.changed, signs.numbers)):
             unseen.append(f"{kind} changed no number")
         if signs.told and not any(map(notices.told, signs.told)):

@@ -511,6 +511,10 @@ def test_a_snapshot_that_is_ahead_of_the_stream_waits_for_it():
     assert scene.report("widened") == (0,)
     scene.take(updates[2])
     assert (scene.report("widened"), scene.follower.last.whole) == ((1,), True)
+    # What the update changed is told first, so that the wider book differs in nothing but reach.
+    before, last = scene.follower.changes[-2:]
+    assert not before.whole
+    assert before.update_id == last.update_id == updates[2].last_update_id
 
 
 def test_a_snapshot_that_is_too_old_to_widen_with_is_asked_for_again():

@@ -327,6 +327,37 @@ async def test_only_what_the_other_hub_follows_may_be_added(tmp_path: Path) -> N
         assert info.price_digits == 2
 
 
+async def test_what_is_borrowed_is_followed_and_not_kept(tmp_path: Path) -> None:
+    """Until it is given back, or added."""
+    async with served() as hub, bridged(hub.port, tmp_path) as here:
+        await here.followed()
+        for symbol, error in (("NOPE", UnknownSymbol), ("BNBUSDT", SymbolNotFollowedThere)):
+            with pytest.raises(error):
+                await here.manager.borrow(symbol)
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            await here.manager.borrow(symbol)
+        await here.followed("ETHUSDT")
+        assert here.manager.borrowed() == ["ETHUSDT"]
+        assert [each.borrowed for each in here.manager.statuses()] == [False, True]
+        assert here.state.wanted() == ["BTCUSDT"]
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            await here.manager.give_back(symbol)
+        assert (here.manager.active(), here.removed) == (["BTCUSDT"], ["ETHUSDT"])
+        await here.manager.borrow("ETHUSDT")
+        await here.manager.add("ETHUSDT")
+        assert (here.manager.borrowed(), here.state.wanted()) == ([], ["BTCUSDT", "ETHUSDT"])
+
+
+async def test_nothing_is_passed_on_and_no_more_streams_come(tmp_path: Path) -> None:
+    """The other hub has neither; who wants more streams is counted."""
+    async with served() as hub, bridged(hub.port, tmp_path) as here:
+        assert here.bridge.calls is None
+        here.bridge.more_streams.want("BTCUSDT", "aggTrade")
+        report = here.bridge.report()["hub"]
+        assert isinstance(report, dict)
+        assert report["more_streams"] == {"BTCUSDT": ("aggTrade",)}
+
+
 async def test_a_change_that_cannot_be_kept_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -609,3 +609,20 @@ async def test_regular_calls_take_nothing_from_those_that_can_wait() -> None:
     assert governor.room(0.5) == 0
     clock.step(MINUTE_S)
     assert governor.room(0.5) == 50
+
+
+async def test_who_does_not_want_to_wait_can_ask_whether_it_must() -> None:
+    """For room, for the end of a refusal, or while nobody answers or lets us in."""
+    clock, governor, _ = governed(weight=100)
+    assert not governor.must_wait(100)
+    await governor.spend(60)
+    assert (governor.must_wait(40), governor.must_wait(41)) == (False, True)
+    clock.step(MINUTE_S)
+    governor.refused(RateLimited(7, banned=False), Side.REST)
+    assert governor.must_wait(1)
+    clock.step(8)
+    assert not governor.must_wait(1)
+    governor.refused(AccessDenied(451), Side.STREAMS)
+    assert not governor.must_wait(1)
+    governor.refused(AccessDenied(451), Side.REST)
+    assert governor.must_wait(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.feed.line import Line
+from app.market.events import Trade
 from tests.fakes import a_trade
 from tests.feed.fakes import FakeConnection, a_kline
 
@@ -80,3 +81,20 @@ def test_without_candles_every_event_is_a_heartbeat():
     connection.deliver(a_trade())
     assert (taken, line.heartbeats) == ([a_trade()], 1)
     assert line.silent_s(15) == 0
+
+
+def test_what_was_asked_for_beside_its_streams_is_no_heartbeat():
+    """It comes whether these are alive or not."""
+    taken: list[object] = []
+    line = Line(
+        taken.append,
+        lambda _: None,
+        now_s=10,
+        has_klines=False,
+        counts=lambda event: isinstance(event, Trade),
+    )
+    connection = FakeConnection(("BTCUSDT",), line)
+    line.opened(connection, now_s=11)
+    connection.deliver(a_kline())
+    assert (taken, line.heartbeats) == ([a_kline()], 0)
+    assert line.silent_s(15) == 4

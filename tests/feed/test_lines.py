@@ -31,6 +31,10 @@ class Owner:
         self.taken = 0
         self.ended = 0
 
+    def brings(self, event: ExchangeEvent) -> bool:
+        """Say that each event is of its own streams."""
+        return True
+
     def event_received(self, event: ExchangeEvent) -> None:
         """Take one event."""
         self.has_data = True

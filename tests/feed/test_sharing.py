@@ -11,7 +11,7 @@ import pytest
 from app.errors import ConnectionFailed, FeedError
 from app.feed import sharing
 from app.feed.governor import Governor
-from app.feed.sharing import GATHER_S, SharedStreams
+from app.feed.sharing import AGAIN_AFTER_S, GATHER_S, SharedStreams
 from app.market.events import ExchangeEvent, ServerShutdown
 from app.ports import EventReceiver, StreamConnection
 from tests.fakes import START_US, ManualClock, a_trade, settle
@@ -39,6 +39,7 @@ class FakeDialler:
 
     def __init__(self) -> None:
         self.streams = 2
+        self.more: dict[str, list[str]] = {}  # names beside these
         self.opened: list[FakeCarrier] = []
         self.failure: Exception | None = None
         self.hangs = asyncio.Event()
@@ -55,7 +56,8 @@ class FakeDialler:
 
     def names(self, symbol: str) -> list[str]:
         """Return so many names."""
-        return [f"{symbol}@{'abcd'[number]}" for number in range(self.streams)]
+        own = [f"{symbol}@{'abcd'[number]}" for number in range(self.streams)]
+        return own + self.more.get(symbol, [])
 
 
 class Receiver:
@@ -105,6 +107,11 @@ class House:
         self.tasks = tasks
         self.connecting: list[asyncio.Task[None]] = []
         self.run = tasks.create_task(self.streams.run())
+
+    def want(self, symbol: str, *names: str) -> None:
+        """Let a symbol have other streams beside its own ones."""
+        self.dialler.more[symbol] = list(names)
+        self.streams.streams_changed(symbol)
 
     def connect(self, *symbols: str) -> list[Receiver]:
         """Let feeds connect, all at once."""
@@ -366,3 +373,96 @@ async def test_whoever_waits_as_it_ends_is_told() -> None:
         home.run.cancel()
         await settle()
         assert isinstance(a.failure, ConnectionFailed)
+
+
+@pytest.mark.parametrize("together", [1, 3])
+async def test_other_streams_are_asked_for_over_the_connection_that_is_there(together: int) -> None:
+    """Soon, and together; and no more of those that nobody wants."""
+    async with house(together) as home:
+        await home.connected("A", "B")
+        carrier = home.dialler.opened[0]
+        home.want("A", "A@x")
+        home.want("A", "A@x", "A@y")
+        await home.clock.advance(GATHER_S)
+        assert carrier.requests == [("+", ["A@x", "A@y"])]
+        await home.clock.advance(AGAIN_AFTER_S)
+        home.want("A", "A@y", "A@z")
+        await home.clock.advance(GATHER_S)
+        assert carrier.requests[1:] == [("-", ["A@x"]), ("+", ["A@z"])]
+        for other in home.dialler.opened[1:]:
+            assert other.requests == []
+
+
+@pytest.mark.parametrize("together", [1, 2])
+async def test_requests_that_follow_each_other_quickly_are_gathered(together: int) -> None:
+    """The exchange takes few in a second: what is taken back meanwhile is not even asked for."""
+    async with house(together) as home:
+        await home.connected("A")
+        (carrier,) = home.dialler.opened
+        home.want("A", "A@x")
+        await home.clock.advance(GATHER_S)
+        for names in (["A@x", "A@y"], ["A@x"], ["A@x", "A@z"], ["A@z"]):
+            home.want("A", *names)
+            await home.clock.advance(GATHER_S / 2)
+        assert carrier.requests == [("+", ["A@x"])]
+        await home.clock.advance(AGAIN_AFTER_S + GATHER_S)
+        assert carrier.requests[1:] == [("-", ["A@x"]), ("+", ["A@z"])]
+
+
+@pytest.mark.parametrize("together", [1, 2])
+async def test_what_is_wanted_while_it_is_dialled_is_asked_for_then(together: int) -> None:
+    """Its address was written before; that of the next one has it."""
+    async with house(together) as home:
+        home.dialler.hangs.clear()
+        await home.connected("A")
+        home.want("A", "A@x")
+        home.dialler.hangs.set()
+        await settle()
+        await home.clock.advance(GATHER_S)
+        assert home.dialler.opened[0].requests == [("+", ["A@x"])]
+        await home.connected("A")
+        await home.clock.advance(AGAIN_AFTER_S + GATHER_S)
+        assert home.dialler.opened[1].requests == []
+
+
+async def test_nothing_is_asked_of_a_connection_that_has_ended() -> None:
+    """Lost or closed, alone or shared."""
+    for together in (1, 2):
+        async with house(together) as home:
+            a, b = await home.connected("A", "B")
+            home.dialler.opened[0].lose()
+            b.connection.close()
+            a.connection.close()
+            home.want("A", "A@x")
+            home.want("B", "B@x")
+            await home.clock.advance(GATHER_S)
+            assert [each.requests for each in home.dialler.opened if not each.is_open] == [
+                [] for _ in home.dialler.opened
+            ]
+
+
+async def test_a_symbol_that_finds_no_room_for_more_moves_on() -> None:
+    """Where the limit is reached its connection counts as old; elsewhere it gets all its streams.
+
+    What the others have stays; when it has gone there is room again.
+    """
+    async with house(600) as home:
+        receivers = await home.connected(*(str(number) for number in range(512)))
+        (carrier,) = home.dialler.opened
+        await home.clock.advance(GATHER_S)
+        for receiver in receivers:
+            assert not receiver.connection.old
+        home.want("7", "7@x", "7@y")
+        await home.clock.advance(AGAIN_AFTER_S + GATHER_S)
+        assert [each.connection.old for each in receivers].index(True) == 7
+        assert sum(each.connection.old for each in receivers) == 1
+        asked = [name for _, names in carrier.requests for name in names]
+        assert not {"7@x", "7@y"} & set(asked)
+        (moved,) = await home.connected("7")
+        assert len(home.dialler.opened) == 2
+        assert not moved.connection.old
+        receivers[7].connection.close()
+        home.want("8", "8@x", "8@y")
+        await home.clock.advance(AGAIN_AFTER_S + GATHER_S)
+        assert carrier.requests[-2:] == [("-", ["7@a", "7@b"]), ("+", ["8@x", "8@y"])]
+        assert not any(each.connection.old for each in receivers if each is not receivers[7])

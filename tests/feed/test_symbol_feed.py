@@ -7,8 +7,10 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.errors import ConnectionFailed, RateLimited
@@ -20,17 +22,22 @@ from app.feed.symbol_feed import SymbolFeed
 from app.market.candles import CandleAggregator
 from app.market.events import (
     AggTrade,
+    AveragePrice,
     BookChange,
     BookState,
     Candle,
     HoleFound,
     HoleRepaired,
     Kline,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
     StreamLost,
     StreamRestored,
+    Ticker,
+    TickerEvent,
     Trade,
+    WindowTicker,
 )
 from app.ports import (
     AGG_TRADES,
@@ -41,6 +48,7 @@ from app.ports import (
     KLINES,
     PARTIAL_DEPTHS,
     STATUS,
+    TICKERS,
     TRADES,
 )
 from tests.fakes import START_US, FakeBus, ManualClock, a_trade, settle
@@ -1089,6 +1097,74 @@ async def test_every_event_goes_to_the_topic_of_its_stream() -> None:
             scene.connection.deliver(event)
         for topic in {topic for topic, _ in events}:
             assert scene.events(topic) == [event for name, event in events if name == topic]
+
+
+def more_events(scene: Scene, *, trade: bool = False) -> list[tuple[str, Any]]:
+    """Return an event of each kind with the topic that it belongs to."""
+    truth = TrueBook()
+    now_us = truth.now_us = scene.clock.now_us()
+
+    def made(kind: type[TickerEvent]) -> TickerEvent:
+        """Return a ticker of ones."""
+        ones = dict.fromkeys(kind.__struct_fields__, Decimal(1))
+        times = {"event_us": now_us, "received_us": now_us}
+        return kind(**{**ones, "symbol": "BTCUSDT", **times})  # type: ignore[arg-type] # each by its field
+
+    return [
+        *([(TRADES, scene.trade(1))] if trade else []),
+        (AGG_TRADES, an_aggregate(scene)),
+        (KLINES, scene.kline()),
+        (KLINES, scene.kline(interval="1m", trades=9)),
+        (BOOK_TICKERS, truth.ticker()),
+        (DEPTH, truth.diffs(1)[0]),
+        (PARTIAL_DEPTHS, PartialDepth("BTCUSDT", 1, (("1", "1"),), (), 5, now_us, now_us)),
+        *((TICKERS, made(kind)) for kind in (Ticker, MiniTicker, WindowTicker, AveragePrice)),
+    ]
+
+
+@pytest.mark.parametrize("has_trades", [True, False])
+async def test_what_is_asked_for_beside_its_streams_is_published_and_no_more(
+    *, has_trades: bool
+) -> None:
+    """It makes no candle, moves no clock or book, is no sign of life and changes no count."""
+    async with running(
+        brings=lambda event: isinstance(event, Trade), has_trades=has_trades, has_book=True
+    ) as scene:
+        before = scene.feed.status()
+        offset_us = scene.feed_clock.offset_us
+        more = more_events(scene, trade=not has_trades)
+        for _, event in more:
+            scene.connection.deliver(event)
+        for topic in {topic for topic, _ in more}:
+            assert scene.events(topic) == [event for name, event in more if name == topic]
+        assert {each.topic for each in scene.bus.published} == {topic for topic, _ in more}
+        assert (scene.feed.status(), scene.feed_clock.offset_us) == (before, offset_us)
+        assert (scene.feed.heard, scene.state()) == (False, FeedState.SUBSCRIBED)
+        scene.connection.deliver(msgspec.structs.replace(more[0][1], symbol="ETHUSDT"))
+        assert scene.feed.foreign == 1
+
+
+async def test_its_own_tickers_show_that_it_lives() -> None:
+    """They tell the time, and how old what comes is; candles are not made of them."""
+    async with running(has_trades=False, has_klines=False) as scene:
+        tickers = [event for topic, event in more_events(scene) if topic == TICKERS]
+        scene.connection.deliver(*tickers)
+        assert scene.events(TICKERS) == tickers
+        assert scene.state() is FeedState.LIVE
+        status = scene.feed.status()
+        assert (sum(status.event_ages), status.last_event_us) == (4, tickers[-1].event_us)
+        assert scene.events(CANDLES) == []
+
+
+async def test_without_candles_more_streams_do_not_hide_a_silence() -> None:
+    """Aggregates come each second, while the trades that it follows do not."""
+    async with running(has_klines=False, brings=lambda event: isinstance(event, Trade)) as scene:
+        scene.connection.deliver(scene.trade(1))
+        for _ in range(40):
+            await scene.seconds(1, klines=False)
+            scene.connection.deliver(an_aggregate(scene))
+        assert scene.woken
+        assert scene.feed.silence.is_due
 
 
 async def test_longer_klines_close_no_second() -> None:

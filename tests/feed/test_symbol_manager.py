@@ -195,6 +195,92 @@ async def test_what_the_exchange_does_not_have_is_refused(tmp_path: Path) -> Non
         assert home.manager.info("NOSUCH") is None
 
 
+async def test_what_is_borrowed_is_followed_and_not_kept(tmp_path: Path) -> None:
+    """It is active like any other, and gone when it is given back: nothing of it stays."""
+    async with house(tmp_path, wanted=["BTCUSDT"]) as home:
+        await home.manager.borrow("ETHUSDT")
+        await home.manager.borrow("BTCUSDT")  # followed anyway
+        await settle()
+        assert home.manager.active() == ["BTCUSDT", "ETHUSDT"]
+        assert home.manager.borrowed() == ["ETHUSDT"]
+        assert [each.borrowed for each in home.manager.statuses()] == [False, True]
+        assert home.state.wanted() == ["BTCUSDT"]
+        assert len(home.exchange.open) == 2
+        home.go_live("BTCUSDT")
+        assert list(home.manager.not_ready()) == []  # nobody waits for what is borrowed
+        home.go_live("ETHUSDT")
+        await home.manager.give_back("BTCUSDT")
+        await home.manager.give_back("ETHUSDT")
+        await home.manager.give_back("ETHUSDT")
+        assert (home.manager.active(), home.manager.borrowed()) == (["BTCUSDT"], [])
+        assert home.removed == ["ETHUSDT"]
+        assert home.feeds["ETHUSDT"].state == "stopped"
+
+
+async def test_who_adds_what_is_borrowed_makes_it_a_wanted_one(tmp_path: Path) -> None:
+    """Over the connection that it has; then it is kept, and cannot be given back."""
+    async with house(tmp_path) as home:
+        await home.manager.borrow("ETHUSDT")
+        await settle()
+        await home.manager.add("ETHUSDT")
+        assert (home.manager.borrowed(), home.state.wanted()) == ([], ["ETHUSDT"])
+        with pytest.raises(SymbolAlreadyActive):
+            await home.manager.add("ETHUSDT")
+        await home.manager.give_back("ETHUSDT")
+        assert home.manager.active() == ["ETHUSDT"]
+        assert len(home.exchange.connections) == 1
+
+
+async def test_what_is_borrowed_can_be_removed(tmp_path: Path) -> None:
+    """Whoever removes it is heard, whoever has borrowed it may give it back still."""
+    async with house(tmp_path) as home:
+        await home.manager.borrow("ETHUSDT")
+        await home.manager.remove("ETHUSDT")
+        assert (home.manager.active(), home.manager.borrowed()) == ([], [])
+        await home.manager.give_back("ETHUSDT")
+        assert home.removed == ["ETHUSDT"]
+
+
+async def test_what_cannot_be_followed_cannot_be_borrowed(tmp_path: Path) -> None:
+    """For the same reasons as it could not be added."""
+    listing = {"OLDUSDT": listed("OLDUSDT", "BREAK"), "BTCUSDT": listed("BTCUSDT")}
+    async with house(tmp_path, listings=[ExchangeUnavailable("down"), listing]) as home:
+        with pytest.raises(SymbolsNotLoaded):
+            await home.manager.borrow("BTCUSDT")
+        await home.clock.advance(60)
+        await settle()
+        home.too_many = 1
+        for symbol, error in (
+            ("NOSUCH", UnknownSymbol),
+            ("OLDUSDT", SymbolNotTrading),
+            ("BTCUSDT", PollBudgetExceeded),
+        ):
+            with pytest.raises(error):
+                await home.manager.borrow(symbol)
+        assert (home.manager.active(), home.manager.borrowed()) == ([], [])
+
+
+async def test_how_far_a_borrowed_symbol_has_come_is_kept_once_it_is_wanted(
+    tmp_path: Path,
+) -> None:
+    """Before that it is not even looked at."""
+    position = Position(START_US, 7, Decimal(1))
+    async with house(tmp_path) as home:
+        await home.manager.borrow("ETHUSDT")
+        looked: list[int] = []
+
+        def look() -> Position:
+            looked.append(home.clock.now_us())
+            return position
+
+        home.feeds["ETHUSDT"].position = look  # type: ignore[method-assign]
+        await home.clock.advance(5)
+        assert looked == []
+        await home.manager.add("ETHUSDT")
+        await home.clock.advance(3)
+        await until(lambda: kept(home, "ETHUSDT") == position)
+
+
 async def test_not_known_yet_is_not_unknown(tmp_path: Path) -> None:
     """While the list has not come a symbol is neither taken nor called invalid; then it is."""
     failures = [ExchangeUnavailable("down"), AccessDenied(451), ExchangeUnavailable("down")]

@@ -16,6 +16,7 @@ from app.clock import SystemClock
 from app.errors import (
     AccessDenied,
     ConnectionFailed,
+    ExchangeRefused,
     ExchangeUnavailable,
     FeedError,
     RateLimited,
@@ -338,3 +339,24 @@ async def test_candles_of_any_interval_are_asked_for() -> None:
         for path, interval in zip(up.server.asked, ("1s", "1h"), strict=True):
             assert f"interval={interval}&" in path
         assert up.governor.spent()["weight_1m"] == 4
+
+
+async def test_any_call_is_passed_on_as_it_is() -> None:
+    """With its weight, by its parameters; a refusal of it is that of the exchange."""
+    async with upstream() as up:
+        up.server.answers["/api/v3/depth"] = (200, {}, b'{"any":"thing"}')
+        parameters = {"symbol": "BTCUSDT", "limit": "500"}
+        assert await up.exchange.call("/api/v3/depth", parameters) == b'{"any":"thing"}'
+        assert up.server.asked == ["/api/v3/depth?symbol=BTCUSDT&limit=500"]
+        assert up.governor.spent()["weight_1m"] == 25
+        refusal = b'{"code":-1121,"msg":"Invalid symbol."}'
+        up.server.answers["/api/v3/depth"] = (400, {}, refusal)
+        with pytest.raises(ExchangeRefused) as caught:
+            await up.exchange.call("/api/v3/depth", {"symbol": "NOPE"}, microseconds=True)
+        refused = caught.value
+        assert (refused.status, refused.code, refused.message) == (400, -1121, "Invalid symbol.")
+        assert up.governor.blocked_reason is None
+        up.server.answers["/api/v3/depth"] = (429, {"Retry-After": "7"}, refusal)
+        with pytest.raises(RateLimited):
+            await up.exchange.call("/api/v3/depth", parameters)
+        assert up.governor.blocked_s > 6

@@ -81,6 +81,8 @@ def test_a_fault_is_seen_by_the_hub(
             hub.strike(fault)
             await hub.pass_time(660 if fault.kind is Kind.DELAY else 60)
             notices.check(number, told)
+            assert notices.jumps() == (fault.kind is Kind.ID_JUMP)
+            assert notices.wrong_klines() == (fault.kind is Kind.KLINE_WRONG)
         assert hub.exchange.status()["faults"]["struck"][fault.kind] >= 1
         status = hub.status(SYMBOL)
         assert {name: getattr(status, name) for name in seen} == seen

@@ -17,6 +17,7 @@ from app.clock import SystemClock
 from app.errors import PortInUse
 from app.sockets import listener as listener_module
 from app.sockets.frames import CLOSE, PING, PONG, TEXT
+from app.sockets.limits import Keepalive
 from app.sockets.listener import Accepted, Listener, Refused, SessionLimits
 from tests.sockets.peers import (
     LedClock,
@@ -635,3 +636,32 @@ async def test_a_transport_accepted_by_somebody_else_can_be_served() -> None:
     assert handler.closed == [(1012, "")]
     writer.close()
     await writer.wait_closed()
+
+
+async def test_a_protocol_may_have_its_own_rules_for_pings() -> None:
+    """Interval, payload, patience, and how a session ends that does not answer."""
+    clock = LedClock()
+    rules = Keepalive(
+        interval_s=5, timeout_s=60, payload=lambda: b"now", code=1008, reason="Pong timeout"
+    )
+    async with (
+        listening(
+            clock=clock,
+            ping_interval_s=20,
+            pong_timeout_s=10,
+            verdict=lambda _upgrade, handler: Accepted(handler, keepalive=rules),
+        ) as served,
+        upgraded(served.port) as peer,
+    ):
+        for _ in range(2):
+            await clock.advance(5.2)
+            assert (await peer.frame()).payload == b"now"
+            peer.send(frame(PONG, b"now"))
+            await served.handler.until(lambda: served.handler.sessions[0].pong_was_due)
+        await clock.advance(5.2)
+        assert (await peer.frame()).payload == b"now"
+        await clock.advance(59.5)
+        assert served.handler.sessions[0].is_open
+        await clock.advance(0.7)
+        assert (await peer.frame()).close == (1008, "Pong timeout")
+        assert served.listener.missed_pongs == 1

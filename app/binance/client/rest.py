@@ -34,6 +34,7 @@ TIMEOUT_S = 10.0
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _SHOWN = 200
+_MICROSECONDS = {"X-MBX-TIME-UNIT": "MICROSECOND"}
 
 T = TypeVar("T")
 
@@ -158,6 +159,15 @@ class RestClient:
             lambda: decode_depth(body, symbol, limit=limit, received_us=self._clock.now_us())
         )
 
+    async def call(
+        self, path: str, parameters: Mapping[str, str], *, microseconds: bool = False
+    ) -> bytes:
+        """Return the body of any call's answer of status 200, as it is.
+
+        Its times are those of the wire: milliseconds, or `microseconds` where the call has them.
+        """
+        return await self._fetch(path, parameters, _MICROSECONDS if microseconds else {})
+
     async def aclose(self) -> None:
         """Close the connections. No call may follow."""
         await self._client.aclose()
@@ -175,12 +185,19 @@ class RestClient:
 
     async def _get(self, where: str, **parameters: str | int | None) -> bytes:
         """Make one call and return the body of its answer; `where` is a path or a whole URL."""
-        url = self._base_url + where if where.startswith("/") else where
         sent = {name: value for name, value in parameters.items() if value is not None}
+        return await self._fetch(where, sent, {})
+
+    async def _fetch(
+        self, where: str, parameters: Mapping[str, str | int], headers: Mapping[str, str]
+    ) -> bytes:
+        url = self._base_url + where if where.startswith("/") else where
         try:
             async with (
                 self._clock.timeout(self._timeout_s),
-                self._client.stream("GET", url, params=sent or None) as response,
+                self._client.stream(
+                    "GET", url, params=dict(parameters) or None, headers=dict(headers) or None
+                ) as response,
             ):
                 if self._on_reply is not None:
                     self._on_reply(response.status_code, response.headers)

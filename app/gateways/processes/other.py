@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 
 from app.clock import SystemClock
 from app.errors import PortInUse
@@ -29,6 +30,7 @@ from app.logs import set_up_logs
 from app.market.ring import Ring
 from app.market.symbols import SymbolInfo
 from app.ports import Clock
+from app.sockets.listener import Refused, Upgrade
 
 _REPORT_S = 0.2
 
@@ -89,6 +91,7 @@ class OtherProcess:
             broadcaster=broadcaster,
             registry=self._symbols,
             clock=self._clock,
+            mirror=_not_here,
         )
         async with asyncio.TaskGroup() as tasks:
             fanout = tasks.create_task(broadcaster.run(), name="fan-out")
@@ -148,6 +151,15 @@ class OtherProcess:
             if not awaited.done():
                 awaited.set_result(None)
         self._stopping.set()
+
+
+def _not_here(_upgrade: Upgrade) -> Refused:
+    """Send away who wants the exchange's own streams: the first process alone has them."""
+    text = (
+        "With GATEWAY_PROCESSES above 1 the exchange's own streams are on the port of REST "
+        "(SERVER_PORT) and on WEBSOCKET_TLS_PORT, at the same paths.\n"
+    )
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, text.encode(), {"Retry-After": "1"})
 
 
 def main(descriptor: int) -> None:

@@ -26,6 +26,7 @@ from app.ports import HubStatus, MetricsOfBooks, SymbolStatus
 
 _PREFIX = "candlewire"
 _GAUGES = {
+    "borrowed",
     "complete",
     "connections",
     "coverage",
@@ -68,6 +69,7 @@ _HELP = {
     "stalls": "Times that a connection was open and silent, so that another was made",
     "rotations": "Connections replaced as planned, the new one live before the old one closed",
     "stale_events": "Events that were old already when they came",
+    "borrowed": "1 for a symbol that is followed for a while only, without being wanted",
     "coverage": "Share of the seconds since the first that are complete, from 0 to 1",
     "since_us": "Since when the symbol is in its state",
     "last_event_us": "When the exchange made the newest event",

@@ -164,6 +164,28 @@ async def test_klines() -> None:
     assert all(kline.from_rest for kline in klines)
 
 
+@pytest.mark.parametrize("microseconds", [False, True])
+async def test_any_call(*, microseconds: bool) -> None:
+    """Its parameters are sent as they are, and its answer comes back as it is."""
+    exchange = Exchange(body=b'[{"any":"thing"}]')
+    async with exchange.client() as client:
+        body = await client.call(
+            "/api/v3/ticker/24hr",
+            {"symbols": '["BTCUSDT","币安人生USDT"]', "where": "here"},
+            microseconds=microseconds,
+        )
+        assert body == b'[{"any":"thing"}]'
+        assert dict(exchange.requests[0].url.params) == {
+            "symbols": '["BTCUSDT","币安人生USDT"]',
+            "where": "here",
+        }
+        unit = exchange.requests[0].headers.get("X-MBX-TIME-UNIT")
+        assert unit == ("MICROSECOND" if microseconds else None)
+        exchange.requests.clear()
+        await client.call("/api/v3/exchangeInfo", {})
+        assert exchange.asked == "/api/v3/exchangeInfo"
+
+
 async def test_a_limit_passed() -> None:
     """429 and 418 carry the time to wait, and the counter of weight is still told."""
     exchange = Exchange(429, b"ignored", Retry_After="9", X_MBX_USED_WEIGHT_1M="6001")

@@ -118,11 +118,13 @@ class View:
                 {
                     "symbol": symbol,
                     "id": book.sequence_number,
+                    "known": [lowest, highest],
                     "bids": [level for level in levels(bids) if level[0] >= lowest],
                     "asks": [level for level in levels(asks) if level[0] <= highest],
                 },
             )
-        elif symbol == SYMBOL and book.timestamp * 1_000 >= self._place.wishes["until_ms"]:
+        now_ms = book.timestamp and book.timestamp * 1_000
+        if symbol == SYMBOL and now_ms and now_ms >= self._place.wishes["until_ms"]:
             self._ended.set()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,14 @@ PATIENCE_S = 90.0  # beside the seconds that a client is asked to stay
 
 @dataclass(frozen=True)
 class Visit:
-    """What a client saw of each place, while the world went on."""
+    """What a client saw of each place, while the world went on.
+
+    `answers` are the exchange's own, by whatever name the test gave them.
+    """
 
     world: World
     seen: dict[str, Seen]
+    answers: dict[str, Any] = field(default_factory=dict)
 
     def of(self, place: str, name: str) -> list[Any]:
         """Return what came at a place under a name, in order."""
@@ -35,12 +39,13 @@ async def visit(
     places: Sequence[str] | None = None,
     seconds: float = 0.0,
     quiet: bool = True,
+    expected: str = "",
     **wishes: object,
 ) -> Visit:
     """Run a script of this folder in an environment of `.venvs`, for all places or for some.
 
     The test fails when the script fails, and unless it is not `quiet` when it says anything on
-    stderr. It may take a minute and a half longer than `seconds`.
+    stderr but the line that is `expected`. It may take a minute and a half longer than `seconds`.
     """
     goals = [asdict(world.place(name, **wishes)) for name in places or world.places]
     lines = await printed_lines(
@@ -49,6 +54,7 @@ async def visit(
         json.dumps(goals),
         patience_s=PATIENCE_S + seconds,
         quiet=quiet,
+        expected=expected,
         PYTHONPATH=str(ROOT),
     )
     seen: dict[str, Seen] = {}

@@ -31,6 +31,7 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
 
 # Whether the hub is a place as well. This is the one place that says so.
 HUB_IS_A_PLACE = False
+PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
 
 READY_WITHIN_S = 30.0
 JUDGE = "judge"  # whose calls are not noted
@@ -114,7 +115,7 @@ async def world(
     folder: Path,
     *,
     symbols: Sequence[str] = SYMBOLS,
-    before_s: float = 20.0,
+    before_s: float = 14.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     upstream: tuple[str, str] | None = None,
@@ -164,7 +165,7 @@ def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[
         HUB,
         f"http://127.0.0.1:{hub.rest_port}",
         f"ws://127.0.0.1:{hub.websocket_port}",
-        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",  # type: ignore[attr-defined]  # it is not there before the mirror is
+        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",
         proof,
     )
     return {SIMULATOR: at_exchange, HUB: at_hub}

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.clock import SystemClock
 from app.gateways.live.config import LiveConfig
@@ -123,6 +123,19 @@ async def test_it_serves_what_it_is_fed_and_reports(monkeypatch, port: int) -> N
             assert closed.value.rcvd.code == 1012
         async with asyncio.timeout(5):
             await running
+
+
+async def test_it_sends_who_wants_the_exchanges_streams_elsewhere(monkeypatch, port: int) -> None:
+    """The first process alone has them: the answer says where it has them to itself."""
+    async with joined(monkeypatch) as (first, _running):
+        first.start(port)
+        await first.feed()
+        await first.hears(Listening)
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(f"ws://127.0.0.1:{port}/ws/btcusdt@trade"):
+                pass
+        assert refused.value.response.status_code == 503
+        assert b"SERVER_PORT" in (refused.value.response.body or b"")
 
 
 async def test_it_knows_how_far_back_its_past_goes(monkeypatch, port: int) -> None:
