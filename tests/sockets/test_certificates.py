@@ -1,4 +1,4 @@
-"""Certificates of TLS listeners: clients trust them as they are, and nobody is asked for anything."""
+"""Certificates of TLS listeners: clients trust them as they are, nobody is asked for a password."""
 
 from __future__ import annotations
 
