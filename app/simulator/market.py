@@ -72,11 +72,10 @@ class Market(MarketHistory, Protocol):
     def as_of(self, time_us: int) -> Market:
         """Return the market as it was when time had come to `time_us`: for answers alone."""
 
-    def warm(self, symbol: str, budget: int, *, since_us: int = 0) -> bool:
+    def warm(self, symbol: str, budget: int) -> bool:
         """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.
 
-        They reach back to `since_us`, or as far as the past does. A step takes some milliseconds at
-        most. Answers are right without it, only slower.
+        A step takes some milliseconds at most. Answers are right without it, only slower.
         """
 
     def status(self) -> Mapping[str, Any]:
