@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ TRADES = trades_of(BEGIN_US, 3_000, per_second=0.2)
 
 def asked(series: KlineSeries, exchange: SmallExchange, **call: int | None):
     """Return what a call is answered, and how many calls to the exchange that took."""
-    wanted = {"start_us": None, "end_us": None, "limit": 500, **call}
+    wanted: dict[str, Any] = {"start_us": None, "end_us": None, "limit": 500, **call}
     calls = 0
     exchange.now_us += 1  # what was told before is told too early
     while True:
