@@ -172,9 +172,9 @@ class KlineSeries:
             found = seen.above(from_us, last_us + 1)
             if found is None:
                 above_us = self._start_above(from_us)
-                end_us = min(last_us, above_us - 1)
-                if end_us > seen.now_us - SETTLED_US:
-                    end_us = seen.now_us  # what is later shows which rows are final
+                until_us = min(last_us, above_us - 1)
+                # What is later shows which rows are final.
+                end_us = until_us if until_us <= seen.now_us - SETTLED_US else None
                 asked = min(MAX_ASKED, max(2, limit - len(chosen)))
                 return Gap(from_us, end_us, asked, from_us)
             rows, from_us = found

@@ -44,9 +44,11 @@ def asked(series: KlineSeries, exchange: SmallExchange, **call: int | None):
     wanted: dict[str, Any] = {"start_us": None, "end_us": None, "limit": 500, **call}
     calls = 0
     exchange.now_us += 1  # what was told before is told too early
+    began_us = exchange.now_us
     while True:
-        with_tail = series.tail is not None and series.tail.told_s >= exchange.now_us
+        with_tail = series.tail is not None and series.tail.told_s >= began_us
         picked = series.select(**wanted, now_us=exchange.now_us, running=None, with_tail=with_tail)
+        exchange.now_us += 1  # time goes on while the exchange is asked
         if not isinstance(picked, Gap):
             return picked, calls
         rows = exchange.klines(
