@@ -30,9 +30,10 @@ SIMULATOR, HUB = "simulator", "hub"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
 
 # Whether the hub is a place as well. This is the one place that says so.
-HUB_IS_A_PLACE = False
+HUB_IS_A_PLACE = True
 PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
 
+HISTORY_S = 3_600
 READY_WITHIN_S = 30.0
 JUDGE = "judge"  # whose calls are not noted
 
@@ -76,6 +77,11 @@ class MinuteClock(PacedClock):
         """When that minute begins."""
         return BUSY_US // 1_000
 
+    @property
+    def begun_ms(self) -> int:
+        """When the clock began."""
+        return (BUSY_US - self._before_us) // 1_000
+
     @override
     def now_us(self) -> int:
         """Return the wall clock."""
@@ -115,7 +121,7 @@ async def world(
     folder: Path,
     *,
     symbols: Sequence[str] = SYMBOLS,
-    before_s: float = 14.0,
+    before_s: float = 16.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     upstream: tuple[str, str] | None = None,
@@ -129,7 +135,7 @@ async def world(
     clock = MinuteClock(before_s)
     if certificate is not None:
         options = {"tls_port": 0, "tls_certificate": certificate, **options}
-    config = SimulatorConfig(**{"history_s": 3_600, "keep_truth": True, **options})
+    config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
     simulator = WatchedSimulator(config, clock=clock)
     await simulator.start()
     async with asyncio.TaskGroup() as tasks:
