@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.market.events import Kline
+from app.simulator.faults import Kind
 from tests.clients.mirror.judging import (
     BookJudge,
     Truth,
@@ -15,6 +17,7 @@ from tests.clients.mirror.judging import (
     assert_the_same,
     without,
 )
+from tests.clients.mirror.troubles import faults_of_books
 from tests.clients.mirror.visiting import Visit, visit
 from tests.clients.mirror.world import PLACES, SIMULATOR, world
 from tests.clients.payloads import trade_payload
@@ -44,7 +47,7 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
             *("ccxt", "ccxt_view.py"),
             until_ms=minute_ms + 3 * SECOND_MS,
             span=[since, end],
-            tickers=False,
+            only_book=0,
         )
         for interval in ("1s", "1m", "5m"):
             seen.answers[interval] = await about.answer(
@@ -58,6 +61,7 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
         seen.answers["lately"] = await about.answer(
             "/api/v3/klines", symbol="BTCUSDT", interval="1s", limit=1_000
         )
+        seen.answers["ticker"] = await about.answer("/api/v3/ticker/24hr", symbol="BTCUSDT")
         return seen
 
 
@@ -118,7 +122,7 @@ def test_a_minute_grows_with_its_trades(seen, place):
     assert {candle[0] for candle in candles} == {end_ms - MINUTE_MS, end_ms}
     for start_ms in (end_ms - MINUTE_MS, end_ms):
         bars = Truth(seen.world.simulator).growing("BTCUSDT", start_ms, MINUTE_MS)
-        grown = [tuple(float(number) for number in bar) for bar in bars]
+        grown = [tuple(float(number) for number in bar[:5]) for bar in bars]
         states = [tuple(candle[1:]) for candle in candles if candle[0] == start_ms]
         places = [grown.index(state) for state in states]
         assert places == sorted(places)
@@ -128,15 +132,35 @@ def test_a_minute_grows_with_its_trades(seen, place):
 
 
 @every_place
+def test_its_ticker_is_true(seen, place):
+    """watch_ticker and fetch_ticker: what 24 hours were after some trade; the market is young."""
+    minute_ms = seen.world.clock.minute_ms
+    first_id = seen.answers["ticker"]["firstId"]
+    truth = Truth(seen.world.simulator)
+    bars = truth.day("BTCUSDT", first_id, minute_ms - 62 * MINUTE_MS, minute_ms + MINUTE_MS)
+    grown = {tuple(float(number) for number in bar) for bar in bars.values()}
+    watched = seen.of(place, "ticker")
+    assert len(watched) >= 8
+    names = ("open", "high", "low", "close", "baseVolume", "quoteVolume")
+    for ticker in (*watched, *seen.of(place, "fetched ticker")):
+        assert tuple(ticker[name] for name in names) in grown
+
+
+@every_place
 def test_its_order_book_is_the_true_one(seen, place):
     """watch_order_book: after every change, level by level, that of the same update id."""
-    books = seen.of(place, "book")
-    judge = BookJudge(Truth(seen.world.simulator), "BTCUSDT", levels=100)
-    for book in books:
-        judge.judge(book["nonce"], book["bids"], book["asks"], book["known"])
+    judge = judged(seen, place)
     assert not judge.wrong, judge.wrong[:3]
     assert judge.judged >= 60
     assert judge.levels_judged >= 150 * judge.judged
+
+
+def judged(seen: Visit, place: str) -> BookJudge:
+    """Compare all books that were told with the true ones."""
+    judge = BookJudge(Truth(seen.world.simulator), "BTCUSDT", levels=100)
+    for book in seen.of(place, "book"):
+        judge.judge(book["nonce"], book["bids"], book["asks"], book["known"])
+    return judge
 
 
 @every_place
@@ -177,3 +201,44 @@ def test_places_show_the_same_books(seen):
         return without(book, "timestamp", "datetime", "known")
 
     assert_the_same(seen, "book", lambda book: book["nonce"], shown, least=40)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(20, id="20 s"),
+        pytest.param(300, id="5 min", marks=pytest.mark.soak(minutes=6)),
+    ],
+)
+def troubled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    """Return what ccxt saw of all places while much went wrong with books."""
+    return asyncio.run(troubled_visit(tmp_path_factory.mktemp("hub"), request.param))
+
+
+async def troubled_visit(folder: Path, seconds: int) -> Visit:
+    """Let it watch a book for so long."""
+    async with world(folder) as about:
+        about.simulator.add_faults(faults_of_books(seconds))
+        return await visit(
+            about,
+            *("ccxt", "ccxt_view.py"),
+            seconds=seconds,
+            quiet=False,
+            until_ms=about.clock.now_us() // 1_000 + seconds * SECOND_MS,
+            only_book=1 + seconds // 60,
+        )
+
+
+@every_place
+def test_its_order_book_is_the_true_one_whatever_befalls_it(troubled, place):
+    """At every update of those that are told."""
+    judge = judged(troubled, place)
+    assert not judge.wrong, judge.wrong[:3]
+    assert judge.judged >= 40
+
+
+def test_much_befell_it(troubled):
+    """Every fault struck, and the exchange's own client had to begin its book again."""
+    struck = troubled.world.simulator.status()["faults"]["struck"]
+    assert {Kind.DROP, Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.RESET} <= set(struck)
+    assert len(troubled.of(SIMULATOR, "book again")) >= 2
