@@ -57,6 +57,7 @@ WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 BATCH = 256  # happenings that are sent in one go
 FAST_BATCH = 64  # the same when a recording is played as fast as it is read
 FAST_SEND_BUFFER = 131_072  # so that such a recording is not far ahead of its readers
+TOO_SLOW_CODE = 1008  # what the exchange does to a slow reader is not documented
 EXPECTED_SETTLE_S = 0.2
 EXPECTED_PATIENCE_S = 3.0
 WARM_STEPS = 4
@@ -133,6 +134,7 @@ class Simulator:
             max_connections=config.max_connections,
             ping_interval_s=0,  # the exchange's own rule for pings is in `Connections`
             send_buffer=FAST_SEND_BUFFER if fast else None,
+            too_slow_code=TOO_SLOW_CODE,
         )
         self._listen = partial(
             Listener, decide=self._connections.decide, limits=limits, clock=clock
@@ -623,9 +625,8 @@ class Simulator:
 
     def clear_faults(self) -> int:
         """End what lasts and forget what has not happened yet; return how many there were."""
-        lasting = self._connections.going_on()
-        count = len(self._script) + len(self._by_trades) + len(lasting)
-        self._script, self._by_trades, self._connections.lasting = [], [], []
+        count = len(self._script) + len(self._by_trades) + self._connections.mend()
+        self._script, self._by_trades = [], []
         return count
 
     async def _run_faults(self) -> None:
