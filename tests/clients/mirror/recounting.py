@@ -193,7 +193,8 @@ class Recount:
         until_ms = self._times[after] + SHOWN_WITHIN_MS
         assert self._times[after - 1] == last_trade_ms
         assert at_ms is None or last_trade_ms <= at_ms < until_ms
-        moments = range(last_trade_ms, until_ms) if at_ms is None else [at_ms]
+        # Within its millisecond a moment may be after the trades that five minutes begin with.
+        moments = range(last_trade_ms, until_ms) if at_ms is None else [at_ms, at_ms + 1]
         begins = {bisect_left(self._times, moment - AVERAGE_MS) for moment in moments}
         ends = range(bisect_left(self._times, last_trade_ms) + 1, after + 1)
         return {self._average(begin, end) for begin in begins for end in ends}
