@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from app.simulator.faults import Fault, Kind
+from app.simulator.faults import Kind
 from app.sockets.certificates import ensure_certificate
 from tests.clients.mirror.judging import BookJudge, Truth, assert_in_steps, assert_the_same, without
 from tests.clients.mirror.recounting import Recount
+from tests.clients.mirror.troubles import faults_of_books
 from tests.clients.mirror.visiting import Visit, visit
 from tests.clients.mirror.world import PLACES, SIMULATOR, world
 from tests.clients.payloads import Payload
@@ -204,23 +205,6 @@ def test_no_limit_was_met(seen):
     """None of the exchange, which the hub asks too."""
     status = seen.world.simulator.status()
     assert (status["limit_closes"], status["rest"]["over_budget"]) == (0, 0)
-
-
-def faults_of_books(seconds: float) -> list[Fault]:
-    """Return all that can befall a book for so long, but for numbers that are wrong."""
-    diffs: dict[str, Any] = {"stream": "*@depth@100ms", "duration": seconds}
-    at_depth: dict[str, Any] = {"path": "/api/v3/depth", "duration": seconds}
-    return [
-        Fault(kind=Kind.DROP, probability=0.01, **diffs),
-        Fault(kind=Kind.DUPLICATE, probability=0.03, **diffs),
-        Fault(kind=Kind.REORDER, probability=0.01, **diffs),
-        Fault(kind=Kind.DELAY, probability=0.01, delay=0.4, **diffs),
-        Fault(kind=Kind.REST_LAG, probability=0.5, delay=0.7, **at_depth),
-        Fault(kind=Kind.REST_DELAY, probability=0.5, delay=0.5, **at_depth),
-        Fault(kind=Kind.CUT, at=5.0, every=23.0),
-        Fault(kind=Kind.RESET, at=14.0, every=37.0),
-        Fault(kind=Kind.STALL, at=9.0, every=31.0, duration=2.0, stream="*@depth@100ms"),
-    ]
 
 
 @pytest.fixture(
