@@ -32,6 +32,7 @@ from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.streams_plan import served, streams_plan
 from app.feed.upstream_grpc import HubClient
+from app.gateways.binance.rest import MirrorRest
 from app.gateways.binance.stream_config import StreamConfig
 from app.gateways.binance.streams import MirrorStreams
 from app.gateways.fanout.broadcaster import Broadcaster, FanoutLimits
@@ -407,6 +408,7 @@ class Hub(Engine):
     tls_port = 0
     grpc_port = 0
     mirror: MirrorStreams | None = None
+    mirror_rest: MirrorRest | None = None
 
     @override
     async def start(self) -> None:
@@ -415,7 +417,10 @@ class Hub(Engine):
         settings, clock = self._settings, self._clock
         others = self._other_processes()
         if settings.mirror:
-            self.mirror = self._make_mirror()
+            budget = IpBudget(weight=settings.mirror_weight, dials=settings.mirror_dials)
+            self.mirror = self._make_mirror(budget)
+            self.mirror_rest = self._make_mirror_rest(budget)
+            self._closing.callback(self.mirror_rest.stop)
         self.live = LiveGateway(
             config=_live_config(settings, 1 + others),
             broadcaster=self.broadcaster,
@@ -447,6 +452,7 @@ class Hub(Engine):
                 clock=clock,
                 books=self.inbound.books,
                 figures=self.analyst.history,
+                mirror=self.mirror_rest,
             ),
             rest_config,
             self.live.new_session,
@@ -529,9 +535,10 @@ class Hub(Engine):
             "events": self.events.counters(),
             "grpc": self.grpc.counters(),
             **({} if self.mirror is None else {"mirror": self.mirror.counters()}),
+            **({} if self.mirror_rest is None else {"mirror_rest": self.mirror_rest.report()}),
         }
 
-    def _make_mirror(self) -> MirrorStreams:
+    def _make_mirror(self, budget: IpBudget) -> MirrorStreams:
         """Return what speaks the exchange's own protocol, its part of the hub's life arranged."""
         settings = self._settings
         mirror = MirrorStreams(
@@ -550,11 +557,33 @@ class Hub(Engine):
             more_streams=self.inbound.more_streams,
             symbols=self.manager,
             borrowing=self.manager,
-            budget=IpBudget(weight=settings.mirror_weight, dials=settings.mirror_dials),
+            budget=budget,
         )
         self.wanted_here.append(mirror.wants)
         self.manager.add_part("mirror", mirror.run)
         return mirror
+
+    def _make_mirror_rest(self, budget: IpBudget) -> MirrorRest:
+        """Return what answers the exchange's own calls."""
+        mirror = MirrorRest(
+            bus=self.bus,
+            listed=self.manager.listed,
+            candles=self.ring,
+            view=self.view,
+            books=self.inbound.books,
+            calls=self.inbound.calls,
+            exchange=self.inbound.feed_clock,
+            budget=budget,
+            clock=self._clock,
+        )
+        mirror.start()
+        return mirror
+
+    @override
+    def _forget(self, symbol: str) -> None:
+        super()._forget(symbol)
+        if self.mirror_rest is not None:
+            self.mirror_rest.forget(symbol)
 
     def _grpc_hub(self) -> GrpcHub:
         """Say to clients of gRPC who publishes."""

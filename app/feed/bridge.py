@@ -275,6 +275,10 @@ class BridgedSymbols:
         """Why the other hub could not be asked; `None` if it could."""
         return self.problem
 
+    def listed(self) -> Mapping[str, SymbolInfo] | None:
+        """Return all that is listed, by name: the same object until that changes, or `None`."""
+        return self._listed
+
     def info(self, symbol: str) -> SymbolInfo | None:
         """Return what is listed of `symbol`, if that is known."""
         return None if self._listed is None else self._listed.get(symbol)

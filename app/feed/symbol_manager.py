@@ -459,6 +459,10 @@ class SymbolManager:
             return self._refused()
         return self._list_problem
 
+    def listed(self) -> Mapping[str, SymbolInfo] | None:
+        """Return all that is listed, by name: the same object until that changes, or `None`."""
+        return self._listed
+
     def info(self, symbol: str) -> SymbolInfo | None:
         """Return what the exchange lists of `symbol`, if that is known."""
         return None if self._listed is None else self._listed.get(symbol)

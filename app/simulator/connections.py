@@ -43,6 +43,8 @@ LIFE_ENDED = (1001, "")
 NO_PONG = (1008, "Pong timeout")
 BANNED = (1008, "disconnected")
 
+UNREAD_S = 10.0  # how long a `slow_reader` lasts that does not say
+
 
 class Connection:
     """One client's connection: the handler of its session. All times are of the monotonic clock."""
@@ -59,6 +61,7 @@ class Connection:
         self.silent: set[str] = set()  # streams that were acknowledged and never deliver
         self.held: dict[str, Sequence[bytes]] = {}  # frames that follow the next one, by stream
         self.cut: Fault | None = None  # what ends it within its next frame
+        self.reads_again = math.inf  # when what it sends is read again
 
     @property
     def names(self) -> Collection[str]:
@@ -171,6 +174,15 @@ class Connections:
         now = self._clock.monotonic()
         return [lasting for lasting in self.lasting if not lasting.over(now)]
 
+    def mend(self) -> int:
+        """End every fault that lasts; return how many there were."""
+        unread = [c for c in self._connections.values() if c.reads_again < math.inf]
+        for connection in unread:
+            self._read_again(connection)
+        count = len(self.going_on()) + len(unread)
+        self.lasting = []
+        return count
+
     # Sessions
 
     def decide(self, upgrade: Upgrade) -> Accepted | Refused:
@@ -245,8 +257,11 @@ class Connections:
 
     # Frames
 
-    def publish(self, name: str, event: ExchangeEvent) -> None:
-        """Send an event to the subscribers of a stream; encoded and framed once a form."""
+    def publish(self, name: str, event: ExchangeEvent | Sequence[ExchangeEvent]) -> None:
+        """Send an event, or a list of them, to the subscribers of a stream.
+
+        It is encoded and framed once a form.
+        """
         deliveries = self.hub.publish(name, event)
         prepared: dict[int, PreparedMessage] = {}
         for client, frame in deliveries:
@@ -357,6 +372,10 @@ class Connections:
             session.abort(reset=True)
         elif fault.kind is Kind.CUT:
             connection.cut = fault
+        elif fault.kind is Kind.SLOW_READER:
+            session.pause_reading()
+            connection.reads_again = self._clock.monotonic() + (fault.duration or UNREAD_S)
+            self._alarm.ring()
         elif fault.kind is Kind.HALF_OPEN:
             session.freeze()
             self.closed(connection)  # it learns nothing of that, and its socket stays
@@ -422,12 +441,22 @@ class Connections:
             self.counts["missed_pongs"] += 1
             session.close(*NO_PONG)
             return math.inf
+        if now >= connection.reads_again:
+            self._read_again(connection)
         if now >= connection.next_ping:
             payload = str(self._exchange_us() // 1000).encode()
             session.ping(payload)
             connection.pinged(payload, now + self.config.pong_timeout_s)
             connection.next_ping = now + self.config.ping_interval_s
-        return min(connection.ends, connection.pong_due, connection.next_ping)
+        return min(
+            connection.ends, connection.pong_due, connection.next_ping, connection.reads_again
+        )
+
+    @staticmethod
+    def _read_again(connection: Connection) -> None:
+        connection.reads_again = math.inf
+        if connection.session is not None:
+            connection.session.resume_reading()
 
 
 _OF_FRAMES = frozenset(

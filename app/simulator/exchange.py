@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 from typing_extensions import override
 
@@ -45,6 +46,8 @@ from app.simulator.recorded import RecordedMarket
 from app.simulator.rest import RestListener, make_app
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
+from app.simulator.tickers import CHANNELS as TICKER_CHANNELS
+from app.simulator.tickers import Tickers
 from app.sockets.certificates import ensure_certificate, server_context
 from app.sockets.listener import Listener, SessionLimits
 from app.sockets.session import Session
@@ -54,6 +57,7 @@ WAITING, RUNNING, ENDED = "waiting", "running", "ended"
 BATCH = 256  # happenings that are sent in one go
 FAST_BATCH = 64  # the same when a recording is played as fast as it is read
 FAST_SEND_BUFFER = 131_072  # so that such a recording is not far ahead of its readers
+TOO_SLOW_CODE = 1008  # what the exchange does to a slow reader is not documented
 EXPECTED_SETTLE_S = 0.2
 EXPECTED_PATIENCE_S = 3.0
 WARM_STEPS = 4
@@ -78,11 +82,21 @@ OF_THE_MARKET = frozenset(
     f"{API}/{name}"
     for name in (
         *("trades", "historicalTrades", "aggTrades", "klines", "uiKlines"),
-        *("depth", "ticker/bookTicker"),
+        *("depth", "ticker/bookTicker", "avgPrice"),
+        *("ticker", "ticker/24hr", "ticker/tradingDay", "ticker/price"),
     )
 )
 
+# What is answered with sums of a long past.
+OF_BARS = frozenset({f"{API}/klines", f"{API}/uiKlines"})
+OF_STATISTICS = frozenset(
+    f"{API}/{name}" for name in ("ticker", "ticker/24hr", "ticker/tradingDay")
+)
+
 OF_BOOKS = frozenset({f"{API}/depth", f"{API}/ticker/bookTicker"})
+
+LONGEST_WINDOW_US = 86_400 * SECOND_US + 60 * SECOND_US  # a rolling one begins with a minute
+LONGEST_ROLLING_US = 7 * LONGEST_WINDOW_US
 
 LONGEST_SLEEP_S = 60.0
 LONGEST_CALL_S = 10.0
@@ -120,6 +134,7 @@ class Simulator:
             max_connections=config.max_connections,
             ping_interval_s=0,  # the exchange's own rule for pings is in `Connections`
             send_buffer=FAST_SEND_BUFFER if fast else None,
+            too_slow_code=TOO_SLOW_CODE,
         )
         self._listen = partial(
             Listener, decide=self._connections.decide, limits=limits, clock=clock
@@ -144,6 +159,7 @@ class Simulator:
         self._bars: list[tuple[str, StreamName]] = []  # the kline streams that are made here
         self._bars_due_us = 0
         self._bars_closed: dict[str, int] = {}
+        self._tickers: Tickers | None = None
         self._counts: Counter[str] = Counter()
         self._applied: Counter[str] = Counter()
         self._struck: Counter[str] = Counter()
@@ -225,6 +241,7 @@ class Simulator:
         script = read_script(self.config.faults) if self.config.faults is not None else []
         self._market = self._open_market()
         self._served = Served(self._market)
+        self._tickers = Tickers(self._market, self._served)
         self._rest_server = RestServer(Immediate(self._served), self._budget)
         return script
 
@@ -314,10 +331,10 @@ class Simulator:
             if due_us is None and self.config.replay and not more:
                 self._state = ENDED
                 await self._alarm.wait(math.inf)
-            elif more or fast or due_us is None or self._warm_bars(market):
+            elif more or fast or due_us is None or self._warm(market):
                 await self._clock.sleep(0)
             else:
-                await self._alarm.wait(self._seconds_until(min(due_us, self._bars_us(due_us))))
+                await self._alarm.wait(self._seconds_until(self._due_us(due_us)))
 
     def _until_begin(self) -> float:
         """Return how long to wait for more subscriptions before a recording begins; begin it."""
@@ -357,6 +374,7 @@ class Simulator:
             self._names_dirty = False
             self._follow(market)
         self._send_bars(market)
+        self._send_tickers()
         return more
 
     def _follow(self, market: Market) -> None:
@@ -366,13 +384,23 @@ class Simulator:
         streams = [
             (name, stream)
             for name, stream in named
-            if stream is not None and stream.symbol in listed
+            if stream is not None and (stream.symbol in listed or not stream.symbol)
         ]
+        tickers = [
+            (name, stream)
+            for name, stream in streams
+            if stream.channel in TICKER_CHANNELS
+            and not market.sends(stream.symbol, _channel(stream))
+        ]
+        if self._tickers is not None:
+            self._tickers.follow(tickers)
+        made_here = dict(tickers)
+        streams = [(name, stream) for name, stream in streams if name not in made_here]
         wanted: dict[str, frozenset[str]] = {}
         for _, stream in streams:
             channels = wanted.get(stream.symbol, frozenset())
             kept = {AGG_TRADE} if self.config.keep_truth else set()
-            wanted[stream.symbol] = channels | {str(stream).partition("@")[2]} | kept
+            wanted[stream.symbol] = channels | {_channel(stream)} | kept
         market.follow(wanted)
         self._bars = [
             (name, stream)
@@ -421,9 +449,7 @@ class Simulator:
                 event = wrong_trade(event)
             elif isinstance(event, BookTicker):
                 event = wrong_ticker(event)
-            elif isinstance(event, DepthUpdate):
-                event = wrong_depth(event)
-            else:
+            elif isinstance(event, DepthUpdate | PartialDepth):
                 event = wrong_depth(event)
         return event
 
@@ -436,7 +462,7 @@ class Simulator:
     def _names_changed(self, name: str, subscribers: int) -> None:
         self._most_subscribers = max(self._most_subscribers, subscribers)
         stream = parse_stream(name)
-        if stream is None or stream.symbol not in self.symbols:
+        if stream is None or (stream.symbol and stream.symbol not in self.symbols):
             return
         self._names_dirty = True
         if self._state == WAITING:
@@ -445,16 +471,30 @@ class Simulator:
             self._first_name = self._first_name or now
         self._alarm.ring()
 
-    # Bars longer than a second
+    # What is made here: bars longer than a second, and tickers
 
-    def _bars_us(self, otherwise: int) -> int:
-        """Return when long bars are due; `otherwise` when nobody wants any."""
-        return self._bars_due_us + BARS_AFTER_US if self._bars else otherwise
+    def _due_us(self, market_us: int) -> int:
+        """Return when something is due: of the market, at `market_us`, or of what is made here."""
+        due = [market_us]
+        if self._bars:
+            due.append(self._bars_due_us + BARS_AFTER_US)
+        if self._tickers is not None and self._tickers.due_us is not None:
+            due.append(self._tickers.due_us)
+        return min(due)
 
-    def _warm_bars(self, market: Market) -> bool:
-        """Work ahead for the long bars a little; true when there is more of that to do."""
-        symbols = dict.fromkeys(stream.symbol for _, stream in self._bars)
-        return any(not market.warm(symbol, WARM_STEPS) for symbol in symbols)
+    def _warm(self, market: Market) -> bool:
+        """Work ahead a little for what is made here; true when there is more of that to do."""
+        for symbol in dict.fromkeys(stream.symbol for _, stream in self._bars):
+            if not market.warm(symbol, WARM_STEPS):
+                return True
+        since_us = self.exchange_us() - LONGEST_WINDOW_US
+        symbols = self._tickers.symbols if self._tickers is not None else ()
+        return any(not market.warm(symbol, WARM_STEPS, since_us=since_us) for symbol in symbols)
+
+    def _send_tickers(self) -> None:
+        if self._tickers is not None:
+            for name, event in self._tickers.take(self.exchange_us()):
+                self._connections.publish(name, event)
 
     def _send_bars(self, market: Market) -> None:
         now_us = self.exchange_us()
@@ -530,13 +570,14 @@ class Simulator:
         market, server = self._market, self._rest_server
         if market is None or server is None or self._served is None:
             return RestReply(503, {}, b"")
-        await self._warm(market, path, query)
+        asked = dict(query_pairs(query))
+        await self._prepare(market, path, asked)
         if path in OF_BOOKS:
-            await self._until_known(market, dict(query_pairs(query)).get("symbol", ""))
+            await self._until_known(market, asked.get("symbol", ""))
         if self._state == RUNNING and not math.isinf(self.config.speed):
             while self._advance(market, self.exchange_us()):
                 pass
-        served = self._served_to(path, dict(query_pairs(query)).get("symbol", ""), self._served)
+        served = self._served_to(path, asked.get("symbol", ""), self._served)
         if served is not self._served:
             server = RestServer(Immediate(served), self._budget)
         return await server.handle(method, path, query, headers, ip, self.exchange_us())
@@ -557,15 +598,18 @@ class Simulator:
             served = served.with_wrong_books()
         return served
 
-    async def _warm(self, market: Market, path: str, query: str) -> None:
+    async def _prepare(self, market: Market, path: str, asked: Mapping[str, str]) -> None:
         """Let a market prepare a long answer without holding up the streams."""
-        if path not in {f"{API}/klines", f"{API}/uiKlines"}:
-            return
-        asked = dict(query_pairs(query))
-        if asked.get("interval") == "1s":
-            return
-        while not market.warm(asked.get("symbol", ""), WARM_STEPS):
-            await self._clock.sleep(0)
+        if path in OF_BARS and asked.get("interval") != "1s":
+            while not market.warm(asked.get("symbol", ""), WARM_STEPS):
+                await self._clock.sleep(0)
+        elif path in OF_STATISTICS:
+            # A week is the longest window that can be asked for.
+            longest = LONGEST_ROLLING_US if path == f"{API}/ticker" else LONGEST_WINDOW_US
+            since_us = self.exchange_us() - longest
+            for symbol in _asked_symbols(asked) or market.symbols():
+                while not market.warm(symbol, WARM_STEPS, since_us=since_us):
+                    await self._clock.sleep(0)
 
     # Faults
 
@@ -581,9 +625,8 @@ class Simulator:
 
     def clear_faults(self) -> int:
         """End what lasts and forget what has not happened yet; return how many there were."""
-        lasting = self._connections.going_on()
-        count = len(self._script) + len(self._by_trades) + len(lasting)
-        self._script, self._by_trades, self._connections.lasting = [], [], []
+        count = len(self._script) + len(self._by_trades) + self._connections.mend()
+        self._script, self._by_trades = [], []
         return count
 
     async def _run_faults(self) -> None:
@@ -738,6 +781,19 @@ def _certified(certificate: Path, key: Path | None) -> ssl.SSLContext:
             expected="a PEM file with a certificate, and its key there or as --tls-key "
             f"({error.strerror or error})",
         ) from error
+
+
+def _channel(stream: StreamName) -> str:
+    return str(stream).partition("@")[2]
+
+
+def _asked_symbols(asked: Mapping[str, str]) -> Sequence[str]:
+    """Return the symbols that a call names in either way; none where it names none, or badly."""
+    try:
+        named = msgspec.json.decode(asked.get("symbols", "[]"), type=list[str])
+    except ValueError:
+        named = []
+    return [asked["symbol"]] if "symbol" in asked else named
 
 
 def _host(host: str) -> str:

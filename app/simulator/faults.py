@@ -31,6 +31,7 @@ class Kind(StrEnum):
     RESET = "reset"  # TCP is reset
     CUT = "cut"  # TCP ends in the middle of the next frame that is meant, without a close frame
     HALF_OPEN = "half_open"  # the socket stays open, but nothing is read, answered or sent any more
+    SLOW_READER = "slow_reader"  # for `duration` seconds nothing is read of it; data goes on
     SERVER_SHUTDOWN = "server_shutdown"  # the notice, and after `lead` seconds the close
     GARBAGE = "garbage"  # `count` broken messages of one `form`
     # Once, to a symbol:

@@ -19,7 +19,7 @@ from app.market.events import (
     Trade,
 )
 
-DepthEvent = TypeVar("DepthEvent", DepthUpdate, PartialDepth, DepthSnapshot)
+DepthEvent = TypeVar("DepthEvent", bound=DepthUpdate | PartialDepth | DepthSnapshot)
 
 
 def wrong_trade(trade: Trade | AggTrade) -> Trade | AggTrade:

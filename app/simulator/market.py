@@ -72,10 +72,11 @@ class Market(MarketHistory, Protocol):
     def as_of(self, time_us: int) -> Market:
         """Return the market as it was when time had come to `time_us`: for answers alone."""
 
-    def warm(self, symbol: str, budget: int) -> bool:
+    def warm(self, symbol: str, budget: int, *, since_us: int = 0) -> bool:
         """Work ahead for long answers about `symbol`, `budget` steps; true when there is no more.
 
-        A step takes some milliseconds at most. Answers are right without it, only slower.
+        They reach back to `since_us`, or as far as the past does. A step takes some milliseconds at
+        most. Answers are right without it, only slower.
         """
 
     def status(self) -> Mapping[str, Any]:

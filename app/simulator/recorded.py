@@ -36,31 +36,53 @@ from msgspec.structs import replace
 from app.binance.decode import Decoder, decode_depth
 from app.binance.numbers import EXACT
 from app.binance.percent import query_pairs
-from app.binance.streams import DEPTH, StreamName, parse_stream
+from app.binance.statistics import Statistics
+from app.binance.streams import (
+    AVERAGE_PRICE,
+    DEPTH,
+    MINI_TICKER,
+    SERVER_SHUTDOWN_STREAM,
+    TICKER,
+    WINDOW_TICKER,
+    StreamName,
+    parse_stream,
+)
 from app.binance.wire import ControlReply, TimeUnit
 from app.captures.reader import Capture, Record
 from app.errors import BadCapture, BadFrame
 from app.market.events import (
     SECOND_US,
     AggTrade,
+    AveragePrice,
     BookTicker,
     DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
     Level,
+    MiniTicker,
     PartialDepth,
     ServerShutdown,
     SymbolEvent,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 from app.market.symbols import TRADING, SymbolInfo
-from app.simulator.bars import Bar, asked_bounds, to_kline
+from app.simulator.bars import (
+    Bar,
+    Fill,
+    asked_bounds,
+    minutes_and_hours,
+    to_kline,
+    to_statistics,
+)
 from app.simulator.chance import key_of
 from app.simulator.market import AGG_TRADE, TRADE, Happening
 from app.simulator.recorded_book import RecordedBook
 
 MS = 1_000
+MINUTE_US = 60 * SECOND_US
 KEPT = 200_000  # trades, and seconds, of each symbol that REST can answer with
 
 # The real exchange's latest trades came 250 ms after their second; this much of a file's end is
@@ -77,7 +99,8 @@ _HEAD = 256  # bytes of a frame in which `E` is looked for
 
 # A stream's name in the envelope tells most of what is not needed, long before it is decoded.
 _STREAM = re.compile(rb'\{"stream":"(([^"@]{1,64})@([^"@]{1,32})[^"]{0,32})"')
-_NOT_REPLAYED = (b"ticker", b"miniTicker", b"avgPrice")
+_OF_ALL = b"!"  # streams of all symbols, which are made here instead of replayed
+_TOLD_BY_NAME = frozenset({DEPTH, TICKER, MINI_TICKER, WINDOW_TICKER, AVERAGE_PRICE})
 SURVEYED_QUOTES = 500  # of each symbol and file: enough to see their digits
 
 Event = Trade | AggTrade
@@ -188,7 +211,7 @@ def _survey_file(capture: Capture, found: Survey) -> Span:
 
 def _survey_event(record: Record, found: Survey, span: Span) -> None:
     """Note whose event a frame is, and of which channel; add trades up."""
-    if name := _depth_stream(record):  # its levels tell nothing that has to be known beforehand
+    if name := _told_by_name(record):  # its numbers tell nothing that has to be known beforehand
         channel = _channel(name)
         symbol = found.symbols.setdefault(name.symbol, SymbolSurvey())
         span.symbols.add(name.symbol)
@@ -262,6 +285,9 @@ class RecordedMarket:
         self._trades: dict[str, list[Trade]] = {}
         self._agg_trades: dict[str, list[AggTrade]] = {}
         self._seconds: dict[str, list[tuple[int, Bar[Decimal]]]] = {}
+        # What was played of each minute, and the hours that were added up of them.
+        self._minutes: dict[str, dict[int, Bar[Decimal]]] = {}
+        self._hours: dict[str, dict[int, Bar[Decimal]]] = {}
         self._books = {name: RecordedBook() for name in self._infos}
         self._answers: Counter[str] = Counter()  # snapshots that were played
         self._earlier = False
@@ -357,7 +383,6 @@ class RecordedMarket:
                 event = _decoded(record)
             except BadFrame:
                 continue  # counted by the survey
-            # Other tickers are passed over here until they are replayed too.
             if event is not None and not isinstance(event, ServerShutdown):
                 yield Happening(latest_us, event.symbol, _channel_in(record, event), event)
 
@@ -415,10 +440,21 @@ class RecordedMarket:
                 _append(self._trades.setdefault(event.symbol, []), event)
             else:
                 _append(self._agg_trades.setdefault(event.symbol, []), event)
+            if kind == self._survey.symbols[event.symbol].trade_kind:
+                self._count(event)
         elif isinstance(event, Kline) and event.interval == "1s" and event.closed:
             second = event.open_time_us // SECOND_US
             _append(self._seconds.setdefault(event.symbol, []), (second, _bar(event)))
         return True
+
+    def _count(self, event: Event) -> None:
+        """Add a trade to the sum of its minute."""
+        minutes = self._minutes.setdefault(event.symbol, {})
+        minute = event.time_us // MINUTE_US
+        if minute not in minutes:
+            minutes[minute] = Bar(event.price, Decimal(0))
+        with localcontext(EXACT):
+            _add(minutes[minute], event)
 
     # What has happened
 
@@ -509,6 +545,76 @@ class RecordedMarket:
             _add(bar, event)
         return bar
 
+    def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics | None:
+        """Return what traded between two match times, of what was played.
+
+        Whole minutes are sums, the rest is added up trade by trade. A window that begins before the
+        trades that are still held (`KEPT`) begins with the next whole minute.
+        """
+        held = self._held(symbol)
+        end = bisect_right(held, end_us, key=_matched_us)
+        if not end:
+            return None
+        newest = held[end - 1]
+        # Of every minute before the newest trade's all trades were played.
+        settled = min(end_us + 1, held[-1].time_us) // MINUTE_US
+        first_minute = -(-start_us // MINUTE_US)
+        with localcontext(EXACT):
+            bar = Bar(newest.price, Decimal(0))
+            low = bisect_left(held, start_us, hi=end, key=_matched_us)
+            if first_minute >= settled:
+                _add_all(bar, held[low:end])
+            else:
+                head = bisect_left(held, first_minute * MINUTE_US, lo=low, key=_matched_us)
+                tail = bisect_left(held, settled * MINUTE_US, lo=head, key=_matched_us)
+                _add_all(bar, held[low:head])
+                for part in self._parts(symbol, first_minute, settled):
+                    bar.join(part)
+                _add_all(bar, held[tail:end])
+            return to_statistics(
+                bar,
+                symbol=symbol,
+                before=self._before(symbol, start_us, low),
+                last=Fill(newest.price, newest.quantity, newest.time_us),
+                start_us=start_us,
+                end_us=end_us,
+                price=_same,
+                quantity=_same,
+                quote=_same,
+            )
+
+    def _held(self, symbol: str) -> Sequence[Event]:
+        """Return the played trades of the kind that sums are made of, as far back as is kept."""
+        kept: Mapping[str, Sequence[Event]] = self._trades
+        if self._survey.symbols[symbol].trade_kind == AGG_TRADE:
+            kept = self._agg_trades
+        return kept.get(symbol, ())
+
+    def _before(self, symbol: str, start_us: int, low: int) -> Decimal | None:
+        """Return the price before `start_us`, the time of the held trade number `low`, if known."""
+        if low:
+            return self._held(symbol)[low - 1].price
+        earlier = [m for m in self._minutes.get(symbol, {}) if m < start_us // MINUTE_US]
+        return self._minutes[symbol][max(earlier)].close if earlier else None
+
+    def _parts(self, symbol: str, begin: int, end: int) -> Iterator[Bar[Decimal]]:
+        """Yield the sums of the minutes from `begin` up to `end`, all of which are over."""
+        minutes = self._minutes.get(symbol, {})
+        hours = self._hours.setdefault(symbol, {})
+        nothing = Bar(Decimal(0), Decimal(0))
+
+        def hour_bar(hour: int) -> Bar[Decimal]:
+            if hour not in hours:
+                bar = hours[hour] = Bar(Decimal(0), Decimal(0))
+                for minute in range(hour * 60, hour * 60 + 60):
+                    bar.join(minutes.get(minute, nothing))
+            return hours[hour]
+
+        begin = max(begin, min(minutes, default=end))
+        return minutes_and_hours(
+            begin, end, minute_bar=lambda minute: minutes.get(minute, nothing), hour_bar=hour_bar
+        )
+
     def _played(self, symbol: str, begin: int, end: int) -> Sequence[Event]:
         """Return the played trades that were matched in the seconds from `begin` up to `end`."""
         time = attrgetter("time_us")
@@ -565,9 +671,14 @@ class RecordedMarket:
         }
         return earlier
 
-    def warm(self, symbol: str, budget: int) -> bool:
+    def warm(self, symbol: str, budget: int, *, since_us: int = 0) -> bool:
         """Nothing to do: every sum is made already."""
         return True
+
+
+def _add_all(bar: Bar[Decimal], events: Sequence[Event]) -> None:
+    for event in events:
+        _add(bar, event)
 
 
 class _Answer(NamedTuple):
@@ -596,6 +707,14 @@ class _Upcoming:
         self._head = next(self._source, None)
 
 
+_PLAIN: dict[type[ExchangeEvent], str] = {
+    Ticker: TICKER,
+    MiniTicker: MINI_TICKER,
+    AveragePrice: AVERAGE_PRICE,
+    ServerShutdown: SERVER_SHUTDOWN_STREAM,
+}
+
+
 def channel_of(event: ExchangeEvent) -> str:
     """Return the channel on which the exchange sends an event; of depth, the usual speed."""
     if isinstance(event, Trade):
@@ -608,14 +727,19 @@ def channel_of(event: ExchangeEvent) -> str:
         return "depth@100ms"
     if isinstance(event, PartialDepth):
         return f"depth{event.levels}@100ms"
-    return f"kline_{event.interval}" if isinstance(event, Kline) else "!serverShutdown"
+    if isinstance(event, WindowTicker):
+        return f"ticker_{event.window}"
+    if isinstance(event, Kline):
+        return f"kline_{event.interval}"
+    return _PLAIN[type(event)]
 
 
-def _depth_stream(record: Record) -> StreamName | None:
-    """Return the depth stream that a frame names as its own."""
+def _told_by_name(record: Record) -> StreamName | None:
+    """Return the stream of depth or tickers of one symbol that a frame names as its own."""
     stream = _STREAM.match(record.body)
     name = parse_stream(stream[1].decode("ascii", "replace")) if stream is not None else None
-    return name if name is not None and name.channel == DEPTH else None
+    meant = name is not None and name.symbol and name.channel in _TOLD_BY_NAME
+    return name if meant else None
 
 
 def _channel(name: StreamName) -> str:
@@ -624,7 +748,7 @@ def _channel(name: StreamName) -> str:
 
 def _channel_in(record: Record, event: SymbolEvent) -> str:
     """Return the channel of a frame's event: diffs and partial books come at two speeds."""
-    if isinstance(event, DepthUpdate | PartialDepth) and (name := _depth_stream(record)):
+    if isinstance(event, DepthUpdate | PartialDepth) and (name := _told_by_name(record)):
         return _channel(name)
     return channel_of(event)
 
@@ -645,6 +769,9 @@ def _snapshot(answer: Record, span: Span) -> DepthSnapshot | None:
     return replace(book, limit=limit) if symbol in span.symbols else None
 
 
+_matched_us = attrgetter("time_us")
+
+
 def _received_ns(item: tuple[Record, Span]) -> int:
     return item[0].received_ns
 
@@ -661,7 +788,7 @@ def _decoder(frame: bytes) -> Decoder:
 def _decoded(record: Record) -> ExchangeEvent | None:
     """Return a frame's event; `None` for what is not replayed; raise `BadFrame`."""
     stream = _STREAM.match(record.body)
-    if stream is not None and stream[3].startswith(_NOT_REPLAYED):
+    if stream is not None and stream[2].startswith(_OF_ALL):
         return None
     event = _decoder(record.body).decode(record.body, record.received_us)
     return None if isinstance(event, ControlReply) else event

@@ -42,6 +42,7 @@ from app.simulator.matching import Top
 from app.simulator.tape import Price, Print, Tape, total
 
 MS = 1_000
+MINUTE_US = 60 * SECOND_US
 BOOK_TICKER, KLINE_1S = "bookTicker", "kline_1s"
 SPEEDS = (("@100ms", 100), ("", 1_000))
 DEPTHS = {
@@ -101,7 +102,7 @@ class SeededMarket:
         }
         self._heap: list[tuple[int, int, Happening | _ToMake]] = []
         self._pushed = 0
-        self._warmed: dict[str, int] = {}
+        self._warmed: dict[str, tuple[int, int]] = {}  # the minutes that are added up
 
     def symbols(self) -> Mapping[str, SymbolInfo]:
         """Return every listed symbol."""
@@ -372,17 +373,23 @@ class SeededMarket:
         earlier.shown_us = min(self.shown_us, time_us)
         return earlier
 
-    def warm(self, symbol: str, budget: int) -> bool:
-        """Add up whole minutes of the past ahead of a long answer."""
+    def warm(self, symbol: str, budget: int, *, since_us: int = 0) -> bool:
+        """Add up whole minutes of the past ahead of a long answer, the newest first."""
         tape = self._tapes.get(symbol)
         if tape is None:
             return True
-        begin = max(self._warmed.get(symbol, 0), self.first_second // 60)
-        end = self.shown_us // (60 * SECOND_US)
-        for minute in range(begin, min(end, begin + budget)):
-            tape.minute_bar(minute)
-        self._warmed[symbol] = min(end, begin + budget)
-        return self._warmed[symbol] >= end
+        begin = max(self.first_second // 60, since_us // MINUTE_US)
+        end = self.shown_us // MINUTE_US
+        low, high = self._warmed.get(symbol, (end, end))
+        for _ in range(budget):
+            if high < end:
+                tape.minute_bar(high)
+                high += 1
+            elif low > begin:
+                low -= 1
+                tape.minute_bar(low)
+        self._warmed[symbol] = low, high
+        return low <= begin and high >= end
 
     def _sum(self, tape: Tape, bar: Bar[int], begin: int, end: int) -> None:
         """Add to `bar` what was traded in the seconds from `begin` up to `end`, as far as shown."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
+from app.binance.statistics import Statistics
 from app.binance.wire import ListedSymbol, listed_symbol
 from app.market.events import (
     NO_TRADE_ID,
@@ -22,7 +23,9 @@ from app.market.events import (
     Level,
     PartialDepth,
     SymbolEvent,
+    Ticker,
     Trade,
+    WindowTicker,
 )
 from app.simulator.lies import wrong_depth, wrong_kline
 from app.simulator.market import Happening, Market
@@ -223,6 +226,12 @@ class Served:
             return found
         return [_told_agg(agg, ids) for agg in found if agg.id >= ids.aggs.begins]
 
+    def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics | None:
+        """Return what traded; new ids are named as in klines."""
+        found = self._market.statistics(symbol, start_us=start_us, end_us=end_us)
+        ids = self._ids.get(symbol)
+        return found if found is None or ids is None else _told_sum(found, ids)
+
     def klines(
         self,
         symbol: str,
@@ -255,15 +264,25 @@ def _told(event: SymbolEvent, ids: _Ids) -> SymbolEvent:
         return _told_trade(event, ids)
     if isinstance(event, AggTrade):
         return _told_agg(event, ids)
-    if isinstance(event, Kline) and event.first_trade_id != NO_TRADE_ID:
-        # A bar that was open when ids began anew keeps its numbers, and names the new ids alone.
-        first, last = event.first_trade_id, event.last_trade_id
-        return replace(
-            event,
-            first_trade_id=1 if ids.trades.began_anew(first, last) else ids.trades.told(first),
-            last_trade_id=ids.trades.told(last),
-        )
+    if isinstance(event, Kline | Ticker | WindowTicker):
+        return _told_sum(event, ids)
     return event
+
+
+Sum = TypeVar("Sum", bound=Kline | Ticker | WindowTicker | Statistics)
+
+
+def _told_sum(found: Sum, ids: _Ids) -> Sum:
+    """Return a sum that was under way when ids began anew: its numbers, and the new ids alone."""
+    first, last = found.first_trade_id, found.last_trade_id
+    if first == NO_TRADE_ID:
+        return found
+    anew = ids.trades.began_anew(first, last)
+    return replace(
+        found,
+        first_trade_id=1 if anew else ids.trades.told(first),
+        last_trade_id=ids.trades.told(last),
+    )
 
 
 def _told_book(event: BookEvent, updates: Numbering) -> BookEvent:

@@ -40,7 +40,7 @@ class SessionLimits:
     `close_timeout_s`: from our Close, or a refusal, to the end of TCP; then it is aborted.
     `write_high_water`: waiting bytes from which a session is not writable.
     `max_paused_bytes`: what may be written to a session that is not writable; more ends it with
-    4008. Who writes should stop long before.
+    `too_slow_code`. Who writes should stop long before.
     `send_buffer`: SO_SNDBUF of each connection; `None` leaves it to the kernel, which lets it grow.
     `retry_after_s`: the Retry-After of our 503.
     """
@@ -58,6 +58,7 @@ class SessionLimits:
     close_timeout_s: float = 5.0
     write_high_water: int = 65_536
     max_paused_bytes: int = 1_048_576
+    too_slow_code: int = 4008
     send_buffer: int | None = None
     retry_after_s: int = 5
 

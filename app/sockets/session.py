@@ -55,7 +55,6 @@ ABNORMAL = 1006
 INVALID_TEXT = 1007
 TOO_BIG = 1009
 INTERNAL_ERROR = 1011
-TOO_SLOW_A_READER = 4008
 
 _AT_ONCE = 4_096  # bytes of frames
 _MOST_AFTER_CLOSE = 1_000  # frames that may have been under way when we closed
@@ -157,6 +156,7 @@ class Session(asyncio.Protocol):
         "_pinged_at",
         "_state",
         "_transport",
+        "_unread",
         "counted_as",
         "headers",
         "last_pong",
@@ -192,6 +192,7 @@ class Session(asyncio.Protocol):
         self._fragments = 0
         self._paused = False
         self._paused_bytes = 0
+        self._unread = False  # by our own will: see `pause_reading`
         self._pending_pong: bytes | None = None
         self._ping_expected: bytes | None = None
         self._pinged_at = 0.0
@@ -228,14 +229,14 @@ class Session(asyncio.Protocol):
         """Write bytes as they are; nothing happens when it is not open.
 
         On a session that is not writable they wait in memory, at most `max_paused_bytes`; what
-        would exceed that is dropped, and the session closed with 4008.
+        would exceed that is dropped, and the session closed with `too_slow_code`.
         """
         if self._state != _OPEN:
             return
         if self._paused:
             self._paused_bytes += len(data)
             if self._paused_bytes > self._host.limits.max_paused_bytes:
-                self.close(TOO_SLOW_A_READER, "too slow")
+                self.close(self._host.limits.too_slow_code, "too slow")
                 return
         self._put(data)
 
@@ -282,6 +283,21 @@ class Session(asyncio.Protocol):
         if self._state == _OPEN and self._transport is not None:
             self._state = _FROZEN
             self._transport.pause_reading()
+
+    def pause_reading(self) -> None:
+        """Read nothing from now on, not even a Close: what the peer sends waits in the network.
+
+        Our own Close begins to read again, so that it can be answered.
+        """
+        if self._state == _OPEN and self._transport is not None:
+            self._unread = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read what has waited, and what comes."""
+        if self._unread and self._state in (_OPEN, _CLOSING) and self._transport is not None:
+            self._unread = False
+            self._transport.resume_reading()
 
     # What the listener calls.
 
@@ -570,6 +586,7 @@ class Session(asyncio.Protocol):
         self._state = _CLOSING
         self._close_code, self._close_reason = code, reason
         self._message = None
+        self.resume_reading()
         self._host.wake(self, self._host.now() + self._host.limits.close_timeout_s)
 
     def _drain(self) -> None:

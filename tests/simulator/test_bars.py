@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from itertools import islice
 
 import pytest
@@ -123,8 +123,10 @@ def test_long_spans_are_added_by_hours(begin, end, parts):
     """Whole hours are taken as such, so that a day is some hundred sums at most."""
     asked: list[str] = []
 
-    def note(kind: str) -> Callable[[int], Bar[int]]:
-        return lambda number: (asked.append(f"{kind}{number}"), Bar(0, 0))[1]
+    def bar(kind: str, number: int) -> Bar[int]:
+        asked.append(f"{kind}{number}")
+        return Bar(0, 0)
 
-    list(minutes_and_hours(begin, end, minute_bar=note("m"), hour_bar=note("h")))
+    minute_bar, hour_bar = partial(bar, "m"), partial(bar, "h")
+    list(minutes_and_hours(begin, end, minute_bar=minute_bar, hour_bar=hour_bar))
     assert asked == parts

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.binance.limits import IpBudget
 from app.market.events import BookTicker, ServerShutdown
@@ -56,6 +57,7 @@ class NotedSession:
         self.remote_ip = "127.0.0.1"
         self.closed: tuple[int, str] | None = None
         self.frozen = False
+        self.reads = True
 
     def send(self, payload: bytes, *, binary: bool = False) -> None:
         self.sent.append(payload)
@@ -68,6 +70,12 @@ class NotedSession:
 
     def ping(self, payload: bytes) -> None:
         self.pings.append(payload)
+
+    def pause_reading(self) -> None:
+        self.reads = False
+
+    def resume_reading(self) -> None:
+        self.reads = True
 
     def freeze(self) -> None:
         self.frozen = True
@@ -372,3 +380,27 @@ def test_a_closed_connection_is_forgotten():
     connections.publish("btcusdt@bookTicker", EVENT)
     assert session.sent == []
     assert list(connections.hub.clients) == []
+
+
+def test_a_slow_reader_reads_on_later():
+    """What a connection sends is left unread for a while, and what others send is not."""
+    clock, connections, _, session = opened()
+    fault = Fault(kind=Kind.SLOW_READER, duration=30)
+    assert connections.strike(replace(fault, symbol="ETHUSDT")) == 0
+    assert session.reads
+    assert connections.strike(fault) == 1
+    pass_time(clock, connections, 29)
+    assert (session.reads, session.closed) == (False, None)
+    pass_time(clock, connections, 2)
+    assert session.reads
+    connections.strike(fault)
+    assert connections.mend() == 1
+    assert (session.reads, connections.mend()) == (True, 0)
+
+
+def test_who_is_read_too_slowly_misses_its_pong():
+    """A pong that is not read in time is none."""
+    clock, connections, _, session = opened()
+    connections.strike(Fault(kind=Kind.SLOW_READER, duration=90))
+    pass_time(clock, connections, 81)
+    assert session.closed == (1008, "Pong timeout")

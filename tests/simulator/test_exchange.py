@@ -510,6 +510,42 @@ async def test_silent_subscriptions_are_acknowledged():
             assert (await received(socket))["data"]["e"] == "trade"
 
 
+async def test_a_slow_reader_answers_late_and_sends_on():
+    """A request waits until it is read, while data goes on to come."""
+    async with (
+        running(pace=PACE) as simulator,
+        client(simulator) as http,
+        dial(simulator, TRADES) as socket,
+    ):
+        await received(socket)
+        await inject(http, {"kind": "slow_reader", "duration": 600})
+        await until(lambda: struck(simulator) == {"slow_reader": 1})
+        await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":4}')
+        frames = [await received(socket) for _ in range(30)]
+        assert all("data" in frame for frame in frames)
+        assert (await http.delete("/simulator/faults")).json() == {"cleared": 1}
+        async with asyncio.timeout(5):
+            while "data" in (frame := await received(socket)):
+                pass
+        assert frame["id"] == 4
+        await inject(http, {"kind": "slow_reader", "duration": 600}, {"kind": "close"})
+        assert (await closing(socket))[0] == 1001
+
+
+async def test_who_reads_too_slowly_is_closed():
+    """What waits for a client is bounded; past the bound it is closed with 1008."""
+    form = {"max_queue": 1, "max_size": None, "compression": None}
+    async with (
+        running() as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws/qtumeth@trade", **form) as socket,
+    ):
+        huge = {"kind": "garbage", "form": "huge", "size": 16_000_000, "count": 2}
+        await inject(http, huge)
+        await until(lambda: struck(simulator) == {"garbage": 1})
+        assert await closing(socket) == (1008, "too slow")
+
+
 async def test_rest_answers_with_a_status():
     """A status is answered as often as asked, on the path that is meant."""
     async with running() as simulator, client(simulator) as http:
@@ -520,6 +556,8 @@ async def test_rest_answers_with_a_status():
             replies = [await http.get("/api/v3/time") for _ in range(3)]
             assert [reply.status_code for reply in replies] == [status, status, 200]
             assert replies[0].headers["retry-after"] == "3"
+            form = "text/html" if status == 403 else "application/json"  # the firewall's own page
+            assert replies[0].headers["content-type"].startswith(form)
 
 
 async def test_dials_are_answered_with_a_status():
@@ -779,6 +817,30 @@ async def test_a_diff_that_is_dropped_or_overtaken_leaves_a_gap():
             await kept.recover()
             assert kept.is_true(simulator)
         assert struck(simulator) == {"duplicate": 1, "drop": 1, "reorder": 1}
+
+
+async def test_exactly_so_many_diffs_are_dropped():
+    """Three diffs that were to come are missing, and none before or after them."""
+    diffs, partial = "btcusdt@depth@100ms", "btcusdt@depth5@100ms"
+    ends: set[int] = set()  # of updates at each tick
+    spans: list[tuple[int, int]] = []  # of the diffs that came
+    async with (
+        running(pace=4.0) as simulator,
+        client(simulator) as http,
+        dial(simulator, f"/stream?streams={diffs}/{partial}") as socket,
+    ):
+        while len(spans) < 30:
+            frame = await received(socket)
+            if frame["stream"] == partial:
+                ends.add(frame["data"]["lastUpdateId"])
+                continue
+            spans.append((frame["data"]["U"], frame["data"]["u"]))
+            if len(spans) == 3:
+                await inject(http, {"kind": "drop", "count": 3, "stream": diffs})
+        assert struck(simulator) == {"drop": 3}
+    gaps = [(a, b) for (_, a), (b, _) in pairwise(spans) if b != a + 1]
+    assert len(gaps) == 1
+    assert len([end for end in ends if gaps[0][0] < end < gaps[0][1]]) == 3
 
 
 async def test_depth_may_fall_silent_alone():

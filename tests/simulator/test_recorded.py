@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import random
 from collections import Counter
 from decimal import Decimal
 from itertools import pairwise
@@ -13,9 +14,10 @@ import pytest
 
 from app.errors import BadCapture
 from app.market.book import decimals
-from app.market.events import SECOND_US, AggTrade, BookTicker, DepthUpdate, Kline, Trade
+from app.market.events import SECOND_US, AggTrade, BookTicker, DepthUpdate, Kline, MiniTicker, Trade
 from app.simulator.market import Happening
 from app.simulator.recorded import RecordedMarket
+from tests.simulator.traded import by_hand
 
 BEGIN_MS = 1_700_000_000_000
 
@@ -33,6 +35,20 @@ def trade(at_ms: int, number: int, price: str = "10.50", lag_ms: int = 5, symbol
         f'{{"e":"trade","E":{stamp},"s":"{symbol}","t":{number},"p":"{price}","q":"2.00000000",'
         f'"T":{stamp},"m":false,"M":true}}',
         f"{symbol.lower()}@trade",
+    )
+
+
+def a_second(at_ms: int) -> str:
+    """Return a recorded kline of the second that begins `at_ms` after the beginning."""
+    open_ms = BEGIN_MS + at_ms
+    return line(
+        at_ms + 1_010,
+        f'{{"e":"kline","E":{open_ms + 1_004},"s":"BTCUSDT",'
+        f'"k":{{"t":{open_ms},"T":{open_ms + 999},'
+        '"s":"BTCUSDT","i":"1s","f":2,"L":2,"o":"10.50000000","c":"10.50000000",'
+        '"h":"10.50000000","l":"10.50000000","v":"2.00000000","n":1,"x":true,'
+        '"q":"21.00000000","V":"2.00000000","Q":"21.00000000","B":"0"}}',
+        "btcusdt@kline_1s",
     )
 
 
@@ -378,17 +394,10 @@ def test_overlapping_files_repeat_nothing(tmp_path):
 def test_recorded_klines_are_not_made_again(tmp_path):
     """A recording that holds kline_1s is replayed as it is, and answers with those."""
     open_ms = BEGIN_MS + 1_000
-    kline = (
-        f'{{"e":"kline","E":{open_ms + 1_004},"s":"BTCUSDT",'
-        f'"k":{{"t":{open_ms},"T":{open_ms + 999},'
-        '"s":"BTCUSDT","i":"1s","f":2,"L":2,"o":"10.50000000","c":"10.50000000",'
-        '"h":"10.50000000","l":"10.50000000","v":"2.00000000","n":1,"x":true,'
-        '"q":"21.00000000","V":"2.00000000","Q":"21.00000000","B":"0"}}'
-    )
     lines = [
         trade(100, 1),
         trade(1_100, 2),
-        line(2_010, kline, "btcusdt@kline_1s"),
+        a_second(1_000),
         trade(3_900, 3),
     ]
     market = RecordedMarket([recorded(tmp_path, *lines)])
@@ -425,3 +434,85 @@ def test_a_file_without_frames_is_refused(tmp_path):
     """An empty recording has no time, so it cannot be played."""
     with pytest.raises(BadCapture, match="no frame"):
         RecordedMarket([recorded(tmp_path)])
+
+
+@pytest.mark.parametrize("files", ["both", "mixed"])
+def test_statistics_are_the_sum_of_what_was_played(files, request):
+    """Whatever the window, they are what the recorded trades in it add up to, one by one."""
+    market, happenings = request.getfixturevalue(files)
+    traded = [h.event for h in happenings if isinstance(h.event, Trade | AggTrade)]
+    symbol = traded[0].symbol
+    trades = [event for event in traded if event.symbol == symbol]
+    assert len(trades) > 100
+    begin, end = trades[0].time_us, trades[-1].time_us
+    chance = random.Random(3)
+    windows = [(begin - 86_400 * SECOND_US, end), (end - 60 * SECOND_US, end), (end, end + 1)]
+    while len(windows) < 40:
+        step = chance.choice([1_000, SECOND_US, 60 * SECOND_US])
+        first, last = sorted(chance.randrange(begin, end) // step * step for _ in range(2))
+        windows.append((first, last))
+    for start_us, end_us in windows:
+        expected = by_hand(trades, start_us=start_us, end_us=end_us)
+        assert market.statistics(symbol, start_us=start_us, end_us=end_us) == expected
+    middle = (begin + end) // 2
+    known = [trade for trade in trades if trade.event_us <= middle]
+    for start_us, end_us in windows:
+        expected = by_hand(known, start_us=start_us, end_us=end_us)
+        earlier = market.as_of(middle).statistics(symbol, start_us=start_us, end_us=end_us)
+        assert earlier == expected
+
+
+def test_statistics_of_a_day_are_added_up_by_hours(tmp_path):
+    """Trades of 26 hours, a minute apart: any window is right, and old trades need not be held."""
+    lines = [trade(number * 60_000, number + 1, f"{10 + number % 7}.50") for number in range(1_560)]
+    # With one kline of its own, no others are made of the recording.
+    market = RecordedMarket([recorded(tmp_path, *lines, a_second(93_600_000))])
+    trades = of(play(market), Trade, "BTCUSDT")
+    end = trades[-1].time_us
+    for hours in (1, 4, 24, 25):
+        window = {"start_us": end - hours * 3_600 * SECOND_US - 1, "end_us": end}
+        assert market.statistics("BTCUSDT", **window) == by_hand(trades, **window)
+    market._trades["BTCUSDT"] = trades[-100:]
+    whole = (BEGIN_MS // 60_000 + 120) * 60 * SECOND_US  # a minute's beginning
+    window = {"start_us": whole, "end_us": end}
+    assert market.statistics("BTCUSDT", **window) == by_hand(trades, **window)
+
+
+def test_what_was_not_played_is_in_no_statistics(tmp_path):
+    """They grow as the recording is played, and there are none before its first trade."""
+    market = RecordedMarket([recorded(tmp_path, *(trade(n * 100, n + 1) for n in range(50)))])
+    window = {"start_us": 0, "end_us": 1 << 60}
+    assert market.statistics("BTCUSDT", **window) is None
+    for count in range(1, 40):
+        while len(market.trades("BTCUSDT", from_id=None, limit=1000)) < count:
+            market.take(1 << 62, 1)
+        found = market.statistics("BTCUSDT", **window)
+        assert found is not None
+        assert found.trades == count
+
+
+MINI = (
+    '{{"e":"24hrMiniTicker","E":{at},"s":"BTCUSDT","c":"10.50000000","o":"9.00000000",'
+    '"h":"11.00000000","l":"8.00000000","v":"5.00000000","q":"50.00000000"}}'
+)
+
+
+def test_recorded_tickers_are_replayed(tmp_path):
+    """A symbol's own come as they were recorded, with and without an envelope; those of all do not.
+
+    A recording of bare frames has them too.
+    """
+    mini = MINI.format(at=BEGIN_MS + 10)
+    lines = [
+        trade(0, 1),
+        line(15, mini, "btcusdt@miniTicker"),
+        line(16, f"[{mini}]", "!miniTicker@arr"),
+        f"{(BEGIN_MS + 17) * 1_000_000} {mini}",
+    ]
+    market = RecordedMarket([recorded(tmp_path, *lines)])
+    happenings = play(market)
+    tickers = [h for h in happenings if isinstance(h.event, MiniTicker)]
+    assert [h.stream for h in tickers] == ["btcusdt@miniTicker"] * 2
+    assert market.sends("BTCUSDT", "miniTicker")
+    assert not market.sends("BTCUSDT", "ticker")
+    assert market.status()["bad_frames"] == 0

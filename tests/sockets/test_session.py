@@ -441,6 +441,33 @@ async def test_a_frozen_session_is_silent_but_connected() -> None:
         assert served.handler.closed == [(1006, "")]
 
 
+async def test_what_is_not_read_waits() -> None:
+    """Nothing is heard of what the peer sends until reading goes on; writing goes on."""
+    async with listening() as served, upgraded(served.port) as peer:
+        session = served.handler.sessions[0]
+        session.pause_reading()
+        peer.text("waits")
+        session.send(b"goes on")
+        assert (await peer.frame()).payload == b"goes on"
+        assert served.handler.messages == []
+        session.resume_reading()
+        session.resume_reading()
+        await served.handler.until(lambda: served.handler.messages == ["waits"])
+
+
+async def test_a_close_is_answered_by_who_was_not_read() -> None:
+    """Who closes reads again, so that the peer's Close ends TCP."""
+    async with listening() as served, upgraded(served.port) as peer:
+        session = served.handler.sessions[0]
+        session.pause_reading()
+        session.close(1001, "bye")
+        assert (await peer.frame()).close == (1001, "bye")
+        peer.send(frame(CLOSE, close_payload(1001)))
+        assert await peer.end() == b""
+        await served.handler.until(lambda: served.handler.closed)
+        assert served.handler.closed == [(1001, "bye")]
+
+
 # Pings.
 
 

@@ -37,6 +37,7 @@ from app.gateways.rest.endpoints import Endpoints
 from app.gateways.rest.events import EventStreams
 from app.gateways.rest.limits import RouteLimits
 from app.gateways.rest.metrics import CallCounter, MetricsPage
+from app.gateways.rest.mirror import Answers, add_mirror
 from app.gateways.rest.operations import DOCUMENTATION, NAMES, OPERATIONS
 from app.market.codec import JsonCodec
 from app.market.ring import Ring
@@ -58,13 +59,15 @@ def create_app(
     clock: Clock | None = None,
     books: Books | None = None,
     figures: MetricsOfBooks | None = None,
+    mirror: Answers | None = None,
 ) -> FastAPI:
     """Return the application; raise `InvalidSetting` when a limit cannot be read.
 
     `events` are the streams of `/events/candles`: who made them stops them before the server.
     `ring` is what `/candles` answers from; without one it answers that nothing is held; `books` is
-    that of `/book`, `figures` that of `/book/{symbol}/metrics`. `clock` leads limits and time-outs;
-    the machine's own unless given.
+    that of `/book`, `figures` that of `/book/{symbol}/metrics`. `mirror` answers the exchange's own
+    calls below `/api/v3`; without one there are none. `clock` leads limits and time-outs; the
+    machine's own unless given.
     """
     clock = clock or SystemClock()
     rules = access_rules(config)
@@ -95,6 +98,8 @@ def create_app(
         figures=figures,
     )
     _add_operations(app, endpoints, limits)
+    if mirror is not None:
+        add_mirror(app, mirror)
     _add_documentation(app, Documentation(app, config), limits)
     _add_error_handlers(app, config, limits)
     app.add_middleware(Doorway, rules=rules, limits=limits, calls=calls)

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.gateways.rest import mirror
 from app.gateways.rest.access import AccessRules
 from app.gateways.rest.answers import error_answer
 from app.gateways.rest.limits import RouteLimits
@@ -16,7 +17,10 @@ from app.gateways.rest.metrics import CallCounter
 
 logger = logging.getLogger(__name__)
 
-_EXPOSED = b"Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+_EXPOSED = (
+    f"Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, {mirror.EXPOSED}"
+).encode()
+_ALLOWED_HEADERS = f"Content-Type, Last-Event-ID, {mirror.ALLOWED_HEADERS}".encode()
 _NO_ROUTE = "none"
 
 
@@ -83,7 +87,7 @@ class Doorway:
             return
         headers = [
             (b"access-control-allow-methods", b"GET, POST, DELETE"),
-            (b"access-control-allow-headers", b"Content-Type, Last-Event-ID"),
+            (b"access-control-allow-headers", _ALLOWED_HEADERS),
             (b"access-control-max-age", b"600"),
         ]
         await answer.send({"type": "http.response.start", "status": 204, "headers": headers})

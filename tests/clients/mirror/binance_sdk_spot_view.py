@@ -205,7 +205,7 @@ def calls(start: int, end: int) -> Iterator[tuple[str, Call]]:
     )
     yield (
         "klines elsewhere",
-        lambda api: api.klines(SYMBOL, KlinesIntervalEnum.INTERVAL_1d, time_zone="+08:00", limit=1),
+        lambda api: api.klines(SYMBOL, KlinesIntervalEnum.INTERVAL_1d, time_zone="8:00", limit=1),
     )
     yield (
         "chart since",

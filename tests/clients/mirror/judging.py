@@ -24,11 +24,30 @@ class Bar(NamedTuple):
     low: Decimal
     close: Decimal
     volume: Decimal
+    quote_volume: Decimal
 
 
 def flat(price: Decimal) -> Bar:
     """Return a bar in which nothing was traded."""
-    return Bar(price, price, price, price, Decimal(0))
+    return Bar(price, price, price, price, Decimal(0), Decimal(0))
+
+
+def bars_after_each(trades: Iterable[Trade]) -> list[Bar]:
+    """Return what a bar is after each of its trades."""
+    bars: list[Bar] = []
+    for trade in trades:
+        last = bars[-1] if bars else flat(trade.price)
+        bars.append(
+            Bar(
+                last.open,
+                max(last.high, trade.price),
+                min(last.low, trade.price),
+                trade.price,
+                last.volume + trade.quantity,
+                last.quote_volume + trade.price * trade.quantity,
+            )
+        )
+    return bars
 
 
 def without(payload: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -86,13 +105,19 @@ class Truth:
         Before the first trade it stands where the minute before it ended, with no volume.
         """
         *_, before = self.trades(symbol, start_ms - 60_000, start_ms)
-        bars = [flat(before.price)]
-        for trade in self.trades(symbol, start_ms, start_ms + length_ms):
-            last = flat(trade.price) if len(bars) == 1 else bars[-1]
-            high, low = max(last.high, trade.price), min(last.low, trade.price)
-            volume = last.volume + trade.quantity
-            bars.append(Bar(last.open, high, low, trade.price, volume))
-        return bars
+        inside = self.trades(symbol, start_ms, start_ms + length_ms)
+        return [flat(before.price), *bars_after_each(inside)]
+
+    def day(self, symbol: str, first_id: int, start_ms: int, end_ms: int) -> dict[int, Bar]:
+        """Return the bar from a trade on after each trade, by that one's id.
+
+        The first trade was matched after `start_ms`, so few before the second that this is cheap.
+        """
+        trades = self.trades(symbol, start_ms, end_ms)
+        inside = [trade for trade in trades if trade.id >= first_id]
+        assert inside[0].id == first_id
+        bars = bars_after_each(inside)
+        return {trade.id: bar for trade, bar in zip(inside, bars, strict=True)}
 
     def sides(
         self, symbol: str, update_id: int, levels: int

@@ -113,7 +113,7 @@ class Recount:
             first_trade_id=parts[0].id,
             last_trade_id=parts[-1].id,
             buyer_is_maker=parts[0].buyer_is_maker,
-            event_us=None,
+            event_us=0,
             received_us=0,
         )
         expected = agg_trade_row(whole)

@@ -39,12 +39,13 @@ async def visit(
     places: Sequence[str] | None = None,
     seconds: float = 0.0,
     quiet: bool = True,
+    expected: str = "",
     **wishes: object,
 ) -> Visit:
     """Run a script of this folder in an environment of `.venvs`, for all places or for some.
 
     The test fails when the script fails, and unless it is not `quiet` when it says anything on
-    stderr. It may take a minute and a half longer than `seconds`.
+    stderr but the line that is `expected`. It may take a minute and a half longer than `seconds`.
     """
     goals = [asdict(world.place(name, **wishes)) for name in places or world.places]
     lines = await printed_lines(
@@ -53,6 +54,7 @@ async def visit(
         json.dumps(goals),
         patience_s=PATIENCE_S + seconds,
         quiet=quiet,
+        expected=expected,
         PYTHONPATH=str(ROOT),
     )
     seen: dict[str, Seen] = {}

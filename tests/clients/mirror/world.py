@@ -178,7 +178,7 @@ def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[
         HUB,
         f"http://127.0.0.1:{hub.rest_port}",
         f"ws://127.0.0.1:{hub.websocket_port}",
-        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",  # type: ignore[attr-defined]  # it is not there before the mirror is
+        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",
         proof,
     )
     return {SIMULATOR: at_exchange, HUB: at_hub}

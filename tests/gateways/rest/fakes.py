@@ -27,6 +27,7 @@ from app.gateways.fanout.wishes import is_passing
 from app.gateways.rest.application import create_app
 from app.gateways.rest.config import RestConfig
 from app.gateways.rest.events import EventStreams, StreamLimits
+from app.gateways.rest.mirror import Answers
 from app.market.book import OrderBook
 from app.market.codec import JsonCodec
 from app.market.events import BookState, Candle, MarketEvent, Publication, Trade
@@ -207,6 +208,7 @@ class Hub:
     books: FakeBooks = field(default_factory=FakeBooks)
     source: str = "simulated"
     figures: MetricsHistory = field(default_factory=lambda: MetricsHistory(5))
+    mirror: Answers | None = None
 
     def __post_init__(self) -> None:
         codec = self.codec = JsonCodec(IST, self.source, self.registry.info)
@@ -226,6 +228,7 @@ class Hub:
             codec,
             events=self.events,
             ring=self.ring,
+            mirror=self.mirror,
             clock=self.clock,
             books=self.books,
             figures=self.figures,

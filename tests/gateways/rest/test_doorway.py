@@ -52,7 +52,9 @@ def test_a_preflight_of_a_listed_page_is_answered() -> None:
     assert (answer.status_code, answer.content) == (204, b"")
     assert answer.headers["access-control-allow-origin"] == PAGE
     assert answer.headers["access-control-allow-methods"] == "GET, POST, DELETE"
-    assert answer.headers["access-control-allow-headers"] == "Content-Type, Last-Event-ID"
+    assert answer.headers["access-control-allow-headers"] == (
+        "Content-Type, Last-Event-ID, X-MBX-TIME-UNIT, X-MBX-APIKEY"
+    )
 
 
 def test_a_preflight_of_another_page_is_refused() -> None:
