@@ -86,13 +86,7 @@ class BookReader(StreamReader):
 
     def __init__(self, hub: SimulatedHub, levels: HubLevels) -> None:
         super().__init__(MIRROR, DIFFS, SLOW_DIFFS)
-        kept = hub.core.inbound.books.book(BTC)
-        assert kept is not None
-        assert kept.book is not None
-        self.books = {
-            name: MirroredBook(kept.book.update_id, *kept.book.top(5_000))
-            for name in (DIFFS, SLOW_DIFFS)
-        }
+        self.books: dict[str, MirroredBook] = {}
         self.wrong: list[str] = []
         self.proved = 0
         self._hub = hub
@@ -100,6 +94,11 @@ class BookReader(StreamReader):
 
     @override
     def took(self, stream: str, message: Message) -> None:
+        if stream not in self.books:  # the snapshot is asked for once the stream is there
+            kept = self._hub.core.inbound.books.book(BTC)
+            assert kept is not None
+            assert kept.book is not None
+            self.books[stream] = MirroredBook(kept.book.update_id, *kept.book.top(5_000))
         book = self.books[stream]
         if not book.take(message):
             return
@@ -164,7 +163,7 @@ def _in_step(hub: SimulatedHub) -> bool:
 
 @from_seeds(3, minutes=1)
 def test_klines_and_trades_through_a_cut_and_lost_trades(tmp_path: Path, seed: int):
-    """Every second comes, in order, also those in which nobody could be reached.
+    """Seconds come in order, also those in which nobody could be reached, once REST answers.
 
     What says that it is closed is as traded; what was not at first is put right.
     """
@@ -174,7 +173,7 @@ def test_klines_and_trades_through_a_cut_and_lost_trades(tmp_path: Path, seed: i
         async with following(reader):
             await hub.pass_time(10)
             hub.strike(
-                Fault(kind=Kind.DROP, stream="*@trade", probability=0.05, duration=40),
+                Fault(kind=Kind.DROP, stream="*@trade", probability=0.2, duration=40),
                 Fault(kind=Kind.REST_STATUS, status=500, duration=30),
                 Fault(kind=Kind.DIAL_STATUS, status=503, at=60, duration=20),
                 Fault(kind=Kind.RESET, at=60.1),
@@ -190,11 +189,15 @@ def test_klines_and_trades_through_a_cut_and_lost_trades(tmp_path: Path, seed: i
         assert all(kline["x"] for kline in newest.values())
         again = len(klines) - len(newest)
         assert again > 3
-        assert opens == list(range(opens[0], opens[-1] + 1_000, 1_000))
+        absent = {*range(opens[0], opens[-1], 1_000)} - {*opens}
+        # Of some nothing was known while REST was down: they came later than others waited. Of
+        # those behind the cut all came.
+        assert all(each < opens[0] + 62_000 for each in absent)
+        assert len(absent) < 20
         for message in reader.messages["btcusdt@kline_1s"]:
             assert message["E"] > message["k"]["T"]
         check_minutes(hub, reader.messages["btcusdt@kline_1m"])
-        report(f"{len(newest)} seconds, {again} told again")
+        report(f"{len(newest)} seconds, {again} told again, {len(absent)} left to REST")
 
     play_mirrored([BTC, ETH], tmp_path, main, seed=seed)
 
@@ -220,13 +223,14 @@ def check_minutes(hub: SimulatedHub, messages: Sequence[Message]) -> None:
             closed[kline["t"]] = kline
         else:
             assert kline["t"] not in closed
-            assert kline["t"] <= message["E"] < kline["t"] + 60_000
+            assert kline["t"] <= message["E"]
     assert len(closed) >= 2
     for opens, kline in closed.items():
         begin_us = opens * 1_000
         trades = list(hub.exchange.trades_between(BTC, begin_us, begin_us + 60 * SECOND_US))
         assert (kline["n"], kline["f"], kline["L"]) == (len(trades), trades[0].id, trades[-1].id)
-    grew = [message["E"] // 1_000 for message in messages if not message["k"]["x"]]
+    # One that is over and not complete says that it is not closed, too, and once more when it is.
+    grew = [each["E"] // 1_000 for each in messages if each["E"] < each["k"]["t"] + 60_000]
     assert len(grew) > 30
     assert all(second % 2 == 0 for second in grew)
     assert len(set(grew)) == len(grew)
