@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.market.events import Kline
+from app.simulator.faults import Kind
 from tests.clients.mirror.judging import (
     BookJudge,
     Truth,
     assert_in_steps,
     assert_the_same,
+    bars_of_the_day,
     without,
 )
+from tests.clients.mirror.troubles import faults_of_books
 from tests.clients.mirror.visiting import Visit, visit
 from tests.clients.mirror.world import PLACES, SIMULATOR, world
 from tests.clients.payloads import trade_payload
@@ -31,20 +35,21 @@ every_symbol = pytest.mark.parametrize("symbol", [BUSY, QUIET])
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """Return what ccxt saw of all places, from before a minute's end to a little after it."""
-    return asyncio.run(short_visit(tmp_path_factory))
+    return asyncio.run(watchful_visit(tmp_path_factory.mktemp("hub"), before_s=16))
 
 
-async def short_visit(folders: pytest.TempPathFactory) -> Visit:
-    """Let it watch for some seconds on both sides of a minute's end."""
-    async with world(folders.mktemp("hub")) as about:
+async def watchful_visit(folder: Path, before_s: float) -> Visit:
+    """Let it watch for so long before a minute's end and for a moment after it."""
+    async with world(folder, before_s=before_s) as about:
         minute_ms = about.clock.minute_ms
         since, end = minute_ms - 20 * MINUTE_MS, minute_ms - 10 * MINUTE_MS
         seen = await visit(
             about,
             *("ccxt", "ccxt_view.py"),
+            seconds=before_s,
             until_ms=minute_ms + 3 * SECOND_MS,
             span=[since, end],
-            tickers=False,
+            only_book=0,
         )
         for interval in ("1s", "1m", "5m"):
             seen.answers[interval] = await about.answer(
@@ -58,6 +63,7 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
         seen.answers["lately"] = await about.answer(
             "/api/v3/klines", symbol="BTCUSDT", interval="1s", limit=1_000
         )
+        seen.answers["ticker"] = await about.answer("/api/v3/ticker/24hr", symbol="BTCUSDT")
         return seen
 
 
@@ -113,30 +119,48 @@ def test_every_second_has_its_candle(seen, place, symbol):
 def test_a_minute_grows_with_its_trades(seen, place):
     """watch_ohlcv of 1m: each state is that after some trade, and the last one after them all."""
     candles = seen.of(place, "minutes")
-    end_ms = seen.world.clock.minute_ms
+    starts = sorted({candle[0] for candle in candles})
     assert [candle[0] for candle in candles] == sorted(candle[0] for candle in candles)
-    assert {candle[0] for candle in candles} == {end_ms - MINUTE_MS, end_ms}
-    for start_ms in (end_ms - MINUTE_MS, end_ms):
+    assert_in_steps(starts, MINUTE_MS, least=2)
+    assert starts[-1] == seen.world.clock.minute_ms
+    for start_ms in starts:
         bars = Truth(seen.world.simulator).growing("BTCUSDT", start_ms, MINUTE_MS)
-        grown = [tuple(float(number) for number in bar) for bar in bars]
+        grown = [tuple(float(number) for number in bar[:5]) for bar in bars]
         states = [tuple(candle[1:]) for candle in candles if candle[0] == start_ms]
         places = [grown.index(state) for state in states]
         assert places == sorted(places)
-        if start_ms < end_ms:
+        if start_ms < starts[-1]:
             assert len(states) >= 3
             assert states[-1] == grown[-1]
 
 
 @every_place
+def test_its_ticker_is_true(seen, place):
+    """watch_ticker and fetch_ticker: what 24 hours were after some trade; the market is young."""
+    bars = bars_of_the_day(seen.world, seen.answers["ticker"]["firstId"])
+    grown = {tuple(float(number) for number in bar) for bar in bars.values()}
+    watched = seen.of(place, "ticker")
+    assert len(watched) >= 8
+    names = ("open", "high", "low", "close", "baseVolume", "quoteVolume")
+    for ticker in (*watched, *seen.of(place, "fetched ticker")):
+        assert tuple(ticker[name] for name in names) in grown
+
+
+@every_place
 def test_its_order_book_is_the_true_one(seen, place):
     """watch_order_book: after every change, level by level, that of the same update id."""
-    books = seen.of(place, "book")
-    judge = BookJudge(Truth(seen.world.simulator), "BTCUSDT", levels=100)
-    for book in books:
-        judge.judge(book["nonce"], book["bids"], book["asks"], book["known"])
+    judge = judged(seen, place)
     assert not judge.wrong, judge.wrong[:3]
     assert judge.judged >= 60
     assert judge.levels_judged >= 150 * judge.judged
+
+
+def judged(seen: Visit, place: str) -> BookJudge:
+    """Compare all books that were told with the true ones."""
+    judge = BookJudge(Truth(seen.world.simulator), "BTCUSDT", levels=100)
+    for book in seen.of(place, "book"):
+        judge.judge(book["nonce"], book["bids"], book["asks"], book["known"])
+    return judge
 
 
 @every_place
@@ -177,3 +201,54 @@ def test_places_show_the_same_books(seen):
         return without(book, "timestamp", "datetime", "known")
 
     assert_the_same(seen, "book", lambda book: book["nonce"], shown, least=40)
+
+
+@pytest.mark.soak(minutes=6)
+def test_five_minutes(tmp_path):
+    """All of this for five minutes."""
+    seen = asyncio.run(watchful_visit(tmp_path, before_s=300))
+    for place in PLACES:
+        test_trades_are_watched_without_a_hole(seen, place)
+        test_a_minute_grows_with_its_trades(seen, place)
+        test_its_ticker_is_true(seen, place)
+        test_its_order_book_is_the_true_one(seen, place)
+        test_the_newest_candles_are_fetched(seen, place)
+        for symbol in (BUSY, QUIET):
+            test_every_second_has_its_candle(seen, place, symbol)
+    for symbol in (BUSY, QUIET):
+        test_places_show_the_same_seconds(seen, symbol)
+    test_places_show_the_same_trades(seen)
+    test_places_show_the_same_books(seen)
+
+
+async def troubled_visit(folder: Path, seconds: int) -> Visit:
+    """Let it watch a book for so long."""
+    async with world(folder) as about:
+        about.simulator.add_faults(faults_of_books(seconds))
+        return await visit(
+            about,
+            *("ccxt", "ccxt_view.py"),
+            seconds=seconds,
+            quiet=False,
+            until_ms=about.clock.now_us() // 1_000 + seconds * SECOND_MS,
+            only_book=1 + seconds // 60,
+        )
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [
+        pytest.param(20, id="20 s"),
+        pytest.param(300, id="5 min", marks=pytest.mark.soak(minutes=6)),
+    ],
+)
+def test_its_order_book_is_the_true_one_whatever_befalls_it(tmp_path, seconds):
+    """At every update that is told; the exchange's own client has to begin its book again."""
+    troubled = asyncio.run(troubled_visit(tmp_path, seconds))
+    for place in PLACES:
+        judge = judged(troubled, place)
+        assert not judge.wrong, judge.wrong[:3]
+        assert judge.judged >= 40
+    struck = troubled.world.simulator.status()["faults"]["struck"]
+    assert {Kind.DROP, Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.RESET} <= set(struck)
+    assert len(troubled.of(SIMULATOR, "book again")) >= 2

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from app.simulator.faults import Kind
 from app.sockets.certificates import ensure_certificate
 from tests.clients.mirror.judging import BookJudge, Truth, assert_in_steps, assert_the_same, without
 from tests.clients.mirror.recounting import Recount
+from tests.clients.mirror.troubles import faults_of_books
 from tests.clients.mirror.visiting import Visit, visit
-from tests.clients.mirror.world import world
+from tests.clients.mirror.world import PLACES, SIMULATOR, world
 from tests.clients.payloads import Payload
 
 pytestmark = pytest.mark.timeout(240)
@@ -22,6 +24,11 @@ pytestmark = pytest.mark.timeout(240)
 SYMBOLS = {"BTC-USDT": "BTCUSDT", "ETH-USDT": "ETHUSDT", "QTUM-ETH": "QTUMETH"}
 SIDES = ("bids", "asks")
 LONG_AFTER_MS = 60_000
+# The exchange's snapshots can be from before the first difference: then it asks once more.
+OLD_SNAPSHOT = "BINANCE: Missing book update detected, resetting book"
+
+every_place = pytest.mark.parametrize("place", PLACES)
+
 LEVELS = 1_000  # of the snapshots that it asks for
 
 
@@ -45,8 +52,8 @@ async def short_visit(folder: Path) -> Visit:
         minute_ms = about.clock.minute_ms
         return await visit(
             about,
-            "cryptofeed",
-            "cryptofeed_view.py",
+            *("cryptofeed", "cryptofeed_view.py"),
+            expected=OLD_SNAPSHOT,
             until_ms=minute_ms + 4_000,
             span=[minute_ms - 1_200_000, minute_ms - 1_140_001],
             every=25,
@@ -68,67 +75,63 @@ def of_symbol(seen: Visit, place: str, name: str, symbol: str) -> list[Payload]:
     return [one for one in seen.of(place, name) if one["symbol"] == symbol]
 
 
-def test_it_has_the_exchanges_symbols(seen):
+@every_place
+def test_it_has_the_exchanges_symbols(seen, place):
     """Those that trade, with their digits."""
-    for place in seen.world.places:
-        [symbols], [ticks] = seen.of(place, "symbols"), seen.of(place, "information")
-        assert set(SYMBOLS) <= set(symbols)
-        assert "LUNA-USDT" not in symbols
-        assert (sorted(ticks), ticks["BTC-USDT"]) == (sorted(symbols), "0.01000000")
-    first, *others = seen.world.places
-    for other in others:
-        assert seen.of(other, "information") == seen.of(first, "information")
+    [symbols], [ticks] = seen.of(place, "symbols"), seen.of(place, "information")
+    assert set(SYMBOLS) <= set(symbols)
+    assert "LUNA-USDT" not in symbols
+    assert (sorted(ticks), ticks["BTC-USDT"]) == (sorted(symbols), "0.01000000")
+    assert seen.of(place, "information") == seen.of(SIMULATOR, "information")
 
 
+@every_place
 @pytest.mark.parametrize("symbol", ["BTC-USDT", "ETH-USDT"])
-def test_trades_come_without_a_hole(seen, recounts, symbol):
+def test_trades_come_without_a_hole(seen, place, recounts, symbol):
     """Aggregates in a row, each the sum of the trades that it names."""
-    for place in seen.world.places:
-        trades = of_symbol(seen, place, "trade", symbol)
-        assert len(trades) >= 30
-        recounts[symbol].check_agg_trades(trade["raw"] for trade in trades)
-        for trade in trades:
-            raw = trade["raw"]
-            assert (trade["id"], trade["timestamp"]) == (str(raw["a"]), raw["T"] / 1_000)
-            assert (trade["price"], trade["amount"]) == (raw["p"], raw["q"])
-            assert trade["side"] == ("sell" if raw["m"] else "buy")
+    trades = of_symbol(seen, place, "trade", symbol)
+    assert len(trades) >= 30
+    recounts[symbol].check_agg_trades(trade["raw"] for trade in trades)
+    for trade in trades:
+        raw = trade["raw"]
+        assert (trade["id"], trade["timestamp"]) == (str(raw["a"]), raw["T"] / 1_000)
+        assert (trade["price"], trade["amount"]) == (raw["p"], raw["q"])
+        assert trade["side"] == ("sell" if raw["m"] else "buy")
 
 
+@every_place
 @pytest.mark.parametrize("symbol", list(SYMBOLS))
-def test_candles_are_the_sum_of_their_trades(seen, recounts, symbol):
+def test_candles_are_the_sum_of_their_trades(seen, place, recounts, symbol):
     """The minute that ends meanwhile is closed once; all that grows is right at its moment."""
     minute_ms = seen.world.clock.minute_ms
-    for place in seen.world.places:
-        candles = of_symbol(seen, place, "candle", symbol)
-        closed = [candle["start"] * 1_000 for candle in candles if candle["closed"]]
-        assert closed == [minute_ms - 60_000]
-        starts = {candle["start"] * 1_000 for candle in candles}
-        assert starts == {minute_ms - 60_000, minute_ms}
-        for candle in candles:
-            recounts[symbol].check_kline(candle["raw"]["k"])
+    candles = of_symbol(seen, place, "candle", symbol)
+    closed = [candle["start"] * 1_000 for candle in candles if candle["closed"]]
+    assert closed == [minute_ms - 60_000]
+    starts = {candle["start"] * 1_000 for candle in candles}
+    assert starts == {minute_ms - 60_000, minute_ms}
+    for candle in candles:
+        recounts[symbol].check_kline(candle["raw"]["k"])
 
 
-def test_best_prices_are_those_of_the_book(seen):
+@every_place
+def test_best_prices_are_those_of_the_book(seen, place):
     """Of the update that each names."""
-    for place in seen.world.places:
-        tickers = [each["raw"] for each in of_symbol(seen, place, "ticker", "BTC-USDT")]
-        ids = [each["u"] for each in tickers]
-        assert ids == sorted(set(ids))
-        assert len(ids) >= 50
-        for each in tickers[::25]:
-            [bid], [ask] = seen.world.simulator.book_at("BTCUSDT", each["u"], limit=1)
-            assert ((each["b"], each["B"]), (each["a"], each["A"])) == (bid, ask)
+    tickers = [each["raw"] for each in of_symbol(seen, place, "ticker", "BTC-USDT")]
+    ids = [each["u"] for each in tickers]
+    assert ids == sorted(set(ids))
+    assert len(ids) >= 50
+    for each in tickers[::25]:
+        [bid], [ask] = seen.world.simulator.book_at("BTCUSDT", each["u"], limit=1)
+        assert ((each["b"], each["B"]), (each["a"], each["A"])) == (bid, ask)
 
 
+@every_place
 @pytest.mark.parametrize("symbol", list(SYMBOLS))
-def test_its_book_is_the_exchanges(seen, symbol):
-    """At the same update, as far as its snapshot went; which is taken once."""
-    for place in seen.world.places:
-        judge = judged(seen, place, symbol)
-        assert not judge.wrong, judge.wrong[:3]
-        assert judge.judged >= (5 if symbol == "BTC-USDT" else 1)
-        snapshots = [one for one in seen.of(place, "snapshot") if one[0] == symbol]
-        assert len(snapshots) == 1
+def test_its_book_is_the_exchanges(seen, place, symbol):
+    """At the same update, as far as its snapshot went."""
+    judge = judged(seen, place, symbol)
+    assert not judge.wrong, judge.wrong[:3]
+    assert judge.judged >= (5 if symbol == "BTC-USDT" else 1)
 
 
 def judged(seen: Visit, place: str, symbol: str) -> BookJudge:
@@ -142,42 +145,40 @@ def judged(seen: Visit, place: str, symbol: str) -> BookJudge:
     return judge
 
 
-def test_the_past_is_fetched(seen):
+@every_place
+def test_the_past_is_fetched(seen, place):
     """A closed minute: its trades make up what is told of it, and no second is missing."""
     minute_ms = seen.world.clock.minute_ms
     start, end = minute_ms - 1_200_000, minute_ms - 1_140_001
     recount = Recount(seen.world.simulator, "BTCUSDT", start - 60_000, end)
     inside = recount.between(start, end)
-    for place in seen.world.places:
-        [trades], [candles] = (
-            seen.of(place, "trades of the past"),
-            seen.of(place, "candles of the past"),
-        )
-        assert_in_steps([trade["id"] for trade in trades], least=30)
-        assert sum(Decimal(trade["amount"]) for trade in trades) == sum(
-            trade.quantity for trade in inside
-        )
-        assert [candle["start"] for candle in candles] == [
-            second / 1_000 for second in range(start, end, 1_000)
-        ]
-        for candle in candles:
-            recount.check_row(candle["raw"])
-    first, *others = seen.world.places
-    for other in others:
-        for name in ("trades of the past", "candles of the past"):
-            assert seen.of(other, name) == seen.of(first, name)
+    [trades], [candles] = (
+        seen.of(place, "trades of the past"),
+        seen.of(place, "candles of the past"),
+    )
+    assert_in_steps([trade["id"] for trade in trades], least=30)
+    assert sum(Decimal(trade["amount"]) for trade in trades) == sum(
+        trade.quantity for trade in inside
+    )
+    assert [candle["start"] for candle in candles] == [
+        second / 1_000 for second in range(start, end, 1_000)
+    ]
+    for candle in candles:
+        recount.check_row(candle["raw"])
+    for name in ("trades of the past", "candles of the past"):
+        assert seen.of(place, name) == seen.of(SIMULATOR, name)
 
 
-def test_the_newest_seconds_are_fetched(seen):
+@every_place
+def test_the_newest_seconds_are_fetched(seen, place):
     """A thousand of them, up to now, none missing; those that are over are right."""
     minute_ms = seen.world.clock.minute_ms
     recount = Recount(seen.world.simulator, "BTCUSDT", minute_ms - 1_200_000, minute_ms + 9_000)
-    for place in seen.world.places:
-        [candles] = seen.of(place, "candles newest")
-        assert_in_steps([candle["raw"][0] for candle in candles], 1_000, least=1_000)
-        assert candles[-1]["raw"][0] >= minute_ms + 4_000
-        for candle in candles[-120:-1]:
-            recount.check_row(candle["raw"])
+    [candles] = seen.of(place, "candles newest")
+    assert_in_steps([candle["raw"][0] for candle in candles], 1_000, least=1_000)
+    assert candles[-1]["raw"][0] >= minute_ms + 4_000
+    for candle in candles[-120:-1]:
+        recount.check_row(candle["raw"])
 
 
 def test_both_places_say_the_same(seen):
@@ -200,6 +201,48 @@ def test_both_places_say_the_same(seen):
     )
 
 
-def test_no_connection_was_lost(seen):
-    """One dial for each place that was visited."""
-    assert seen.world.simulator.status()["limit_closes"] == 0
+def test_no_limit_was_met(seen):
+    """None of the exchange, which the hub asks too."""
+    status = seen.world.simulator.status()
+    assert (status["limit_closes"], status["rest"]["over_budget"]) == (0, 0)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(20.0, id="20 s"), pytest.param(300.0, id="5 min", marks=pytest.mark.soak)],
+)
+def troubled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Visit:
+    """Return what cryptofeed saw of all places while much went wrong."""
+    return asyncio.run(troubled_visit(tmp_path_factory.mktemp("hub"), request.param))
+
+
+async def troubled_visit(folder: Path, seconds: float) -> Visit:
+    """Let it listen for so long while much goes wrong with books, to it and to the hub."""
+    async with world(folder, certificate=certificate(folder)) as about:
+        about.simulator.add_faults(faults_of_books(seconds))
+        start_ms = about.clock.now_us() // 1_000
+        return await visit(
+            about,
+            *("cryptofeed", "cryptofeed_view.py"),
+            seconds=seconds,
+            quiet=False,
+            until_ms=start_ms + round(seconds * 1_000),
+            span=[start_ms - 1_200_000, start_ms - 1_140_001],
+            every=10,
+        )
+
+
+@every_place
+@pytest.mark.parametrize("symbol", list(SYMBOLS))
+def test_its_book_is_the_exchanges_whatever_befalls_it(troubled, place, symbol):
+    """At every update of those that are told."""
+    judge = judged(troubled, place, symbol)
+    assert not judge.wrong, judge.wrong[:3]
+    assert judge.judged >= (15 if symbol == "BTC-USDT" else 2)
+
+
+def test_much_befell_it(troubled):
+    """Every fault struck, and the exchange's own client had to begin its book again."""
+    struck = troubled.world.simulator.status()["faults"]["struck"]
+    assert {Kind.DROP, Kind.DUPLICATE, Kind.REORDER, Kind.CUT, Kind.RESET} <= set(struck)
+    assert len(troubled.of(SIMULATOR, "snapshot")) > 2 * len(SYMBOLS)

@@ -105,11 +105,12 @@ async def listen(place: Place) -> None:
         config_ws_streams=ConfigurationWebSocketStreams(stream_url=place.stream)
     ).websocket_streams
     await streams.create_connection()
+    ended = await follow_seconds(place, streams)
     handles = {}
     for name, subscribe in STREAMS.items():
         handles[name] = await subscribe(streams)
         handles[name].on("message", partial(tell, place, name))
-    await until(place, streams)
+    await ended.wait()
     place.tell("subscribed", await streams.list_subscribe())
     await handles.pop("trade").unsubscribe()
     place.tell("subscribed less", await streams.list_subscribe())
@@ -123,14 +124,15 @@ async def listen_in_microseconds(place: Place) -> None:
     )
     streams = Spot(config_ws_streams=configuration).websocket_streams
     await streams.create_connection()
+    ended = await follow_seconds(place, streams)
     trades = await streams.trade(SYMBOL)
     trades.on("message", partial(tell, place, "trade in microseconds"))
-    await until(place, streams)
+    await ended.wait()
     await streams.close_connection()
 
 
-async def until(place: Place, streams: Any) -> None:
-    """Return once the second that begins at `until_ms` has a candle."""
+async def follow_seconds(place: Place, streams: Any) -> asyncio.Event:
+    """Subscribe to seconds; return what is set once the one that begins at `until_ms` came."""
     there = asyncio.Event()
     klines = await streams.kline(SYMBOL, KlineIntervalEnum.INTERVAL_1s.value)
 
@@ -143,7 +145,7 @@ async def until(place: Place, streams: Any) -> None:
             there.set()
 
     klines.on("message", take)
-    await there.wait()
+    return there
 
 
 async def ask(place: Place) -> None:
@@ -250,8 +252,13 @@ def plain(value: object) -> Any:
     """Return what the library gave as JSON has it."""
     if isinstance(value, list):
         return [plain(each) for each in value]
-    # The models have a method of their own beside pydantic's.
-    return value.to_dict() if isinstance(value, BaseModel) else value
+    if not isinstance(value, BaseModel):
+        return value
+    # The models have a method of their own beside pydantic's; some show an inner field of theirs.
+    told = value.to_dict()  # type: ignore[attr-defined]  # that one
+    if isinstance(told, list):
+        return plain(told)
+    return {name: inner for name, inner in told.items() if name != "additional_properties"}
 
 
 def gaps(value: object, path: str = "") -> Iterator[str]:
@@ -259,17 +266,19 @@ def gaps(value: object, path: str = "") -> Iterator[str]:
     if isinstance(value, list):
         for each in value:
             yield from gaps(each, f"{path}[]")
-    elif isinstance(value, BaseModel) and "one_of_schemas" in type(value).model_fields:
-        yield from gaps(value.actual_instance, path)
     elif isinstance(value, BaseModel):
-        for name, field in type(value).model_fields.items():
+        fields = type(value).model_fields
+        # One that can be of several kinds holds the one that fits.
+        for name in ["actual_instance"] if "one_of_schemas" in fields else fields:
             inner = getattr(value, name)
-            if name == "additional_properties":
+            if name == "actual_instance":
+                yield from gaps(inner, path)
+            elif name == "additional_properties":
                 yield from (f"+{path}.{unknown}" for unknown in inner)
             elif inner is None:
-                yield f"{path}.{field.alias or name}"
+                yield f"{path}.{fields[name].alias or name}"
             else:
-                yield from gaps(inner, f"{path}.{field.alias or name}")
+                yield from gaps(inner, f"{path}.{fields[name].alias or name}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What ccxt gets from an exchange, or from what looks like one: see `telling`.
 
 Nothing of the library is changed but the addresses. Wishes: `until_ms`, the time of the exchange up
-to which is watched; `span`, two times in ms of the past of which candles are fetched; `tickers`.
+to which is watched; `span`, two times in ms of the past of which candles are fetched; `only_book`,
+to do nothing but tell each of so many states of a book (0: to do everything).
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ from tests.clients.mirror.telling import Place, visit
 
 BUSY, QUIET = "BTC/USDT", "QTUM/ETH"
 LEVELS = 100  # of a side of a book that are told
+PAUSE_S = 0.2  # before a book is watched again
+LEAST_SECONDS = 12
+LEAST = 40  # states of a book
 SURE = 500  # of a side of a book that are still within its snapshot after the first changes
 
 
@@ -37,8 +41,11 @@ async def view(place: Place) -> None:
         await exchange.load_markets()
         for market in exchange.markets.values():
             place.tell("market", market)
-        await watch_all(place, exchange)
-        await fetch_all(place, exchange)
+        if place.wishes["only_book"]:
+            await watch_book(place, exchange, each=place.wishes["only_book"])
+        else:
+            await watch_all(place, exchange)
+            await fetch_all(place, exchange)
     finally:
         await exchange.close()
 
@@ -54,10 +61,8 @@ async def watch_all(place: Place, exchange: Any) -> None:
             tasks.create_task(
                 tell_each(place, "minutes", lambda: exchange.watch_ohlcv(BUSY, "1m"), each=True)
             ),
+            tasks.create_task(tell_each(place, "ticker", lambda: exchange.watch_ticker(BUSY))),
         ]
-        if place.wishes["tickers"]:
-            ticker = tell_each(place, "ticker", lambda: exchange.watch_ticker(BUSY))
-            others.append(tasks.create_task(ticker))
         seconds = [
             tasks.create_task(watch_seconds(place, exchange, symbol)) for symbol in (BUSY, QUIET)
         ]
@@ -68,11 +73,12 @@ async def watch_all(place: Place, exchange: Any) -> None:
 
 async def watch_seconds(place: Place, exchange: Any, symbol: str) -> None:
     """Tell every candle of a second."""
-    newest_ms = 0
-    while newest_ms < place.wishes["until_ms"]:
+    newest_ms = count = 0
+    while newest_ms < place.wishes["until_ms"] or count < LEAST_SECONDS:
         for candle in await exchange.watch_ohlcv(symbol, "1s"):
             place.tell(f"seconds of {symbol}", candle)
             newest_ms = candle[0]
+            count += 1
 
 
 async def tell_each(
@@ -86,19 +92,21 @@ async def tell_each(
 
 
 async def watch_book(place: Place, exchange: Any, each: int = 1) -> None:
-    """Tell the book after each change, or each of so many; watch it again after an error.
+    """Tell the book after each change, or each of so many, up to `until_ms` and `LEAST` at least.
 
-    `known` are two prices, from one to the other of which it is sure to know all levels.
+    It is watched again after an error: a connection was lost, a change was missed, or the snapshot
+    was older than the first change. `known` are two prices, from one to the other of which all
+    levels are surely known.
     """
     known: list[float] | None = None
-    count = 0
-    while True:
+    count, time_ms = 0, 0
+    while time_ms < place.wishes["until_ms"] or count < LEAST:
         try:
             book = await exchange.watch_order_book(BUSY)
         except (ccxt.ChecksumError, ccxt.NetworkError) as error:
-            # A change was missed, or the snapshot was older than the first change.
-            place.tell("book again", str(error))
+            place.tell("book again", type(error).__name__)
             known = None
+            await asyncio.sleep(PAUSE_S)
             continue
         if known is None:
             # A few changes may have come after the snapshot of 1000 levels: far fewer than 500.
@@ -107,6 +115,7 @@ async def watch_book(place: Place, exchange: Any, each: int = 1) -> None:
             sides = {name: book[name][:LEVELS] for name in ("bids", "asks")}
             place.tell("book", {**book, **sides, "known": known})
         count += 1
+        time_ms = book["timestamp"] or 0
 
 
 async def fetch_all(place: Place, exchange: Any) -> None:
@@ -117,8 +126,7 @@ async def fetch_all(place: Place, exchange: Any) -> None:
         candles = await exchange.fetch_ohlcv(BUSY, interval, since, count)
         place.tell(f"fetched {interval}", candles)
     place.tell("fetched lately", await exchange.fetch_ohlcv(BUSY, "1s", limit=50))
-    if place.wishes["tickers"]:
-        place.tell("fetched ticker", await exchange.fetch_ticker(BUSY))
+    place.tell("fetched ticker", await exchange.fetch_ticker(BUSY))
 
 
 if __name__ == "__main__":

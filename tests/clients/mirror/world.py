@@ -24,15 +24,15 @@ from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
 from tests.clients.mirror.telling import Place
 from tests.end_to_end.running_hub import running_hub
+from tests.end_to_end.running_program import free_port
 from tests.simulator.running import BUSY_US, PacedClock
 
 SIMULATOR, HUB = "simulator", "hub"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
 
-# Whether the hub is a place as well. This is the one place that says so.
-HUB_IS_A_PLACE = False
-PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
+PLACES = [SIMULATOR, HUB]
 
+HISTORY_S = 3_600
 READY_WITHIN_S = 30.0
 JUDGE = "judge"  # whose calls are not noted
 
@@ -76,6 +76,11 @@ class MinuteClock(PacedClock):
         """When that minute begins."""
         return BUSY_US // 1_000
 
+    @property
+    def begun_ms(self) -> int:
+        """When the clock began."""
+        return (BUSY_US - self._before_us) // 1_000
+
     @override
     def now_us(self) -> int:
         """Return the wall clock."""
@@ -115,7 +120,7 @@ async def world(
     folder: Path,
     *,
     symbols: Sequence[str] = SYMBOLS,
-    before_s: float = 14.0,
+    before_s: float = 16.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     upstream: tuple[str, str] | None = None,
@@ -129,7 +134,8 @@ async def world(
     clock = MinuteClock(before_s)
     if certificate is not None:
         options = {"tls_port": 0, "tls_certificate": certificate, **options}
-    config = SimulatorConfig(**{"history_s": 3_600, "keep_truth": True, **options})
+        settings = {**over_tls(certificate), **(settings or {})}
+    config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
     simulator = WatchedSimulator(config, clock=clock)
     await simulator.start()
     async with asyncio.TaskGroup() as tasks:
@@ -153,14 +159,21 @@ async def world(
             await simulator.stop()
 
 
+def over_tls(certificate: Path) -> dict[str, object]:
+    """Return the settings of a hub that listens over TLS too, with its key in the same file."""
+    return {
+        "websocket_tls_port": free_port(),
+        "websocket_tls_cert": certificate,
+        "websocket_tls_key": certificate,
+    }
+
+
 def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[str, Place]:
     """Return all places by their names."""
     proof = str(certificate or "")
     at_exchange = Place(
         SIMULATOR, simulator.rest_url, simulator.stream_url, simulator.tls_url or "", proof
     )
-    if not HUB_IS_A_PLACE:
-        return {SIMULATOR: at_exchange}
     at_hub = Place(
         HUB,
         f"http://127.0.0.1:{hub.rest_port}",
