@@ -260,6 +260,24 @@ def test_what_is_passed_on_is_what_the_exchange_sends(tmp_path: Path):
     play_mirrored([BTC], tmp_path, main)
 
 
+def test_depth_of_which_no_book_is_kept_is_passed_on(tmp_path: Path):
+    """A hub that follows trades alone asks for it as soon as somebody subscribes."""
+
+    async def main(hub: SimulatedHub) -> None:
+        mirrored, direct = StreamReader(MIRROR, DIFFS, SLOW_DIFFS), StreamReader(EXCHANGE, DIFFS)
+        async with following(mirrored, direct):
+            await hub.pass_time(20)
+        ours, theirs = mirrored.messages[DIFFS], direct.messages[DIFFS]
+        begin = theirs.index(ours[0])
+        assert ours == theirs[begin : begin + len(ours)]
+        assert len(ours) > 100
+        slow = mirrored.messages[SLOW_DIFFS]
+        assert len(slow) > 15
+        assert all(one["u"] + 1 == other["U"] for one, other in pairwise(slow))
+
+    play([BTC], tmp_path, main)
+
+
 def test_a_symbol_is_borrowed_for_who_subscribes_to_it(tmp_path: Path):
     """Its trades, seconds and book come as if it were held, until nobody wants them for a while."""
 
