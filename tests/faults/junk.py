@@ -47,11 +47,13 @@ NO_NUMBER = (
     *("-9223372036854775808", "-9223372036854775809"),
 )
 NO_TIME = (*NO_NUMBER, "253402300800000", "9467085600000000", "9467085600000000000")  # year 300000
+_TOO_MUCH, _TOO_LARGE_SUM = '"1000000000000"', '"1000000000000000000"'
 NO_AMOUNT = (
     *(*NOTHING, "true", "1.5", "182", '""', '"NaN"', '"sNaN"', '"-NaN"', '"Infinity"', '"-inf"'),
-    *('"-1.00000000"', '"1e400"', '"1e-400"', '"1000000000000"', '"0x10"', '"1,5"', '"1.2.3"'),
+    *('"-1.00000000"', '"1e400"', '"1e-400"', _TOO_MUCH, '"0x10"', '"1,5"', '"1.2.3"'),
     *('"%s"' % ("9" * 10_000), '"0.%s"' % ("1" * 19), '"\\u0000"'),
 )
+NO_SUM = tuple(_TOO_LARGE_SUM if each == _TOO_MUCH else each for each in NO_AMOUNT)
 NO_PRICE = (*NO_AMOUNT, '"0"', '"0.00000000"', '"-0.00000000"')
 NO_LEVEL = ("", "1.2.3", "-1.0", "1e3", "nan", " 1.0", "1_0.0", "9" * 500)
 
@@ -86,7 +88,7 @@ WRONG_IN_DIFF = {
 WRONG_IN_BAR = {
     **dict.fromkeys(("t", "T"), (*NO_TIME, "1731298500001.5")),
     **dict.fromkeys(("o", "c", "h", "l"), NO_PRICE),
-    **dict.fromkeys(("v", "q", "V", "Q"), NO_AMOUNT),
+    **dict.fromkeys(("v", "q", "V", "Q"), NO_SUM),
     "f": (*(each for each in NO_NUMBER if each != "-1"), "-2", "900004"),
     "L": (*(each for each in NO_NUMBER if each != "-1"), "-2", "900000"),
     "n": (*NO_NUMBER, "0"),

@@ -12,12 +12,15 @@ from zoneinfo import ZoneInfo
 import httpx
 
 from app.binance.client.rest import RestClient
+from app.binance.limits import IpBudget
 from app.bus.memory import MemoryBus
 from app.feed.bars import BarFeed
 from app.feed.book_views import BookViews
 from app.feed.inbound import Inbound, InboundConfig
 from app.feed.source import Source
 from app.feed.state import KeptState
+from app.gateways.binance.stream_config import StreamConfig
+from app.gateways.binance.streams import MirrorStreams
 from app.gateways.fanout.broadcaster import Broadcaster
 from app.gateways.fanout.encoder import Encoder
 from app.gateways.fanout.wishes import is_passing
@@ -61,6 +64,7 @@ class HubCore:
         self._random = random
         self.wanted_bars: Collection[str] = ()  # intervals, of every symbol
         self.forming_bars: Collection[str] = ()
+        self.mirror_config = StreamConfig(auto_subscribe=True, idle_s=10.0)
 
     async def start(self) -> None:
         """Build everything, and load the wanted symbols."""
@@ -81,7 +85,9 @@ class HubCore:
             streams_of=self._streams_of,
             ended=self._ended,
             removed=self._forget,
-            trades_wanted=lambda symbol: self.broadcaster.is_wanted(TRADES, symbol),
+            trades_wanted=lambda symbol: (
+                self.broadcaster.is_wanted(TRADES, symbol) or self.mirror.wants(TRADES, symbol)
+            ),
             crowded=lambda: self.broadcaster.crowded,
         )
         self.manager = self.inbound.manager
@@ -107,10 +113,12 @@ class HubCore:
             wanted=lambda symbol, interval: (
                 interval in self.wanted_bars
                 or self.broadcaster.is_wanted(CANDLES, symbol, interval)
+                or self.mirror.wants(CANDLES, symbol, interval)
             ),
             forming_wanted=lambda symbol, interval: (
                 interval in self.forming_bars
                 or self.broadcaster.is_wanted(FORMING, symbol, interval)
+                or self.mirror.wants(FORMING, symbol, interval)
             ),
             seconds=partial(seconds_held, self.ring),
             may_ask=lambda: self.inbound.has_time,
@@ -128,8 +136,23 @@ class HubCore:
         )
         self.book_views.start()
         self.manager.add_part("views of books", self.book_views.run)
+        self.mirror = MirrorStreams(
+            self.mirror_config,
+            bus=self.bus,
+            clock=clock,
+            exchange=self.feed_clock,
+            books=self.inbound.books,
+            more_streams=self.inbound.more_streams,
+            symbols=self.manager,
+            borrowing=self.manager,
+            budget=IpBudget(dials=0),
+        )
         self.live = LiveGateway(
-            config=LiveConfig(), broadcaster=self.broadcaster, registry=self.manager, clock=clock
+            config=LiveConfig(),
+            broadcaster=self.broadcaster,
+            registry=self.manager,
+            clock=clock,
+            mirror=self.mirror.decide,
         )
 
     async def run(self) -> None:
@@ -138,6 +161,7 @@ class HubCore:
             tasks.create_task(self.inbound.run(), name="inbound")
             tasks.create_task(self.broadcaster.run(), name="fan-out")
             tasks.create_task(self.live.run(), name="live gateway")
+            tasks.create_task(self.mirror.run(), name="mirror")
 
     def _interest_changed(self) -> None:
         self.book_views.look_soon()
@@ -154,6 +178,7 @@ class HubCore:
 
     async def stop(self) -> None:
         """Tell the clients to come back, while everything still stands."""
+        self.mirror.stop()
         await self.live.stop()
         self.encoder.stop()
 

@@ -59,6 +59,7 @@ from app.ports import (
 
 FAST_MS, SLOW_MS = 100, 1_000
 BARS_EVERY = 2  # seconds
+SETTLED_US = 100_000  # after the end of a second what was made in it has come, but for odd cases
 _FAST_US = FAST_MS * 1_000
 _A_SECOND = SLOW_MS // FAST_MS
 _LEAST_S = 0.001
@@ -227,7 +228,7 @@ class StreamContent:
         if isinstance(candle, Candle):
             series = self._series.get((candle.symbol, candle.interval))
             if series is not None:
-                self._send_kline(series.close(candle))
+                self._send_klines(series.close(candle, self._now_us()))
 
     def _take_forming(self, publication: Publication) -> None:
         candle = publication.event
@@ -236,8 +237,8 @@ class StreamContent:
             if series is not None:
                 series.grow(candle)
 
-    def _send_kline(self, kline: Kline | None) -> None:
-        if kline is not None:
+    def _send_klines(self, klines: Sequence[Kline]) -> None:
+        for kline in klines:
             self._send(StreamName(kline.symbol, KLINE, kline.interval), kline)
 
     def _take_book_change(self, publication: Publication) -> None:
@@ -288,20 +289,22 @@ class StreamContent:
             tasks.create_task(self._send_tops(), name="mirror: tops of books")
 
     async def _each_second(self) -> None:
-        """Do what is due when a second of the exchange begins, once in each."""
-        second = self._now_us() // SECOND_US
+        """Do what is due when a second of the exchange is over, once for each."""
+        second = (self._now_us() - SETTLED_US) // SECOND_US
         while True:
-            await self._clock.sleep(self._until_next(SECOND_US))
+            await self._clock.sleep(self._until_next(SECOND_US, SETTLED_US))
             now_us = self._now_us()
-            if now_us // SECOND_US == second:  # the clock was set back a little meanwhile
+            if (now_us - SETTLED_US) // SECOND_US == second:  # the clock was set back a little
                 continue
-            second = now_us // SECOND_US
+            second = (now_us - SETTLED_US) // SECOND_US
             self.look()
             for slow in tuple(self._slow_diffs.values()):
                 self._send_diff(slow.take_until(now_us), SLOW_MS)
-            if second % BARS_EVERY == 0:
-                for series in tuple(self._series.values()):
-                    self._send_kline(series.due(now_us))
+            for series in tuple(self._series.values()):
+                self._send_klines(series.release(now_us))
+                grows = series.due(now_us) if second % BARS_EVERY == 0 else None
+                if grows is not None:
+                    self._send_klines([grows])
             active = frozenset(self._symbols.active())
             for stream, gathered in tuple(self._gathered.items()):
                 if second % max(1, stream.every_ms // SLOW_MS):
@@ -344,9 +347,9 @@ class StreamContent:
         exchange_us = self._exchange.exchange_us()
         return self._clock.now_us() if exchange_us is None else exchange_us
 
-    def _until_next(self, span_us: int) -> float:
-        """Return how many seconds there are until the next multiple of a span, by its clock."""
-        left_us = span_us - self._now_us() % span_us
+    def _until_next(self, span_us: int, after_us: int = 0) -> float:
+        """Return how many seconds there are until so long after a multiple of a span."""
+        left_us = span_us - (self._now_us() - after_us) % span_us
         return max(_LEAST_S, self._exchange.seconds_for(left_us))
 
     # -- its report --------------------------------------------------------------------------

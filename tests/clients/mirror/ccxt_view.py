@@ -18,6 +18,7 @@ from tests.clients.mirror.telling import Place, visit
 BUSY, QUIET = "BTC/USDT", "QTUM/ETH"
 LEVELS = 100  # of a side of a book that are told
 PAUSE_S = 0.2  # before a book is watched again
+LEAST_SECONDS = 12
 LEAST = 40  # states of a book
 SURE = 500  # of a side of a book that are still within its snapshot after the first changes
 
@@ -72,11 +73,12 @@ async def watch_all(place: Place, exchange: Any) -> None:
 
 async def watch_seconds(place: Place, exchange: Any, symbol: str) -> None:
     """Tell every candle of a second."""
-    newest_ms = 0
-    while newest_ms < place.wishes["until_ms"]:
+    newest_ms = count = 0
+    while newest_ms < place.wishes["until_ms"] or count < LEAST_SECONDS:
         for candle in await exchange.watch_ohlcv(symbol, "1s"):
             place.tell(f"seconds of {symbol}", candle)
             newest_ms = candle[0]
+            count += 1
 
 
 async def tell_each(

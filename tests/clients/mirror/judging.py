@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from app.market.events import Kline, Trade
 from app.simulator.exchange import Simulator
 from tests.clients.mirror.visiting import Visit
+from tests.clients.mirror.world import HISTORY_S, World
 
 Row = Any
 SHOWN = 3
@@ -127,6 +128,16 @@ class Truth:
             [(Decimal(price), Decimal(much)) for price, much in bids],
             [(Decimal(price), Decimal(much)) for price, much in asks],
         )
+
+
+def bars_of_the_day(world: World, first_id: int) -> dict[int, Bar]:
+    """Return what the last 24 hours of BTCUSDT are after each trade, by its id.
+
+    The market is not older than an hour before the world; `first_id` is its first trade.
+    """
+    begun_ms = world.clock.begun_ms - (HISTORY_S + 60) * 1_000
+    now_ms = world.clock.minute_ms + 60_000
+    return Truth(world.simulator).day("BTCUSDT", first_id, begun_ms, now_ms)
 
 
 class BookJudge:

@@ -27,7 +27,10 @@ MANY = [
     "ethusdt@depth",
     "ethusdt@depth5",
 ]
+# A slow machine lets more messages of a socket wait than the library does by itself.
+MOST_WAITING = 10_000
 LEVELS = 100  # of a side of a cached book that are told
+LEAST_SECONDS = 12
 SURE = 250  # of a side of a cached book that are still within its snapshot after the first changes
 
 
@@ -45,7 +48,7 @@ async def view(place: Place) -> None:
     try:
         place.tell("exchange info", await client.get_exchange_info())
         place.tell("symbol info", await client.get_symbol_info(BUSY))
-        await listen_to_all(place, client, sockets_of(client))
+        await listen_to_all(place, client, sockets_of(client, max_queue_size=MOST_WAITING))
         await ask_all(place, client)
     finally:
         await client.close_connection()
@@ -71,11 +74,12 @@ async def listen_to_all(place: Place, client: Any, sockets: Any) -> None:
             await stack.enter_async_context(socket)
             tasks.create_task(tell_each(place, name, socket, over))
         tasks.create_task(keep_book(place, client, sockets, over))
-        newest_ms = 0
-        while newest_ms < place.wishes["until_ms"]:
+        newest_ms = count = 0
+        while newest_ms < place.wishes["until_ms"] or count < LEAST_SECONDS:
             kline = await seconds.recv()
             place.tell("second", kline)
             newest_ms = kline["k"]["t"]
+            count += 1
         over.set()
 
 

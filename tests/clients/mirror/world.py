@@ -30,10 +30,9 @@ from tests.simulator.running import BUSY_US, PacedClock
 SIMULATOR, HUB = "simulator", "hub"
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "QTUMETH")
 
-# Whether the hub is a place as well. This is the one place that says so.
-HUB_IS_A_PLACE = True
-PLACES = [SIMULATOR, HUB] if HUB_IS_A_PLACE else [SIMULATOR]
+PLACES = [SIMULATOR, HUB]
 
+HISTORY_S = 3_600
 READY_WITHIN_S = 30.0
 JUDGE = "judge"  # whose calls are not noted
 
@@ -77,6 +76,11 @@ class MinuteClock(PacedClock):
         """When that minute begins."""
         return BUSY_US // 1_000
 
+    @property
+    def begun_ms(self) -> int:
+        """When the clock began."""
+        return (BUSY_US - self._before_us) // 1_000
+
     @override
     def now_us(self) -> int:
         """Return the wall clock."""
@@ -116,7 +120,7 @@ async def world(
     folder: Path,
     *,
     symbols: Sequence[str] = SYMBOLS,
-    before_s: float = 14.0,
+    before_s: float = 16.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     upstream: tuple[str, str] | None = None,
@@ -131,7 +135,7 @@ async def world(
     if certificate is not None:
         options = {"tls_port": 0, "tls_certificate": certificate, **options}
         settings = {**over_tls(certificate), **(settings or {})}
-    config = SimulatorConfig(**{"history_s": 3_600, "keep_truth": True, **options})
+    config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
     simulator = WatchedSimulator(config, clock=clock)
     await simulator.start()
     async with asyncio.TaskGroup() as tasks:
@@ -170,8 +174,6 @@ def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[
     at_exchange = Place(
         SIMULATOR, simulator.rest_url, simulator.stream_url, simulator.tls_url or "", proof
     )
-    if not HUB_IS_A_PLACE:
-        return {SIMULATOR: at_exchange}
     at_hub = Place(
         HUB,
         f"http://127.0.0.1:{hub.rest_port}",
