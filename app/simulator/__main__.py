@@ -20,8 +20,8 @@ from app.sockets.certificates import CERTIFICATE
 
 EXAMPLES = """
 A Binance that runs on this machine, for trying out bots and clients:
-REST market data and WebSocket streams with the exchange's own paths,
-payloads, limits, pings and errors.
+all REST market data and WebSocket streams (trades, klines, books,
+tickers) with the exchange's own paths, payloads, limits, pings and errors.
 
 [bold]Examples[/bold]
 
@@ -48,9 +48,18 @@ certificate, keeps it in data/tls, and says how a client comes to trust it):
 
     python -m websockets 'ws://127.0.0.1:9443/stream?streams=btcusdt@trade/btcusdt@kline_1s'
 
-While it runs, GET /simulator/status shows what is going on,
-POST /simulator/faults breaks something, and DELETE /simulator/faults
-mends it. Ctrl-C stops it.
+    python -m websockets 'ws://127.0.0.1:9443/ws/!miniTicker@arr'
+
+[bold]Break it[/bold]
+
+While it runs, GET /simulator/status shows what is going on, POST
+/simulator/faults breaks something, DELETE /simulator/faults mends it:
+
+    curl 127.0.0.1:9080/simulator/faults -d '{"kind":"drop","stream":"*@depth*","count":3}'
+
+    curl 127.0.0.1:9080/simulator/faults -d '{"kind":"rest_status","status":403}'
+
+config/faults.example.yaml shows everything that can go wrong. Ctrl-C stops it.
 """
 
 SHOWN_SYMBOLS = 12

@@ -29,6 +29,7 @@ from websockets.frames import Opcode
 
 from app.binance.decode import Decoder, decode_depth
 from app.binance.depth import DepthBuffer, Joint, Order, follows
+from app.binance.intervals import SPANS_US
 from app.clock import SystemClock
 from app.errors import BadCapture, InvalidSetting, PortInUse
 from app.market.book import OrderBook, decimals
@@ -160,6 +161,59 @@ async def test_seconds_are_the_same_in_every_zone():
     here, there = ([f["data"] for f in frames if f["stream"] == name] for name in names)
     assert here == there
     assert [bar["k"]["t"] - here[0]["k"]["t"] for bar in here] == [0, 1000, 2000, 3000]
+
+
+async def test_bars_of_every_interval_open_by_the_other_zone_too():
+    """`@+08:00` of each interval is the bar that REST tells of with that time zone."""
+    ones = {f"qtumeth@kline_{interval}@+08:00": interval for interval in SPANS_US}
+    async with (
+        running(pace=PACE) as simulator,
+        client(simulator) as http,
+        dial(simulator, f"/stream?streams={'/'.join(ones)}") as socket,
+    ):
+        bars: dict[str, Any] = {}
+        while len(bars) < len(ones):
+            frame = await received(socket)
+            bars[frame["stream"]] = frame["data"]["k"]
+        for name, interval in ones.items():
+            asked = {"symbol": "QTUMETH", "interval": interval, "timeZone": "8", "limit": "3"}
+            rows = (await http.get("/api/v3/klines", params=asked)).json()
+            bar = bars[name]
+            assert [bar["t"], bar["T"], bar["i"]] in [[row[0], row[6], interval] for row in rows]
+            assert bar["o"] in [row[1] for row in rows if row[0] == bar["t"]]
+
+
+async def test_tickers_come_each_second_while_somebody_follows_them():
+    """A symbol's own each second, those of all as a list; what they name as newest REST has too."""
+    own = ("btcusdt@ticker", "btcusdt@miniTicker", "btcusdt@ticker_4h", "btcusdt@avgPrice")
+    lists = ("!miniTicker@arr", "!ticker_1d@arr")
+    async with (
+        running(pace=4.0) as simulator,
+        client(simulator) as http,
+        dial(simulator, "/stream") as socket,
+    ):
+        names = msgspec.json.encode([*own, *lists]).decode()
+        await socket.send(f'{{"method":"SUBSCRIBE","params":{names},"id":1}}')
+        came: dict[str, list[Any]] = {name: [] for name in (*own, *lists)}
+        while min(len(frames) for frames in came.values()) < 4:
+            frame = await received(socket)
+            if "stream" in frame:
+                came[frame["stream"]].append(frame["data"])
+        await socket.send(f'{{"method":"UNSUBSCRIBE","params":{names},"id":2}}')
+        while (await received(socket)) != {"result": None, "id": 2}:
+            pass
+        await silence(socket)
+        for name in own:
+            seconds = [event["E"] // 1000 for event in came[name]]
+            assert all(1 <= b - a <= 2 for a, b in pairwise(seconds))
+        assert len({event["s"] for event in came[lists[0]][0]}) > 20
+        assert all(event["e"] == "1dTicker" for event in came[lists[1]][-1])
+        ticker = came["btcusdt@ticker"][-1]
+        assert ticker["C"] - ticker["O"] == 86_400_000
+        assert ticker["n"] == ticker["L"] - ticker["F"] + 1
+        asked = {"symbol": "BTCUSDT", "fromId": ticker["L"], "limit": 1}
+        (row,) = (await http.get("/api/v3/historicalTrades", params=asked)).json()
+        assert (row["price"], row["qty"]) == (ticker["c"], ticker["Q"])
 
 
 async def test_who_comes_after_a_long_silence_gets_nothing_old():
@@ -639,6 +693,9 @@ async def test_rest_may_lag():
         beyond = {**asked, "fromId": newest["id"]}
         assert (await http.get(path, params=beyond)).json() == []
         assert struck(simulator) == {"rest_lag": 2}
+        await inject(http, {"kind": "rest_lag", "delay": 40, "count": 1, "path": "/api/v3/ticker"})
+        late, now = [(await http.get("/api/v3/ticker/24hr?symbol=BTCUSDT")).json() for _ in "ab"]
+        assert late["lastId"] < newest["id"] <= now["lastId"]
 
 
 class Followed:
@@ -985,6 +1042,21 @@ async def test_a_recording_waits_for_its_clients(tmp_path):
         assert [row["id"] for row in rows] == list(range(1, 41))
 
 
+async def test_a_recording_brings_tickers_of_what_it_has_played(tmp_path):
+    """A stream of all symbols starts it as well, and tells of the recorded trades."""
+    options: dict[str, Any] = {"replay": (recording(tmp_path),), "speed": 4.0}
+    async with (
+        running(**options, settle_s=0.1) as simulator,
+        client(simulator) as http,
+        dial(simulator, "/ws/!miniTicker@arr") as socket,
+    ):
+        assert {ticker["s"] for ticker in await received(socket)} == {"BTCUSDT", "ETHUSDT"}
+        await until(lambda: simulator.ended)
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            found = (await http.get(f"/api/v3/ticker/24hr?symbol={symbol}&type=MINI")).json()
+            assert (found["firstId"], found["lastId"], found["count"]) == (1, 40, 40)
+
+
 async def test_expected_symbols_start_a_recording_early(tmp_path):
     """Once every expected symbol is subscribed nobody waits for the settling time."""
     options: dict[str, Any] = {"replay": (recording(tmp_path),), "speed": math.inf}
@@ -1195,6 +1267,7 @@ def test_the_program_helps_and_explains():
     assert helped.exit_code == 0
     assert "--replay btc.gz,eth.gz --speed 10" in helped.output
     assert "python -m app.simulator --tls-port 9444" in helped.output
+    assert "/simulator/faults -d" in helped.output
     for arguments, said in (
         (["--replay", "nowhere.gz"], "Reading nowhere.gz …\n"),
         (["--replay", ","], ""),

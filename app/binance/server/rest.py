@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 
@@ -58,6 +58,7 @@ from app.binance.wire import (
     TimeUnit,
     parse_time_unit,
 )
+from app.market.events import Kline
 
 __all__ = [
     "API",
@@ -66,6 +67,7 @@ __all__ = [
     "MAX_LIMIT",
     "OF_THE_EXCHANGE",
     "TIME_UNIT_HEADER",
+    "EncodeKlines",
     "RestRefusal",
     "RestReply",
     "RestServer",
@@ -151,6 +153,13 @@ _Judge = Callable[[_Call], _Answer]
 """Judges a call: raises `RestRefusal` where it is wrong."""
 
 
+class EncodeKlines(Protocol):
+    """Writes klines: `app.binance.encode.encode_klines`, or what does the same more cheaply."""
+
+    def __call__(self, klines: Iterable[Kline], *, time_unit: TimeUnit) -> bytes:
+        """Return the body of `klines` and `uiKlines`."""
+
+
 class RestServer:
     """Answers the market-data calls of `/api/v3` out of an `ExchangeData`.
 
@@ -159,9 +168,16 @@ class RestServer:
     """
 
     def __init__(
-        self, data: ExchangeData, budget: IpBudget, *, elsewhere: Elsewhere | None = None
+        self,
+        data: ExchangeData,
+        budget: IpBudget,
+        *,
+        elsewhere: Elsewhere | None = None,
+        encode_klines: EncodeKlines = encode_klines,
     ) -> None:
+        """Serve `data`; `encode_klines` writes rows as the function of that name does."""
         self._data = data
+        self._encode_klines = encode_klines
         self._budget = budget
         self._elsewhere = elsewhere
         self._judges: dict[str, _Judge] = {
@@ -446,12 +462,13 @@ class RestServer:
         if interval not in SPANS_US:
             raise RestRefusal(-1120, "Invalid interval.")
         symbol = self._listed(call.parameters["symbol"]).symbol
+        encode = self._encode_klines
 
         async def tell() -> bytes | None:
             klines = await self._data.klines(
                 symbol, interval, start_us=start_us, end_us=end_us, offset_us=offset_us, limit=limit
             )
-            return None if klines is None else encode_klines(klines, time_unit=call.time_unit)
+            return None if klines is None else encode(klines, time_unit=call.time_unit)
 
         return tell
 

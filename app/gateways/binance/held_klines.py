@@ -10,6 +10,7 @@ at most. No bar is ever made of seconds that are not complete.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -66,12 +67,17 @@ class HeldCandles(Protocol):
 
 @dataclass(frozen=True)
 class KlinesConfig:
-    """The bounds: rows of one series and of all, and how many series are kept."""
+    """The bounds: rows of one series and of all, and how many series are kept.
+
+    `fresh_s` is how old a bar in progress may be that the exchange told, a second at most for `1s`.
+    As long as it takes the exchange's own streams to tell of one again: 2 s. Where calls take
+    longer than that, it may be as old as the call took, so that no more is asked than can be.
+    """
 
     series_rows: int = 5_000
     rows: int = 60_000
     series: int = 2_000
-    fresh_s: float = 1.0
+    fresh_s: float = 2.0
     within_s: float = 10.0
 
 
@@ -192,7 +198,7 @@ class HeldKlines:
         tail = series.tail
         with_tail = tail is not None and (
             tail.told_s >= call.began_s
-            or self._clock.monotonic() - tail.told_s < self._config.fresh_s
+            or self._clock.monotonic() - tail.told_s < max(self._fresh_s(series), tail.took_s)
         )
         picked = self._select(series, call, now_us, bar, with_tail=with_tail)
         if isinstance(picked, Gap) and self._make_for(kept, picked, now_us):
@@ -206,6 +212,9 @@ class HeldKlines:
             if isinstance(self._select(series, call, now_us, placeholder, with_tail=False), list):
                 return running
         return _Lack(kept, picked)
+
+    def _fresh_s(self, series: KlineSeries) -> float:
+        return min(self._config.fresh_s, 1.0 if series.interval == ONE_SECOND else math.inf)
 
     @staticmethod
     def _select(
@@ -378,7 +387,7 @@ class HeldKlines:
             parameters["endTime"] = str(gap.end_us // 1_000)
         if series.offset_us:
             parameters["timeZone"] = zone_text(series.offset_us)
-        now_us = self._now_us()
+        now_us, asked_s = self._now_us(), self._clock.monotonic()
         body = await self._ask(f"{API}/klines", parameters, TimeUnit.MILLISECOND)
         try:
             rows = decode_klines(
@@ -390,7 +399,8 @@ class HeldKlines:
             )
         except BadFrame as error:
             raise unreadable(error.reason) from error
-        series.put(gap, rows, now_us=now_us, told_s=self._clock.monotonic())
+        told_s = self._clock.monotonic()
+        series.put(gap, rows, now_us=now_us, told_s=told_s, took_s=told_s - asked_s)
         self._tidy(lack.kept)
 
     def _tidy(self, used: _Kept) -> None:

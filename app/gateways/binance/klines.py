@@ -50,6 +50,7 @@ class Tail(NamedTuple):
     until_us: int
     rows: Sequence[Kline]
     told_s: float  # when, by the monotonic clock
+    took_s: float = 0.0  # how long the call took
 
 
 def usual_offset(interval: str, offset_us: int) -> int:
@@ -171,9 +172,9 @@ class KlineSeries:
             found = seen.above(from_us, last_us + 1)
             if found is None:
                 above_us = self._start_above(from_us)
-                end_us = min(last_us, above_us - 1)
-                if end_us > seen.now_us - SETTLED_US:
-                    end_us = seen.now_us  # what is later shows which rows are final
+                until_us = min(last_us, above_us - 1)
+                # What is later shows which rows are final.
+                end_us = until_us if until_us <= seen.now_us - SETTLED_US else None
                 asked = min(MAX_ASKED, max(2, limit - len(chosen)))
                 return Gap(from_us, end_us, asked, from_us)
             rows, from_us = found
@@ -182,7 +183,15 @@ class KlineSeries:
 
     # -- what is learnt ------------------------------------------------------------------------
 
-    def put(self, gap: Gap, rows: Sequence[Kline], *, now_us: int, told_s: float) -> None:
+    def put(
+        self,
+        gap: Gap,
+        rows: Sequence[Kline],
+        *,
+        now_us: int,
+        told_s: float,
+        took_s: float = 0.0,
+    ) -> None:
         """Take what the exchange answered for a gap; `now_us` is its time when it was asked.
 
         A row is final if a later one was there already, or if it ended `SETTLED_US` ago.
@@ -205,7 +214,7 @@ class KlineSeries:
         if end_us > final_us:
             newest = [row for row in rows if row.open_time_us >= final_us]
             until_us = _FOREVER if end_us > now_us else end_us
-            self.tail = Tail(final_us, until_us, newest, told_s)
+            self.tail = Tail(final_us, until_us, newest, told_s, took_s)
         self._trim(from_us, final_us)
 
     def put_own(self, rows: Sequence[Kline]) -> None:

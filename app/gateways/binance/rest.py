@@ -14,6 +14,7 @@ from app.binance.server.rest import RestReply, RestServer
 from app.gateways.binance.asking import Asking, AskingConfig
 from app.gateways.binance.held_data import HeldData, LastTrades, Listed
 from app.gateways.binance.held_klines import HeldCandles, KlinesConfig
+from app.gateways.binance.kline_texts import KlineTexts
 from app.ports import (
     CANDLES,
     TRADES,
@@ -69,7 +70,10 @@ class MirrorRest:
             config=config.klines,
         )
         self._server = RestServer(
-            self._data, budget, elsewhere=None if calls is None else self._asking
+            self._data,
+            budget,
+            elsewhere=None if calls is None else self._asking,
+            encode_klines=KlineTexts(most=config.klines.rows),
         )
         self._subscriptions: list[Subscription] = []
         self._answers = 0

@@ -240,3 +240,21 @@ async def test_what_is_kept_is_bounded():
     assert mirror.calls == calls
     await mirror.ask("3m", end_us=BEGIN_US - 1)
     assert mirror.calls == calls + 1
+
+
+async def test_what_took_long_to_get_is_good_for_as_long():
+    """An exchange that answers slowly is not asked anew by each of those who come meanwhile."""
+    mirror = Mirror(since=130, now=150.5)
+    mirror.exchange.gate = asyncio.Event()
+    asker = asyncio.ensure_future(mirror.ask("1m", limit=5))
+    await settle()
+    mirror.exchange.now_us += 6 * SECOND_US
+    await mirror.market.clock.advance(6)
+    mirror.exchange.gate.set()
+    await asker
+    mirror.market.clock.step(5)
+    await mirror.ask("1m", limit=5)
+    assert mirror.calls == 1
+    mirror.market.clock.step(2)
+    await mirror.ask("1m", limit=5)
+    assert mirror.calls > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -40,12 +41,14 @@ TRADES = trades_of(BEGIN_US, 3_000, per_second=0.2)
 
 def asked(series: KlineSeries, exchange: SmallExchange, **call: int | None):
     """Return what a call is answered, and how many calls to the exchange that took."""
-    wanted = {"start_us": None, "end_us": None, "limit": 500, **call}
+    wanted: dict[str, Any] = {"start_us": None, "end_us": None, "limit": 500, **call}
     calls = 0
     exchange.now_us += 1  # what was told before is told too early
+    began_us = exchange.now_us
     while True:
-        with_tail = series.tail is not None and series.tail.told_s >= exchange.now_us
+        with_tail = series.tail is not None and series.tail.told_s >= began_us
         picked = series.select(**wanted, now_us=exchange.now_us, running=None, with_tail=with_tail)
+        exchange.now_us += 1  # time goes on while the exchange is asked
         if not isinstance(picked, Gap):
             return picked, calls
         rows = exchange.klines(
