@@ -214,7 +214,10 @@ def test_no_limit_was_met(seen):
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(20.0, id="20 s"), pytest.param(300.0, id="5 min", marks=pytest.mark.soak)],
+    params=[
+        pytest.param(20.0, id="20 s"),
+        pytest.param(300.0, id="5 min", marks=pytest.mark.soak(minutes=6)),
+    ],
 )
 def troubled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """Return what cryptofeed saw of all places while much went wrong."""
