@@ -246,7 +246,7 @@ class RestServer:
             if body is not None:
                 return body
         if elsewhere is None:
-            raise RestRefusal(*_UNABLE, status=500)
+            raise RestRefusal(*_UNABLE, status=503)
         return await elsewhere(call.path, call.parameters, call.time_unit)
 
     def _exchange_info(self, call: _Call) -> _Answer:
