@@ -74,7 +74,7 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
         return await visit(
             about,
             *("binance-sdk-spot", "binance_sdk_spot_view.py"),
-            until_ms=minute_ms + 3_000,
+            until_ms=minute_ms + 5_000,
             span=[minute_ms - 20 * MINUTE_MS, minute_ms - 19 * MINUTE_MS - 1],
         )
 

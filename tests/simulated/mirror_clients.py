@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -26,7 +25,7 @@ class StreamReader:
     """
 
     def __init__(self, base: str, *names: str) -> None:
-        self.messages: dict[str, list[Message]] = defaultdict(list)
+        self.messages: dict[str, list[Any]] = defaultdict(list)  # a list of them for all symbols
         self.ended: tuple[int, str] | None = None
         self.reads = asyncio.Event()
         self.reads.set()
@@ -87,5 +86,5 @@ class MirroredBook:
         return tuple(best), tuple(sorted(self._asks.items(), key=_price)[:asks])
 
 
-def _price(level: tuple[str, str]) -> Decimal:
-    return Decimal(level[0])
+def _price(level: tuple[str, str]) -> float:
+    return float(level[0])

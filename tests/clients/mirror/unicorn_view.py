@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,9 @@ class Told:
         message = json.loads(text)
         self._place.tell(self._name, message)
         with self._changed:
-            if "stream" in message:
+            if isinstance(message, list):  # as it comes where a connection has one stream alone
+                self._seen[self._name] = message[-1]["E"]
+            elif "stream" in message:
                 data = message["data"]
                 newest = data if isinstance(data, dict) else data[-1]
                 self._seen[message["stream"]] = newest.get("E", 0)
@@ -73,6 +76,8 @@ async def view(place: Place) -> None:
 
 def listen(place: Place) -> None:
     """Follow some streams of two symbols, then more, then less; all symbols' tickers besides."""
+    # It warns when the machine is busy; connections that were lost are told below.
+    logging.getLogger("unicorn_binance_websocket_api").setLevel(logging.ERROR)
     manager = BinanceWebSocketApiManager(
         exchange="binance.com",
         websocket_base_uri=f"{place.stream}/",
@@ -88,12 +93,12 @@ def listen(place: Place) -> None:
 
 def follow_some(place: Place, manager: Any) -> None:
     """Subscribe, list, subscribe to more, unsubscribe."""
-    some, all_symbols = Told(place, "some"), Told(place, "all symbols")
+    some, all_symbols = Told(place, "some"), Told(place, "!miniTicker@arr")
     tidied: list[Any] = []
     follow = manager.create_stream(CHANNELS, ["btcusdt", "ethusdt"], process_stream_data=some.take)
     manager.create_stream(["arr"], ["!miniTicker"], process_stream_data=all_symbols.take)
     manager.create_stream(
-        ["trade", "kline_1s"],
+        ["aggTrade", "kline_1s"],  # its tidied trades have ids of orders, which came to an end
         ["btcusdt"],
         output="UnicornFy",
         process_stream_data=lambda value, *_, **__: tidied.append(value),
@@ -106,9 +111,12 @@ def follow_some(place: Place, manager: Any) -> None:
     place.tell("later", listed(manager, some, follow))
     all_symbols.wait_for("!miniTicker@arr")
     some.wait_for("btcusdt@kline_1s", until_ms=place.wishes["until_ms"])
+    # Each time its answer is waited for: the library may send what comes next before.
     manager.unsubscribe_from_stream(follow, channels=["trade"])
+    some.result(manager.request_id)
     place.tell("at last", listed(manager, some, follow))
     manager.unsubscribe_from_stream(follow, markets=["ethusdt"])
+    some.result(manager.request_id)
     place.tell("at the very last", listed(manager, some, follow))
     place.tell("tidied", tidied)
     place.tell("errors", manager.get_errors_from_endpoints())
