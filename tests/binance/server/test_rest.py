@@ -968,8 +968,6 @@ async def test_what_the_exchange_alone_can_tell_is_judged_first(data):
         ("exchangeInfo", {"symbol": "SOLUSDT"}),
         ("avgPrice", {"symbol": "SOLUSDT"}),
         ("ticker/24hr", {}),
-        ("ticker/tradingDay", {"symbol": "SOLUSDT", "timeZone": "8"}),
-        ("ticker", {"symbols": '["SOLUSDT"]', "windowSize": "2h", "type": "MINI"}),
         ("executionRules", {"symbolStatus": "TRADING"}),
         ("historicalBlockTrades", {"symbol": "SOLUSDT", "fromId": "5"}),
         ("referencePrice", {"symbol": "SOLUSDT"}),
