@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -87,5 +86,5 @@ class MirroredBook:
         return tuple(best), tuple(sorted(self._asks.items(), key=_price)[:asks])
 
 
-def _price(level: tuple[str, str]) -> Decimal:
-    return Decimal(level[0])
+def _price(level: tuple[str, str]) -> float:
+    return float(level[0])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from app.alarm import Alarm
 from app.binance.streams import DEPTH, KLINE, TRADE, StreamName
@@ -16,6 +16,7 @@ from app.gateways.binance.changed_tickers import ChangedTickers
 from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
 from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
+from app.gateways.binance.passed_depth import DIFFS, Depth, PassedDepth
 from app.gateways.binance.stream_order import NewestFirst
 from app.gateways.binance.stream_sources import (
     Source,
@@ -47,6 +48,7 @@ from app.ports import (
     BOOK_CHANGES,
     CANDLES,
     FORMING,
+    PARTIAL_DEPTHS,
     TRADES,
     Books,
     Bus,
@@ -55,6 +57,9 @@ from app.ports import (
     MoreStreams,
     Subscription,
     SymbolList,
+)
+from app.ports import (
+    DEPTH as DEPTHS,
 )
 
 FAST_MS, SLOW_MS = 100, 1_000
@@ -105,6 +110,7 @@ class StreamContent:
         self._slow_diffs: dict[str, SecondsOfDiffs] = {}
         self._tops: dict[StreamName, int] = {}  # and the number of the book that was sent last
         self._passed_on: dict[StreamName, NewestFirst] = {}
+        self._passed_depth = PassedDepth()
         self._gathered: dict[StreamName, ChangedTickers] = {}
         self._tops_alarm = Alarm(clock)
 
@@ -128,7 +134,6 @@ class StreamContent:
                 self._gathered[stream] = ChangedTickers()
             case Source.NOTHING:
                 return
-        self._hear()
         self.look()
 
     def unfollow(self, stream: StreamName) -> None:
@@ -192,6 +197,8 @@ class StreamContent:
             if of_it
         }
         needed |= {topic_of(stream.channel) for stream in (*self._passed_on, *self._gathered)}
+        for _, levels in self._passed_depth.asked:
+            needed.add(PARTIAL_DEPTHS if levels else DEPTHS)
         for topic in [one for one in self._topics if one not in needed]:
             self._topics.pop(topic).cancel()
         for topic in needed - self._topics.keys():
@@ -208,11 +215,24 @@ class StreamContent:
         }
         for stream in self._gathered:
             needed |= {(symbol, asked_as(stream)): None for symbol in active}
+        self._passed_depth.ask(self._without_book(active))
+        for symbol, levels in self._passed_depth.asked:
+            fastest = StreamName(symbol, DEPTH, levels=levels, every_ms=FAST_MS)
+            needed[symbol, asked_as(fastest)] = None
+        self._hear()
         want, unwant = self._more_wanted.look(needed, active, self._clock.monotonic())
         for symbol, stream_of_it in want:
             self._more_streams.want(symbol, stream_of_it)
         for symbol, stream_of_it in unwant:
             self._more_streams.unwant(symbol, stream_of_it)
+
+    def _without_book(self, active: Collection[str]) -> set[Depth]:
+        """Return what is followed of the depth of symbols of which the hub keeps no book."""
+        followed = {(symbol, DIFFS) for symbol in self._diffs}
+        followed |= {(stream.symbol, stream.levels) for stream in self._tops}
+        return {
+            depth for depth in followed if depth[0] in active and self._books.book(depth[0]) is None
+        }
 
     # -- what comes --------------------------------------------------------------------------
 
@@ -247,8 +267,10 @@ class StreamContent:
             return
         diffs = self._diffs.get(change.symbol)
         update = None if diffs is None else diffs.take(change, self._now_us())
-        if update is None:
-            return
+        if update is not None:
+            self._send_update(update)
+
+    def _send_update(self, update: DepthUpdate) -> None:
         if update.symbol in self._fast_diffs:
             self._send_diff(update, FAST_MS)
         slow = self._slow_diffs.get(update.symbol)
@@ -263,6 +285,13 @@ class StreamContent:
         event = publication.event
         if isinstance(event, AggTrade | BookTicker | Kline | Ticker | AveragePrice):
             self._pass_on(event)
+        elif isinstance(event, DepthUpdate):
+            if self._passed_depth.passes(event):
+                self._send_update(event)
+        elif isinstance(event, PartialDepth):
+            stream = StreamName(event.symbol, DEPTH, levels=event.levels, every_ms=FAST_MS)
+            if self._passed_depth.passes(event) and stream in self._tops:
+                self._send(stream, event)
         elif isinstance(event, MiniTicker | WindowTicker):
             self._pass_on(event)
             for stream, gathered in self._gathered.items():
@@ -333,6 +362,10 @@ class StreamContent:
     def _send_top(self, stream: StreamName, unless: int | None) -> None:
         """Send the best levels of a book that is in step, unless it has a certain number still."""
         kept = self._books.book(stream.symbol)
+        if kept is None and stream.every_ms == SLOW_MS:
+            passed = self._passed_depth.top(stream.symbol, stream.levels)
+            if passed is not None:
+                self._send(stream, passed)
         if kept is None or kept.book is None or not kept.state.trusted or kept.number == unless:
             return
         self._tops[stream] = kept.number

@@ -10,7 +10,9 @@ from app.market.events import (
     SECOND_US,
     AggTrade,
     BookTicker,
+    DepthUpdate,
     Kline,
+    PartialDepth,
     TickerEvent,
     Trade,
 )
@@ -18,7 +20,7 @@ from app.market.events import (
 ANEW_US = 5 * SECOND_US
 """How long older update ids have to come alone until they are taken for ids begun anew."""
 
-Ordered = Trade | AggTrade | BookTicker | Kline | TickerEvent
+Ordered = Trade | AggTrade | BookTicker | DepthUpdate | PartialDepth | Kline | TickerEvent
 
 
 class NewestFirst:
@@ -40,18 +42,18 @@ class NewestFirst:
 
 def _is_newer(event: Ordered, newest: Ordered) -> bool:
     match event, newest:
-        case (Trade(id=number, time_us=time_us), Trade() as before) | (
+        case (Trade(id=number, time_us=time_us), Trade() as last) | (
             AggTrade(id=number, time_us=time_us),
-            AggTrade() as before,
+            AggTrade() as last,
         ):
             # Match times never go back with rising ids: a lower id at a later time is one of ids
             # that were begun anew, as on a test network that was wiped.
-            return number > before.id or time_us > before.time_us
-        case BookTicker(), BookTicker():
-            return (
-                event.update_id > newest.update_id
-                or event.received_us >= newest.received_us + ANEW_US
-            )
+            return number > last.id or time_us > last.time_us
+        case (BookTicker(update_id=number), BookTicker(update_id=before)) | (
+            DepthUpdate(last_update_id=number) | PartialDepth(last_update_id=number),
+            DepthUpdate(last_update_id=before) | PartialDepth(last_update_id=before),
+        ):
+            return number > before or event.received_us >= newest.received_us + ANEW_US
         case Kline(), Kline():
             # A bar that ends and the one that begins may be told at the same time.
             return _kline_time(event) > _kline_time(newest)

@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 
 from app.alarm import Alarm
 from app.binance.limits import IpBudget
@@ -256,7 +257,7 @@ class MirrorStreams:
     def _flush(self) -> None:
         """Write what has gathered, for some clients; the others have their turn after others."""
         self._flushes = False
-        for client in tuple(self._waiting)[:_AT_ONCE]:
+        for client in tuple(islice(self._waiting, _AT_ONCE)):
             self._waiting.pop(client, None)
             self.counts["writes"] += 1
             client.flush()

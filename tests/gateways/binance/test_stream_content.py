@@ -30,8 +30,10 @@ from app.ports import (
     BOOK_CHANGES,
     BOOK_TICKERS,
     CANDLES,
+    DEPTH,
     FORMING,
     KLINES,
+    PARTIAL_DEPTHS,
     TICKERS,
     TRADES,
 )
@@ -282,6 +284,25 @@ def test_what_cannot_be_derived_is_followed_at_the_exchange_and_passed_on(scene:
     assert scene.take() == []
     scene.unfollow(*names)
     assert scene.heard(*topics) == [False] * 4
+
+
+async def test_depth_of_a_symbol_without_a_book_is_passed_on(scene: Scene):
+    """The fastest that there is, for clients of either rate."""
+    names = ("ethusdt@depth@100ms", "ethusdt@depth", "ethusdt@depth5@100ms", "ethusdt@depth5")
+    scene.follow(*names)
+    assert scene.more.now == {("ETHUSDT", "depth@100ms"), ("ETHUSDT", "depth5@100ms")}
+    async with running(scene):
+        diff = DepthUpdate("ETHUSDT", 7, 9, tuple(BIDS), (), START_US, START_US)
+        top = PartialDepth("ETHUSDT", 9, tuple(BIDS), tuple(ASKS), 5, None, START_US)
+        for _ in range(2):  # over two connections
+            scene.bus.publish(DEPTH, diff)
+            scene.bus.publish(PARTIAL_DEPTHS, top)
+        assert scene.take() == [(names[0], diff), (names[2], top)]
+        await scene.clock.advance(1.5)
+        assert sorted(scene.take(), key=str) == [(names[1], diff), (names[3], top)]
+    scene.unfollow(*names)
+    scene.content.look()
+    assert scene.heard(DEPTH, PARTIAL_DEPTHS) == [False, False]
 
 
 async def test_a_stream_of_the_exchange_ends_a_while_after_its_last_client(scene: Scene):

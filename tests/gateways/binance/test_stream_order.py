@@ -7,10 +7,13 @@ from msgspec.structs import replace
 
 from app.gateways.binance.kline_series import kline_of
 from app.gateways.binance.stream_order import ANEW_US, NewestFirst, Ordered
+from app.market.events import DepthUpdate, PartialDepth
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate
 from tests.gateways.binance.samples import a_book_ticker, a_mini_ticker
 
 TICKER = a_book_ticker()
+DIFF = DepthUpdate("BTCUSDT", 99, 100, (), (), START_US, START_US)
+TOP = PartialDepth("BTCUSDT", 100, (), (), 5, None, START_US)
 KLINE = kline_of(a_candle(interval="1m"), closed=True, event_us=START_US)
 
 
@@ -28,6 +31,12 @@ KLINE = kline_of(a_candle(interval="1m"), closed=True, event_us=START_US)
         ),
         pytest.param(
             TICKER, replace(TICKER, update_id=103), replace(TICKER, update_id=99), id="best prices"
+        ),
+        pytest.param(
+            DIFF, replace(DIFF, last_update_id=102), replace(DIFF, last_update_id=98), id="diffs"
+        ),
+        pytest.param(
+            TOP, replace(TOP, last_update_id=102), replace(TOP, last_update_id=98), id="tops"
         ),
         pytest.param(
             KLINE,
