@@ -1,4 +1,4 @@
-"""The list of symbols as the exchange told it lately, brought up to the moment and to our limits."""
+"""The exchange's list of symbols, brought up to the moment and to our own limits."""
 
 from __future__ import annotations
 

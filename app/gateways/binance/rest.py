@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from app.binance.limits import IpBudget
-from app.binance.server.rest import RestReply, RestServer
+from app.binance.server.rest import OF_THE_EXCHANGE, RestReply, RestServer
 from app.binance.wire import TimeUnit
 from app.gateways.binance.asking import Asking, AskingConfig, unreadable
 from app.gateways.binance.held_data import HeldData, LastTrades, Listed
@@ -76,7 +76,9 @@ class MirrorRest:
         self._server = RestServer(
             self._data,
             budget,
-            elsewhere=None if calls is None else self._elsewhere,
+            elsewhere=self._elsewhere,
+            # The list of symbols is known even where nobody can be asked.
+            passed_on=OF_THE_EXCHANGE - (frozenset({EXCHANGE_INFO}) if calls is None else set()),
             encode_klines=KlineTexts(most=config.klines.rows),
         )
         self._subscriptions: list[Subscription] = []
