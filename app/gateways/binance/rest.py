@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 from app.binance.limits import IpBudget
 from app.binance.server.rest import RestReply, RestServer
+from app.gateways.binance.asked_depth import AskedDepth
 from app.gateways.binance.asking import Asking, AskingConfig
 from app.gateways.binance.held_data import HeldData, LastTrades, Listed
 from app.gateways.binance.held_klines import HeldCandles, KlinesConfig
 from app.gateways.binance.kline_texts import KlineTexts
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.ports import (
     CANDLES,
     TRADES,
@@ -50,15 +52,22 @@ class MirrorRest:
         exchange: ExchangeClock,
         budget: IpBudget,
         clock: Clock,
+        snapshots: PassedSnapshots | None = None,
         config: MirrorRestConfig | None = None,
     ) -> None:
-        """Serve the symbols that are `listed`; `calls` is `None` where no exchange can be asked."""
+        """Serve the symbols that are `listed`; `calls` is `None` where no exchange can be asked.
+
+        `snapshots` is told of each that is passed on, so that diffs of the hub's own fit it.
+        """
         config = config or MirrorRestConfig()
         self._bus = bus
         self._exchange = exchange
         self._clock = clock
         self._budget = budget
         self._asking = Asking(calls, clock=clock, config=config.asking)
+        self._depth = AskedDepth(
+            self._asking, books=books, snapshots=snapshots or PassedSnapshots(), clock=clock
+        )
         self._data = HeldData(
             listed=listed,
             candles=candles,
@@ -72,7 +81,7 @@ class MirrorRest:
         self._server = RestServer(
             self._data,
             budget,
-            elsewhere=None if calls is None else self._asking,
+            elsewhere=None if calls is None else self._depth,
             encode_klines=KlineTexts(most=config.klines.rows),
         )
         self._subscriptions: list[Subscription] = []
@@ -94,6 +103,7 @@ class MirrorRest:
     def forget(self, symbol: str) -> None:
         """Hold nothing of the stream of a symbol that is wanted no longer."""
         self._data.forget(symbol)
+        self._depth.forget(symbol)
 
     async def answer(
         self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str

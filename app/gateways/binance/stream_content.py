@@ -17,6 +17,7 @@ from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
 from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
 from app.gateways.binance.passed_depth import DIFFS, Depth, PassedDepth
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.stream_order import NewestFirst
 from app.gateways.binance.stream_sources import (
     Source,
@@ -33,6 +34,7 @@ from app.market.events import (
     BookChange,
     BookTicker,
     Candle,
+    DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
@@ -84,6 +86,7 @@ class StreamContent:
         books: Books,
         more_streams: MoreStreams,
         symbols: SymbolList,
+        snapshots: PassedSnapshots,
         linger_s: float,
         send: Send,
     ) -> None:
@@ -93,6 +96,8 @@ class StreamContent:
         self._books = books
         self._more_streams = more_streams
         self._symbols = symbols
+        self._snapshots = snapshots
+        snapshots.heard = self._learn
         self._send = send
         self._more_wanted = MoreWanted(linger_s=linger_s)
         self._topics: dict[str, Subscription] = {}
@@ -170,6 +175,8 @@ class StreamContent:
             kept = self._books.book(symbol)
             if kept is not None and kept.book is not None and kept.state.trusted:
                 diffs.begin(kept.book.update_id, *kept.book.levels())
+                for snapshot in self._snapshots.since(symbol, kept.book.update_id):
+                    diffs.learn(snapshot)
         if stream.every_ms == FAST_MS:
             self._fast_diffs.add(symbol)
         else:
@@ -266,9 +273,19 @@ class StreamContent:
         if not isinstance(change, BookChange):
             return
         diffs = self._diffs.get(change.symbol)
-        update = None if diffs is None else diffs.take(change, self._now_us())
+        if diffs is None:
+            return
+        if diffs.leads_over(change):
+            self._snapshots.led_to(change.symbol, change.update_id)
+        update = diffs.take(change, self._now_us())
         if update is not None:
             self._send_update(update)
+
+    def _learn(self, snapshot: DepthSnapshot) -> None:
+        """Let diffs know what a client has from the exchange itself."""
+        diffs = self._diffs.get(snapshot.symbol)
+        if diffs is not None:
+            diffs.learn(snapshot)
 
     def _send_update(self, update: DepthUpdate) -> None:
         if update.symbol in self._fast_diffs:

@@ -20,6 +20,7 @@ from app.binance.server.streams import Close, StreamClient, StreamHub, parse_tar
 from app.binance.streams import StreamName
 from app.errors import BadRequest, SymbolError
 from app.gateways.binance.borrowing import Borrowing, Loans
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.stream_client import GOING_AWAY, PONG_TIMEOUT, TOO_SLOW, MirrorClient
 from app.gateways.binance.stream_config import StreamConfig
 from app.gateways.binance.stream_content import StreamContent
@@ -66,7 +67,9 @@ class MirrorStreams:
         symbols: SymbolList,
         borrowing: BorrowedSymbols | None,
         budget: IpBudget,
+        snapshots: PassedSnapshots | None = None,
     ) -> None:
+        """`snapshots` are those that clients get of the exchange beside these streams."""
         self.hub = StreamHub(on_change=self._name_changed)
         self.counts: Counter[str] = Counter()
         self._config = config
@@ -82,6 +85,7 @@ class MirrorStreams:
             books=books,
             more_streams=more_streams,
             symbols=symbols,
+            snapshots=snapshots or PassedSnapshots(),
             linger_s=config.linger_s,
             send=self._send,
         )
