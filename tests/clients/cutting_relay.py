@@ -8,11 +8,15 @@ from collections.abc import AsyncIterator
 
 
 class CuttingRelay:
-    """A relay to a port of this machine; `passed` counts the connections that there were."""
+    """A relay to a port of this machine; `passed` counts the connections that there were.
+
+    While it is `down`, new ones are broken off at once.
+    """
 
     def __init__(self, target: int) -> None:
         self.port = 0
         self.passed = 0
+        self.down = False
         self._target = target
         self._writers: list[asyncio.StreamWriter] = []
 
@@ -24,6 +28,9 @@ class CuttingRelay:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass on one connection until one of its sides ends."""
+        if self.down:
+            writer.transport.abort()
+            return
         self.passed += 1
         with contextlib.suppress(OSError):
             onward, back = await asyncio.open_connection("127.0.0.1", self._target)

@@ -318,6 +318,24 @@ def average(trades: Sequence[Trade]) -> Decimal:
     return (quote / much).quantize(Decimal("0.00000001"), ROUND_HALF_EVEN)
 
 
+@every_place
+def test_times_are_in_microseconds_where_that_is_asked_for(seen, place):
+    """time_unit="MICROSECOND": of streams (with its second question mark) and of answers."""
+    happened = Truth(seen.world.simulator).trades_by_id("BTCUSDT")
+    trades = seen.of(place, "fine trade")
+    assert_in_steps([trade["t"] for trade in trades], least=10)
+    for trade in trades:
+        origin = happened[trade["t"]]
+        assert trade["T"] == origin.time_us
+        assert 0 <= trade["E"] - origin.time_us < 60_000_000
+    [rows] = seen.of(place, "fine klines")
+    expected = [
+        [row[0] * 1_000, *row[1:6], row[6] * 1_000 + 999, *row[7:]]
+        for row in seen.answers["1s"][:20]
+    ]
+    assert rows == expected
+
+
 def test_places_show_the_same(seen):
     """Whatever both saw is equal, but for the moment at which it was sent."""
 

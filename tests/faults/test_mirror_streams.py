@@ -239,7 +239,11 @@ def check_minutes(hub: SimulatedHub, messages: Sequence[Message]) -> None:
 
 def test_what_is_passed_on_is_what_the_exchange_sends(tmp_path: Path):
     """Event for event, through a change of connections; and no longer than somebody follows it."""
-    names = ("btcusdt@aggTrade", "btcusdt@bookTicker", "btcusdt@kline_1d@+08:00")
+    channels = (
+        *("aggTrade", "ticker", "miniTicker", "ticker_1h", "ticker_4h", "ticker_1d", "avgPrice"),
+        *("kline_1d@+08:00", "kline_1w"),
+    )
+    names = [f"btcusdt@{channel}" for channel in ("bookTicker", *channels)]
 
     async def main(hub: SimulatedHub) -> None:
         mirrored, direct = StreamReader(MIRROR, *names), StreamReader(EXCHANGE, *names)
@@ -254,11 +258,37 @@ def test_what_is_passed_on_is_what_the_exchange_sends(tmp_path: Path):
             assert ours == theirs[begin : begin + len(ours)], name
             assert len(theirs) - begin - len(ours) < 10, name  # those that were on their way
         streams = hub.core.inbound.more_streams.report()
-        assert set(streams[BTC]) == {"aggTrade", "kline_1d@+08:00"}
+        assert set(streams[BTC]) == set(channels)
         await hub.pass_time(35)
         assert hub.core.inbound.more_streams.report() == {}
 
     play_mirrored([BTC], tmp_path, main)
+
+
+def test_tickers_of_all_symbols_are_those_of_the_ones_that_are_held(tmp_path: Path):
+    """Each is what its own stream says; one that has not changed is left out."""
+    arrays = ("!miniTicker@arr", "!ticker_1h@arr")
+
+    async def main(hub: SimulatedHub) -> None:
+        mirrored = StreamReader(MIRROR, *arrays)
+        singles = [
+            f"{name}@{each}"
+            for name in ("btcusdt", "ethusdt")
+            for each in ("miniTicker", "ticker_1h")
+        ]
+        direct = StreamReader(EXCHANGE, *singles)
+        async with following(mirrored, direct):
+            await hub.pass_time(20)
+        for array, channel in zip(arrays, ("miniTicker", "ticker_1h"), strict=True):
+            told = [ticker for message in mirrored.messages[array] for ticker in message]
+            assert {ticker["s"] for ticker in told} == {BTC, ETH}
+            assert len(told) > 20
+            for ticker in told:
+                assert ticker in direct.messages[f"{ticker['s'].lower()}@{channel}"]
+            for tickers in mirrored.messages[array]:
+                assert len({ticker["s"] for ticker in tickers}) == len(tickers)
+
+    play([BTC, ETH], tmp_path, main)
 
 
 def test_depth_of_which_no_book_is_kept_is_passed_on(tmp_path: Path):

@@ -25,7 +25,7 @@ class StreamReader:
     """
 
     def __init__(self, base: str, *names: str) -> None:
-        self.messages: dict[str, list[Message]] = defaultdict(list)
+        self.messages: dict[str, list[Any]] = defaultdict(list)  # a list of them for all symbols
         self.ended: tuple[int, str] | None = None
         self.reads = asyncio.Event()
         self.reads.set()

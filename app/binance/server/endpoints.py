@@ -203,8 +203,7 @@ ENDPOINTS: Final = {endpoint.path: endpoint for endpoint in _ENDPOINTS}
 OF_THE_EXCHANGE: Final = frozenset(
     f"{API}/{name}"
     for name in (
-        *("exchangeInfo", "avgPrice", "ticker/24hr", "ticker/tradingDay", "ticker"),
-        *("executionRules", "historicalBlockTrades"),
+        *("exchangeInfo", "avgPrice", "ticker/24hr", "executionRules", "historicalBlockTrades"),
         *("referencePrice", "referencePrice/calculation"),
     )
 )

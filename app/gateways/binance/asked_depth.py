@@ -14,6 +14,7 @@ from app.binance.server.data import Elsewhere
 from app.binance.server.rest import API, RestRefusal
 from app.binance.wire import TimeUnit
 from app.errors import BadFrame
+from app.gateways.binance.asking import unreadable
 from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.market.events import DepthSnapshot
 from app.ports import Books, Clock
@@ -66,5 +67,4 @@ class AskedDepth:
         try:
             return decode_depth(body, symbol, limit=0, received_us=0)
         except BadFrame as error:
-            message = "The exchange's answer cannot be read."
-            raise RestRefusal(-1001, message, status=503) from error
+            raise unreadable(str(error)) from error

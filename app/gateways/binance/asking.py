@@ -184,7 +184,7 @@ def refusal_of(error: FeedError) -> RestRefusal:
         message = "Too many requests: the exchange has told the hub to wait."
         return _later(message, math.ceil(error.retry_after))
     if isinstance(error, AccessDenied):
-        return _away(str(error))
+        return _away(f"the exchange refuses the address of the hub: HTTP {error.status}")
     return _away("the exchange does not answer")
 
 

@@ -15,6 +15,7 @@ from app.errors import BadFrame
 from app.gateways.binance.asking import unreadable
 from app.gateways.binance.held_klines import LIVE_US, HeldCandles, HeldKlines, KlinesConfig
 from app.gateways.binance.held_trades import TradeRun, consecutive
+from app.gateways.binance.held_windows import window
 from app.market.events import (
     SECOND_US,
     AggTrade,
@@ -186,9 +187,20 @@ class HeldData:
         return None if last is None or not self._is_live(symbol) else last.price
 
     async def statistics(self, symbol: str, *, start_us: int, end_us: int) -> Statistics | None:
-        """Return `None`: a day of trades is not held."""
-        del symbol, start_us, end_us
-        return None
+        """Return what traded in a window that begins with a whole minute and goes on still.
+
+        At most a day of it, of a symbol that is followed; raise `RestRefusal`.
+        """
+        if not self._is_live(symbol):
+            return None
+        return await window(
+            symbol,
+            start_us=start_us,
+            end_us=end_us,
+            now_us=self._now_us(),
+            klines=self._klines.klines,
+            last_trade=self._view.last_trade,
+        )
 
     def _run_of(self, symbol: str) -> TradeRun:
         """Return the newest trades of a symbol, held from the first call on if it is followed."""

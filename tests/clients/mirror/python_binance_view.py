@@ -31,6 +31,7 @@ MANY = [
 MOST_WAITING = 10_000
 LEVELS = 100  # of a side of a cached book that are told
 LEAST_SECONDS = 12
+SOME_TRADES = 10
 SURE = 250  # of a side of a cached book that are still within its snapshot after the first changes
 
 
@@ -52,6 +53,7 @@ async def view(place: Place) -> None:
         await ask_all(place, client)
     finally:
         await client.close_connection()
+    await see_finely(place, client_of, sockets_of)
 
 
 async def listen_to_all(place: Place, client: Any, sockets: Any) -> None:
@@ -128,6 +130,20 @@ async def ask_all(place: Place, client: Any) -> None:
     )
     place.tell("ticker of REST", await client.get_ticker(symbol=BUSY))
     place.tell("average price", await client.get_avg_price(symbol=BUSY))
+
+
+async def see_finely(place: Place, client_of: Any, sockets_of: Any) -> None:
+    """Tell some trades and klines with all times in microseconds."""
+    client = await client_of.create(time_unit="MICROSECOND")
+    try:
+        async with sockets_of(client).trade_socket(BUSY) as trades:
+            for _ in range(SOME_TRADES):
+                place.tell("fine trade", await trades.recv())
+        since = place.wishes["span"][0] * 1_000
+        rows = await client.get_klines(symbol=BUSY, interval="1s", startTime=since, limit=20)
+        place.tell("fine klines", rows)
+    finally:
+        await client.close_connection()
 
 
 if __name__ == "__main__":

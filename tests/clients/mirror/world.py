@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from typing_extensions import override
 
@@ -22,6 +22,7 @@ from app.market.events import BookState
 from app.ports import Clock
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
+from tests.clients.cutting_relay import CuttingRelay, relay_to
 from tests.clients.mirror.telling import Place
 from tests.end_to_end.running_hub import running_hub
 from tests.end_to_end.running_program import free_port
@@ -89,12 +90,15 @@ class MinuteClock(PacedClock):
 
 @dataclass(frozen=True)
 class World:
-    """What runs. `places` are the names of what can be visited."""
+    """What runs. `places` are the names of what can be visited.
+
+    `lines` are what all connections to the exchange go through, if it was asked to be cut.
+    """
 
     simulator: WatchedSimulator
     hub: Hub
     clock: MinuteClock
-    certificate: Path | None = None
+    lines: Sequence[CuttingRelay]
     addresses: dict[str, Place] = field(default_factory=dict)
 
     def place(self, name: str, **wishes: object) -> Place:
@@ -106,6 +110,21 @@ class World:
     def places(self) -> Sequence[str]:
         """The names of all places that can be visited."""
         return list(self.addresses)
+
+    async def cut(self, from_ms: int, to_ms: int) -> None:
+        """Let nobody reach the exchange between two of its times, neither the hub nor a client."""
+        await self.until(from_ms)
+        for line in self.lines:
+            line.down = True
+            line.cut()
+        await self.until(to_ms)
+        for line in self.lines:
+            line.down = False
+
+    async def until(self, time_ms: int) -> None:
+        """Wait for a time of the exchange."""
+        while (left_us := time_ms * 1_000 - self.clock.now_us()) > 0:
+            await self.clock.sleep(left_us / 1e6)
 
     async def answer(self, path: str, **query: object) -> Any:
         """Return the exchange's own answer, which is the truth as far as no fault is on."""
@@ -123,13 +142,14 @@ async def world(
     before_s: float = 16.0,
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
-    upstream: tuple[str, str] | None = None,
+    cuttable: bool = False,
     **options: Any,
 ) -> AsyncIterator[World]:
     """Run both; the exchange's clock begins `before_s` before a minute is full.
 
     `certificate`, a PEM file with its key, lets both listen over TLS too. `settings` are the hub's,
-    `options` those of the simulator. `folder` is for what the hub keeps.
+    `options` those of the simulator. `folder` is for what the hub keeps. Where it is `cuttable`,
+    all that goes to the exchange, but over TLS, can be cut.
     """
     clock = MinuteClock(before_s)
     if certificate is not None:
@@ -138,10 +158,19 @@ async def world(
     config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
     simulator = WatchedSimulator(config, clock=clock)
     await simulator.start()
-    async with asyncio.TaskGroup() as tasks:
+    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
         tasks.create_task(simulator.run())
+        rest, stream = simulator.rest_url, simulator.stream_url
+        lines: list[CuttingRelay] = []
+        if cuttable:
+            for url in (rest, stream):
+                port = urlsplit(url).port or 0
+                lines.append(await stack.enter_async_context(relay_to(port)))
+            rest, stream = (
+                f"http://127.0.0.1:{lines[0].port}",
+                f"ws://127.0.0.1:{lines[1].port}",
+            )
         try:
-            rest, stream = upstream or (simulator.rest_url, simulator.stream_url)
             async with running_hub(
                 folder,
                 clock=clock,
@@ -152,9 +181,11 @@ async def world(
                 **(settings or {}),
             ) as hub:
                 await until_ready(hub, symbols)
-                yield World(
-                    simulator, hub, clock, certificate, addresses(simulator, hub, certificate)
-                )
+                proof = str(certificate or "")
+                at_exchange = Place(SIMULATOR, rest, stream, simulator.tls_url or "", proof)
+                at_hub = place_of(hub, proof)
+                places = {SIMULATOR: at_exchange, HUB: at_hub}
+                yield World(simulator, hub, clock, lines, places)
         finally:
             await simulator.stop()
 
@@ -168,20 +199,15 @@ def over_tls(certificate: Path) -> dict[str, object]:
     }
 
 
-def addresses(simulator: Simulator, hub: Hub, certificate: Path | None) -> dict[str, Place]:
-    """Return all places by their names."""
-    proof = str(certificate or "")
-    at_exchange = Place(
-        SIMULATOR, simulator.rest_url, simulator.stream_url, simulator.tls_url or "", proof
-    )
-    at_hub = Place(
+def place_of(hub: Hub, certificate: str) -> Place:
+    """Return the hub as a place."""
+    return Place(
         HUB,
         f"http://127.0.0.1:{hub.rest_port}",
         f"ws://127.0.0.1:{hub.websocket_port}",
-        f"wss://127.0.0.1:{hub.tls_port}" if proof else "",
-        proof,
+        f"wss://127.0.0.1:{hub.tls_port}" if certificate else "",
+        certificate,
     )
-    return {SIMULATOR: at_exchange, HUB: at_hub}
 
 
 async def until_ready(hub: Hub, symbols: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateways.rest.fuzzing import fuzz, hub_aside
+from tests.gateways.rest.fuzzing import FOLLOWED, fuzz, hub_aside
 
 CASES = 500
 MANY = 10_000
@@ -27,12 +27,12 @@ def judge(answered: Counter[str], cases: int) -> None:
 @pytest.mark.alone
 def test_five_hundred_calls_are_answered_as_documented(tmp_path: Path) -> None:
     """No 5xx and nothing that the documentation does not say, limits off."""
-    with hub_aside(tmp_path, symbols="BTCUSDT,ETHUSDT", mirror_weight=0) as hub:
+    with hub_aside(tmp_path, symbols=",".join(FOLLOWED), mirror_weight=0) as hub:
         judge(fuzz(hub, cases=CASES, number=7), CASES)
 
 
 @pytest.mark.soak(minutes=6)
 def test_ten_thousand_calls_are_answered_as_documented(tmp_path: Path) -> None:
     """The same for long, with other calls each time."""
-    with hub_aside(tmp_path, symbols="BTCUSDT,ETHUSDT", mirror_weight=0) as hub:
+    with hub_aside(tmp_path, symbols=",".join(FOLLOWED), mirror_weight=0) as hub:
         judge(fuzz(hub, cases=MANY), MANY)
