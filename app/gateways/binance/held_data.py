@@ -60,9 +60,10 @@ class HeldData:
         ask: Elsewhere,
         now_us: Callable[[], int],
         clock: Clock,
+        hear_trades: Callable[[], None] = lambda: None,
         config: KlinesConfig | None = None,
     ) -> None:
-        """`now_us` tells the exchange's time."""
+        """`now_us` tells the exchange's time; `hear_trades` is called before any has to be seen."""
         self._listed = listed
         self._candles = candles
         self._view = view
@@ -70,6 +71,7 @@ class HeldData:
         self._ask = ask
         self._now_us = now_us
         self._clock = clock
+        self._hear_trades = hear_trades
         self._rows: Mapping[str, ListedSymbol] = {}
         self._rows_of: Mapping[str, SymbolInfo] | None = None
         self._runs: dict[str, TradeRun] = {}
@@ -209,6 +211,7 @@ class HeldData:
             run = TradeRun()
             if self._candles.bounds(symbol, ONE_SECOND) is not None:
                 self._runs[symbol] = run
+                self._hear_trades()
         return run
 
     def _is_live(self, symbol: str) -> bool:
