@@ -95,11 +95,13 @@ class Scene:
         """Let somebody follow streams."""
         for name in names:
             self.content.follow(stream(name))
+        self.content.look()
 
     def unfollow(self, *names: str) -> None:
         """Let nobody follow them."""
         for name in names:
             self.content.unfollow(stream(name))
+        self.content.look()
 
     def take(self) -> list[tuple[str, Any]]:
         """Return what has gone out since the last time."""
