@@ -32,6 +32,7 @@ from app.feed.source import Source
 from app.feed.state import KeptState
 from app.feed.streams_plan import served, streams_plan
 from app.feed.upstream_grpc import HubClient
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.rest import MirrorRest
 from app.gateways.binance.stream_config import StreamConfig
 from app.gateways.binance.streams import MirrorStreams
@@ -418,8 +419,9 @@ class Hub(Engine):
         others = self._other_processes()
         if settings.mirror:
             budget = IpBudget(weight=settings.mirror_weight, dials=settings.mirror_dials)
-            self.mirror = self._make_mirror(budget)
-            self.mirror_rest = self._make_mirror_rest(budget)
+            snapshots = PassedSnapshots()
+            self.mirror = self._make_mirror(budget, snapshots)
+            self.mirror_rest = self._make_mirror_rest(budget, snapshots)
             self._closing.callback(self.mirror_rest.stop)
         self.live = LiveGateway(
             config=_live_config(settings, 1 + others),
@@ -538,7 +540,7 @@ class Hub(Engine):
             **({} if self.mirror_rest is None else {"mirror_rest": self.mirror_rest.report()}),
         }
 
-    def _make_mirror(self, budget: IpBudget) -> MirrorStreams:
+    def _make_mirror(self, budget: IpBudget, snapshots: PassedSnapshots) -> MirrorStreams:
         """Return what speaks the exchange's own protocol, its part of the hub's life arranged."""
         settings = self._settings
         mirror = MirrorStreams(
@@ -558,12 +560,13 @@ class Hub(Engine):
             symbols=self.manager,
             borrowing=self.manager,
             budget=budget,
+            snapshots=snapshots,
         )
         self.wanted_here.append(mirror.wants)
         self.manager.add_part("mirror", mirror.run)
         return mirror
 
-    def _make_mirror_rest(self, budget: IpBudget) -> MirrorRest:
+    def _make_mirror_rest(self, budget: IpBudget, snapshots: PassedSnapshots) -> MirrorRest:
         """Return what answers the exchange's own calls."""
         mirror = MirrorRest(
             bus=self.bus,
@@ -575,6 +578,7 @@ class Hub(Engine):
             exchange=self.inbound.feed_clock,
             budget=budget,
             clock=self._clock,
+            snapshots=snapshots,
         )
         mirror.start()
         return mirror

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,16 +65,17 @@ STREAMS = {
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """Return what it saw of all places, from before a minute's end to a little after it."""
-    return asyncio.run(short_visit(tmp_path_factory))
+    return asyncio.run(attentive_visit(tmp_path_factory.mktemp("hub")))
 
 
-async def short_visit(folders: pytest.TempPathFactory) -> Visit:
+async def attentive_visit(folder: Path, *, before_s: float = 14.0) -> Visit:
     """Let it listen for some seconds on both sides of a minute's end, and ask meanwhile."""
-    async with world(folders.mktemp("hub")) as about:
+    async with world(folder, before_s=before_s) as about:
         minute_ms = about.clock.minute_ms
         return await visit(
             about,
             *("binance-sdk-spot", "binance_sdk_spot_view.py"),
+            seconds=before_s,
             until_ms=minute_ms + 5_000,
             span=[minute_ms - 20 * MINUTE_MS, minute_ms - 19 * MINUTE_MS - 1],
         )
@@ -82,6 +84,11 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
 @pytest.fixture(scope="module")
 def recount(seen: Visit) -> Recount:
     """Return all true trades of the busy symbol."""
+    return recounted(seen)
+
+
+def recounted(seen: Visit) -> Recount:
+    """Return all true trades of the busy symbol, as far back as the market goes."""
     minute_ms = seen.world.clock.minute_ms
     return Recount(seen.world.simulator, BUSY, minute_ms - 2 * HOUR_MS, minute_ms + HOUR_MS)
 
@@ -449,3 +456,24 @@ def test_the_same_is_listed(seen, place):
             seen.of(where, f"information{which}") for where in (place, SIMULATOR)
         )
         assert without(listed, "serverTime") == without(expected, "serverTime")
+
+
+@pytest.mark.soak(minutes=6)
+def test_five_minutes(tmp_path):
+    """All streams for five minutes."""
+    seen = asyncio.run(attentive_visit(tmp_path, before_s=300.0))
+    recount = recounted(seen)
+    for place in PLACES:
+        assert len(seen.of(place, "seconds")) >= 280
+        for name, factor in (("trade", 1), ("trade in microseconds", 1_000)):
+            test_trades_come_without_a_hole(seen, place, name, factor)
+        test_aggregates_come_without_a_hole(seen, place, recount)
+        test_every_second_has_its_kline(seen, place, "seconds", BUSY, 1)
+        test_every_second_has_its_kline(seen, place, "kline 1s of quiet", QUIET, 1)
+        test_best_prices_are_those_of_the_book(seen, place)
+        test_differences_lead_from_one_book_to_the_next(seen, place)
+        test_a_books_best_levels_are_the_true_ones(seen, place, "partial", 20)
+        test_tickers_are_the_sum_of_their_trades(seen, place, recount, "ticker")
+        test_tickers_are_the_sum_of_their_trades(seen, place, recount, "rolling")
+        test_short_tickers_are_the_sum_of_their_trades(seen, place, recount)
+        test_average_prices_are_those_of_five_minutes(seen, place, recount)

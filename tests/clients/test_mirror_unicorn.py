@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,15 +28,17 @@ every_place = pytest.mark.parametrize("place", PLACES)
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
     """Return what it saw of all places, from before a minute's end to a little after it."""
-    return asyncio.run(short_visit(tmp_path_factory))
+    return asyncio.run(attentive_visit(tmp_path_factory.mktemp("hub")))
 
 
-async def short_visit(folders: pytest.TempPathFactory) -> Visit:
+async def attentive_visit(folder: Path, *, before_s: float = 14.0) -> Visit:
     """Let it listen for some seconds on both sides of a minute's end."""
-    async with world(folders.mktemp("hub")) as about:
+    async with world(folder, before_s=before_s) as about:
         return await visit(
             about,
             *("unicorn", "unicorn_view.py"),
+            seconds=before_s,
+            patience_s=before_s + 60.0,
             until_ms=about.clock.minute_ms + 5_000,
         )
 
@@ -43,6 +46,11 @@ async def short_visit(folders: pytest.TempPathFactory) -> Visit:
 @pytest.fixture(scope="module")
 def recount(seen: Visit) -> Recount:
     """Return all true trades of the busy symbol."""
+    return recounted(seen)
+
+
+def recounted(seen: Visit) -> Recount:
+    """Return all true trades of the busy symbol, as far back as the market goes."""
     minute_ms = seen.world.clock.minute_ms
     return Recount(seen.world.simulator, "BTCUSDT", minute_ms - 2 * HOUR_MS, minute_ms + HOUR_MS)
 
@@ -190,3 +198,21 @@ def test_streams_say_the_same(seen, channel, key: Callable[[Payload], Any], leas
 def test_nothing_went_wrong(seen, place):
     """No error was answered, no connection lost."""
     assert (seen.of(place, "errors"), seen.of(place, "reconnects")) == ([[]], [0])
+
+
+@pytest.mark.soak(minutes=6)
+def test_five_minutes(tmp_path):
+    """All of this for five minutes."""
+    seen = asyncio.run(attentive_visit(tmp_path, before_s=300.0))
+    recount = recounted(seen)
+    for place in PLACES:
+        assert len(of_stream(seen, place, "btcusdt@kline_1s")) >= 280
+        for symbol in ("BTCUSDT", "ETHUSDT"):
+            test_trades_come_without_a_hole(seen, place, symbol)
+            test_every_second_has_its_kline(seen, place, symbol)
+        test_subscriptions_are_what_was_asked_for(seen, place)
+        test_nothing_comes_of_what_was_unsubscribed(seen, place)
+        test_aggregates_minutes_and_tickers_are_the_sum_of_their_trades(seen, place, recount)
+        test_books_are_the_true_ones(seen, place)
+        test_its_tidied_form_holds_the_same(seen, place)
+        test_nothing_went_wrong(seen, place)

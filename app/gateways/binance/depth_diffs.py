@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from app.market.book import MAX_LEVELS
-from app.market.events import SECOND_US, BookChange, DepthUpdate, Level
+from app.market.events import SECOND_US, BookChange, DepthSnapshot, DepthUpdate, Level
 
 GONE = "0.00000000"  # some clients compare with this very text
+UNKNOWN = ""  # a quantity that is like no other
 _MOST = 2 * MAX_LEVELS
 
 _Levels = dict[str, str]
@@ -24,6 +25,7 @@ class DepthDiffs:
     def __init__(self) -> None:
         self._update_id: int | None = None
         self._lost = False  # what was known since may be wrong
+        self._ahead = -1  # the newest snapshot that somebody may have
         self._bids: _Levels = {}
         self._asks: _Levels = {}
         self._owed: tuple[_Levels, _Levels] = ({}, {})  # goes out with the next diff
@@ -32,8 +34,26 @@ class DepthDiffs:
         """Go on from a whole book that is in step: the next diff is the one after `update_id`."""
         self._update_id = update_id
         self._lost = False
+        self._ahead = -1
         self._bids, self._asks = dict(bids), dict(asks)
         self._owed = ({}, {})
+
+    def learn(self, snapshot: DepthSnapshot) -> None:
+        """Know that somebody may have this snapshot of the exchange, which may reach further."""
+        self._ahead = max(self._ahead, snapshot.last_update_id)
+        # How much there is by now of what only the snapshot has is known to nobody here.
+        for held, levels in ((self._bids, snapshot.bids), (self._asks, snapshot.asks)):
+            for price, _ in levels:
+                held.setdefault(price, UNKNOWN)
+        _put(self._bids, (), descending=True)
+        _put(self._asks, (), descending=False)
+
+    def leads_over(self, change: BookChange) -> bool:
+        """Tell whether a change, taken next, leads over something that was missed."""
+        known_id = self._update_id
+        if known_id is None or not change.state.trusted or not change.whole:
+            return False
+        return change.update_id >= known_id and (self._lost or change.update_id != known_id)
 
     def take(self, change: BookChange, now_us: int) -> DepthUpdate | None:
         """Take the next change of the book; return the diff that goes out.
@@ -85,7 +105,11 @@ class DepthDiffs:
             return (), ()
         self._lost = False
         bids, asks = dict(change.bids), dict(change.asks)
-        changes = _leading(self._bids, bids), _leading(self._asks, asks)
+        if self._update_id is None or self._ahead > self._update_id:
+            # Whoever is ahead of what was sent may hold other quantities: so all are told.
+            changes = _whole(self._bids, bids), _whole(self._asks, asks)
+        else:
+            changes = _leading(self._bids, bids), _leading(self._asks, asks)
         self._bids, self._asks = bids, asks
         return changes
 
@@ -99,10 +123,16 @@ class SecondsOfDiffs:
         self._asks: _Levels = {}
 
     def add(self, update: DepthUpdate) -> DepthUpdate | None:
-        """Take the next diff; return that of the second before, if this one is of a later one."""
+        """Take the next diff; return that of the second before, if this one is of a later one.
+
+        What comes after a gap is not joined with what was before it.
+        """
         waiting = self._waiting
         done = None
-        if waiting is not None and _second(waiting) != _second(update):
+        if waiting is not None and (
+            _second(waiting) != _second(update)
+            or waiting.last_update_id + 1 != update.first_update_id
+        ):
             done = self._take()
         if self._waiting is None:
             self._waiting = update
@@ -168,6 +198,11 @@ def _leading(held: _Levels, now: _Levels) -> tuple[Level, ...]:
     news = [(price, quantity) for price, quantity in now.items() if held.get(price) != quantity]
     gone = [(price, GONE) for price in held if price not in now]
     return (*news, *gone)
+
+
+def _whole(held: _Levels, now: _Levels) -> tuple[Level, ...]:
+    """Return what leads from any quantities at some prices to other levels."""
+    return (*now.items(), *((price, GONE) for price in held if price not in now))
 
 
 def _is_zero(quantity: str) -> bool:

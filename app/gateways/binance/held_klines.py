@@ -141,6 +141,7 @@ class HeldKlines:
         self._config = config or KlinesConfig()
         self._kept: OrderedDict[tuple[str, str, int], _Kept] = OrderedDict()
         self._of_symbol: dict[str, set[_Kept]] = {}
+        self._has_grown = False  # since the bounds were looked at last
 
     def seen(self, publication: Publication) -> None:
         """Learn of a candle: a new issue of an old one unmakes the bars that were made of it."""
@@ -182,6 +183,8 @@ class HeldKlines:
                             call.asked.add((again.kept.series, again.gap))
         except TimeoutError:
             raise late() from None
+        finally:
+            self._tidy(kept)
         message = f"klines of {symbol} that do not join"
         raise unreadable(message)
 
@@ -194,6 +197,7 @@ class HeldKlines:
             series = KlineSeries(*key, most=self._config.series_rows)
             kept = self._kept[key] = _Kept(series)
             self._of_symbol.setdefault(symbol, set()).add(kept)
+            self._has_grown = True
         self._kept.move_to_end(key)
         return kept
 
@@ -299,10 +303,11 @@ class HeldKlines:
             if not total.priced:  # nothing is known of it but that it has begun
                 return None
             trades = ()
-        add_trades(total, [trade for trade in trades if trade.time_us < bounds[1]])
+        # The newest seconds of the bar before may be held back, while their trades are here.
+        add_trades(total, [each for each in trades if bounds[0] <= each.time_us < bounds[1]])
         if not total.priced:
             newest = self._seconds(series.symbol, ends_us - SECOND_US, ends_us)
-            if not newest:
+            if not newest or not newest[-1].complete:
                 return None
             total.open = total.high = total.low = total.close = newest[-1].close
         bar = kline_of(total, series.symbol, series.interval, bounds, closed=False)
@@ -336,12 +341,11 @@ class HeldKlines:
 
     def _make_for(self, kept: _Kept, gap: Gap, now_us: int) -> bool:
         """Make the bars of a gap that can be made here; tell whether there was one."""
-        span_us = SPANS_US[kept.series.interval] or MONTH_US
-        if gap.start_us is not None:
-            end_us = now_us if gap.end_us is None else gap.end_us + 1
-            return self._make(kept, gap.start_us, min(end_us, gap.start_us + gap.limit * span_us))
+        longest_us = gap.limit * (SPANS_US[kept.series.interval] or MONTH_US)
         end_us = now_us if gap.end_us is None else gap.end_us + 1
-        return self._make(kept, max(gap.from_us, end_us - gap.limit * span_us), end_us)
+        if gap.start_us is not None:
+            return self._make(kept, gap.start_us, min(end_us, gap.start_us + longest_us))
+        return self._make(kept, max(gap.from_us, end_us - longest_us), end_us)
 
     def _make(self, kept: _Kept, start_us: int, end_us: int) -> bool:
         """Make bars that open and end between two times of what is held; tell if any was made."""
@@ -355,6 +359,7 @@ class HeldKlines:
         end_us = min(end_us, held[1] + SECOND_US)
         if start_us >= end_us:
             return False
+        self._has_grown = True
         if series.interval == ONE_SECOND:
             return self._make_seconds(series, start_us, end_us)
         if series.interval == "1m":
@@ -436,10 +441,13 @@ class HeldKlines:
             raise unreadable(error.reason) from error
         told_s = self._clock.monotonic()
         series.put(gap, rows, now_us=now_us, told_s=told_s, took_s=told_s - asked_s)
-        self._tidy(lack.kept)
+        self._has_grown = True
 
     def _tidy(self, used: _Kept) -> None:
         """Keep to the bounds: the series that was not used for longest goes first."""
+        if not self._has_grown:
+            return
+        self._has_grown = False
         rows = self._rows()
         while len(self._kept) > 1 and (
             len(self._kept) > self._config.series or rows > self._config.rows

@@ -14,11 +14,13 @@ import msgspec
 from app.binance.limits import IpBudget
 from app.binance.server.rest import OF_THE_EXCHANGE, RestReply, RestServer
 from app.binance.wire import TimeUnit
+from app.gateways.binance.asked_depth import AskedDepth
 from app.gateways.binance.asking import Asking, AskingConfig, unreadable
 from app.gateways.binance.held_data import HeldData, LastTrades, Listed
 from app.gateways.binance.held_klines import HeldCandles, KlinesConfig
 from app.gateways.binance.kline_texts import KlineTexts
 from app.gateways.binance.listing import EXCHANGE_INFO, told_now
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.ports import (
     CANDLES,
     TRADES,
@@ -54,15 +56,22 @@ class MirrorRest:
         exchange: ExchangeClock,
         budget: IpBudget,
         clock: Clock,
+        snapshots: PassedSnapshots | None = None,
         config: MirrorRestConfig | None = None,
     ) -> None:
-        """Serve the symbols that are `listed`; `calls` is `None` where no exchange can be asked."""
+        """Serve the symbols that are `listed`; `calls` is `None` where no exchange can be asked.
+
+        `snapshots` is told of each that is passed on, so that diffs of the hub's own fit it.
+        """
         config = config or MirrorRestConfig()
         self._bus = bus
         self._exchange = exchange
         self._clock = clock
         self._budget = budget
         self._asking = Asking(calls, clock=clock, config=config.asking)
+        self._depth = AskedDepth(
+            self._asking, books=books, snapshots=snapshots or PassedSnapshots(), clock=clock
+        )
         self._data = HeldData(
             listed=listed,
             candles=candles,
@@ -98,6 +107,7 @@ class MirrorRest:
     def forget(self, symbol: str) -> None:
         """Hold nothing of the stream of a symbol that is wanted no longer."""
         self._data.forget(symbol)
+        self._depth.forget(symbol)
 
     async def answer(
         self, method: str, path: str, query: str, headers: Mapping[str, str], ip: str
@@ -123,7 +133,7 @@ class MirrorRest:
         self, path: str, parameters: Mapping[str, str], time_unit: TimeUnit
     ) -> bytes:
         """Return what the exchange answers; raise `RestRefusal`."""
-        body = await self._asking(path, parameters, time_unit)
+        body = await self._depth(path, parameters, time_unit)
         if path != EXCHANGE_INFO:
             return body
         try:  # it may have been kept for a while

@@ -1,7 +1,8 @@
 """What goes out on each stream that is followed, made of what the bus tells and the books hold.
 
-Who follows what is told by `follow` and `unfollow`; what goes out is handed to `send`. Topics are
-heard only while a stream needs them, since nobody numbers raw events that nobody hears.
+Who follows what is told by `follow` and `unfollow`, with one `look` behind any number of them; what
+goes out is handed to `send`. Topics are heard only while a stream needs them, since nobody numbers
+raw events that nobody hears.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
 from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
 from app.gateways.binance.passed_depth import DIFFS, Depth, PassedDepth
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.stream_order import NewestFirst
 from app.gateways.binance.stream_sources import (
     Source,
@@ -33,6 +35,7 @@ from app.market.events import (
     BookChange,
     BookTicker,
     Candle,
+    DepthSnapshot,
     DepthUpdate,
     ExchangeEvent,
     Kline,
@@ -84,6 +87,7 @@ class StreamContent:
         books: Books,
         more_streams: MoreStreams,
         symbols: SymbolList,
+        snapshots: PassedSnapshots,
         linger_s: float,
         send: Send,
     ) -> None:
@@ -93,6 +97,8 @@ class StreamContent:
         self._books = books
         self._more_streams = more_streams
         self._symbols = symbols
+        self._snapshots = snapshots
+        snapshots.heard = self._learn
         self._send = send
         self._more_wanted = MoreWanted(linger_s=linger_s)
         self._topics: dict[str, Subscription] = {}
@@ -117,7 +123,7 @@ class StreamContent:
     # -- who follows what --------------------------------------------------------------------
 
     def follow(self, stream: StreamName) -> None:
-        """Let a stream bring what comes from now on."""
+        """Let a stream bring what comes from the next `look` on."""
         match source_of(stream):
             case Source.TRADES:
                 self._trades[stream.symbol] = NewestFirst()
@@ -133,8 +139,7 @@ class StreamContent:
             case Source.ALL_SYMBOLS:
                 self._gathered[stream] = ChangedTickers()
             case Source.NOTHING:
-                return
-        self.look()
+                pass
 
     def unfollow(self, stream: StreamName) -> None:
         """Hold nothing for a stream that nobody follows any more."""
@@ -152,8 +157,7 @@ class StreamContent:
             case Source.ALL_SYMBOLS:
                 del self._gathered[stream]
             case Source.NOTHING:
-                return
-        self._hear()
+                pass
 
     def wants(self, channel: str, symbol: str, interval: str) -> bool:
         """Whether somebody here follows a symbol of a channel, in an interval where it has some."""
@@ -170,6 +174,8 @@ class StreamContent:
             kept = self._books.book(symbol)
             if kept is not None and kept.book is not None and kept.state.trusted:
                 diffs.begin(kept.book.update_id, *kept.book.levels())
+                for snapshot in self._snapshots.since(symbol, kept.book.update_id):
+                    diffs.learn(snapshot)
         if stream.every_ms == FAST_MS:
             self._fast_diffs.add(symbol)
         else:
@@ -208,10 +214,12 @@ class StreamContent:
     # -- what is asked of the exchange -------------------------------------------------------
 
     def look(self) -> None:
-        """Let the exchange send what is needed of it, now that this or the symbols changed."""
+        """Hear, and let the exchange send, what is needed now that this or the symbols changed."""
         active = frozenset(self._symbols.active())
         needed: dict[Wanted, None] = {
-            (stream.symbol, asked_as(stream)): None for stream in self._passed_on
+            (stream.symbol, asked_as(stream)): None
+            for stream in self._passed_on
+            if stream.symbol in active
         }
         for stream in self._gathered:
             needed |= {(symbol, asked_as(stream)): None for symbol in active}
@@ -266,9 +274,19 @@ class StreamContent:
         if not isinstance(change, BookChange):
             return
         diffs = self._diffs.get(change.symbol)
-        update = None if diffs is None else diffs.take(change, self._now_us())
+        if diffs is None:
+            return
+        if diffs.leads_over(change):
+            self._snapshots.led_to(change.symbol, change.update_id)
+        update = diffs.take(change, self._now_us())
         if update is not None:
             self._send_update(update)
+
+    def _learn(self, snapshot: DepthSnapshot) -> None:
+        """Let diffs know what a client has from the exchange itself."""
+        diffs = self._diffs.get(snapshot.symbol)
+        if diffs is not None:
+            diffs.learn(snapshot)
 
     def _send_update(self, update: DepthUpdate) -> None:
         if update.symbol in self._fast_diffs:

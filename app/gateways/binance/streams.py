@@ -20,6 +20,7 @@ from app.binance.server.streams import Close, StreamClient, StreamHub, parse_tar
 from app.binance.streams import StreamName
 from app.errors import BadRequest, SymbolError
 from app.gateways.binance.borrowing import Borrowing, Loans
+from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.stream_client import GOING_AWAY, PONG_TIMEOUT, TOO_SLOW, MirrorClient
 from app.gateways.binance.stream_config import StreamConfig
 from app.gateways.binance.stream_content import StreamContent
@@ -66,7 +67,9 @@ class MirrorStreams:
         symbols: SymbolList,
         borrowing: BorrowedSymbols | None,
         budget: IpBudget,
+        snapshots: PassedSnapshots | None = None,
     ) -> None:
+        """`snapshots` are those that clients get of the exchange beside these streams."""
         self.hub = StreamHub(on_change=self._name_changed)
         self.counts: Counter[str] = Counter()
         self._config = config
@@ -82,6 +85,7 @@ class MirrorStreams:
             books=books,
             more_streams=more_streams,
             symbols=symbols,
+            snapshots=snapshots or PassedSnapshots(),
             linger_s=config.linger_s,
             send=self._send,
         )
@@ -90,6 +94,7 @@ class MirrorStreams:
         self._names: dict[StreamName, dict[str, None]] = {}  # every way in which each is written
         self._waiting: dict[MirrorClient, None] = {}
         self._flushes = False
+        self._settles = False
         self._alarm = Alarm(clock)
         self._stopped = False
         self._keepalive = Keepalive(
@@ -142,7 +147,7 @@ class MirrorStreams:
             return self._refused(HTTPStatus.BAD_REQUEST, str(error))
         if target is None:
             return self._refused(HTTPStatus.NOT_FOUND, "Expected a path with /ws or /stream in it.")
-        charge = self._budget.dial(counting_key(upgrade.remote_ip), self._clock.now_us())
+        charge = self._budget.dial(counting_key(upgrade.remote_ip), self._exchange_us())
         if charge.status != HTTPStatus.OK:
             text = f"this address is over its limits: try again in {charge.retry_after_s} s"
             wait = {"Retry-After": str(charge.retry_after_s)}
@@ -211,6 +216,7 @@ class MirrorStreams:
             if names is None:
                 self._names[stream] = {name: None}
                 self._content.follow(stream)
+                self._settle_soon()
                 self._alarm.ring()
             else:
                 names[name] = None
@@ -219,6 +225,18 @@ class MirrorStreams:
             if not names:
                 del self._names[stream]
                 self._content.unfollow(stream)
+                self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        """Let the content do what follows from names once for all that change in this turn."""
+        if not self._settles:
+            self._settles = True
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settles = False
+        if not self._stopped:
+            self._content.look()
 
     def _ping_payload(self) -> bytes:
         """Return the time in ms, as the exchange's pings carry it."""

@@ -1,7 +1,7 @@
 """What unicorn-binance-websocket-api gets from an exchange, or what looks like one: see `telling`.
 
 Nothing of the library is changed but the addresses. Wishes: `until_ms`, the time of the exchange up
-to which it listens.
+to which it listens; `patience_s`, how long it waits for any one message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from unicorn_binance_websocket_api import (  # type: ignore[import-not-found]  #
 
 from tests.clients.mirror.telling import Place, visit
 
-PATIENCE_S = 20.0
 # More than the library subscribes to in the address, all over one connection.
 CHANNELS = ["aggTrade", "bookTicker", "depth@100ms", "depth20@100ms", "kline_1s", "trade"]
 LATER = ["miniTicker", "kline_1m"]
@@ -64,7 +63,7 @@ class Told:
 
     def _wait(self, has_come: Callable[[], bool], what: str) -> None:
         with self._changed:
-            if not self._changed.wait_for(has_come, timeout=PATIENCE_S):
+            if not self._changed.wait_for(has_come, timeout=self._place.wishes["patience_s"]):
                 message = f"nothing of {what} at {self._place.name}"
                 raise TimeoutError(message)
 

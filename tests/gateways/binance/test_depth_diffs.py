@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from app.gateways.binance.depth_diffs import GONE, DepthDiffs, SecondsOfDiffs
-from app.market.events import SECOND_US, BookChange, BookState, DepthUpdate, Level
+from app.market.events import SECOND_US, BookChange, BookState, DepthSnapshot, DepthUpdate, Level
 from tests.fakes import START_US
 
 NOW_US = START_US + 77
@@ -157,6 +157,67 @@ def test_whatever_happens_a_client_s_book_is_the_hub_s(seed: int):
     assert client_id
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_snapshot_of_the_exchange_fits_whatever_is_missed(seed):
+    """Taken at any moment, before or after what was sent: its client comes to the whole book.
+
+    The client has all that was sent since before it; the snapshot reaches further than the hub's.
+    """
+    chance = Random(seed)
+    true: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    sent: list[DepthUpdate] = []
+    states = {}  # of the exchange, by update
+    diffs, trusted, client, led_to = DepthDiffs(), False, None, 0
+    joined = 0
+    for update_id in range(1, 400):
+        levels: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        for side, changed in zip(true, levels, strict=True):
+            price = str(chance.randrange(20))
+            changed[price] = chance.choice(["0.00000000", "1", "2"])
+            put(side, tuple(changed.items()))
+        states[update_id] = (dict(true[0]), dict(true[1]))
+        step = chance.random()
+        if trusted and step < 0.8:
+            news = change(update_id, *levels)
+        elif step < 0.9:
+            news, trusted = stale(update_id), False
+        else:
+            news, trusted = change(update_id, *(reach(side) for side in true), whole=True), True
+        led_to = update_id if diffs.leads_over(news) else led_to
+        update = diffs.take(news, NOW_US)
+        if update is not None:
+            sent.append(update)
+        if client is None and sent and update_id % 7 == 0:
+            oldest = max(led_to, sent[0].first_update_id - 1)  # from before it shows a gap
+            snapshot_id = chance.randrange(oldest, update_id + 1)
+            bids, asks = states[snapshot_id]
+            diffs.learn(snapshot(snapshot_id, bids, asks))
+            client = (snapshot_id, dict(bids), dict(asks))
+        if client is None or update is None or not update.last_update_id > client[0]:
+            continue
+        snapshot_id, *sides = client
+        for one in sent:
+            if one.last_update_id > snapshot_id:
+                put(sides[0], one.bids)
+                put(sides[1], one.asks)
+        for side, exact in zip(sides, true, strict=True):
+            held = {price: side[price] for price in side if int(price) < 10}
+            assert held == reach(exact)
+        client, joined = None, joined + 1
+    assert joined >= 10
+
+
+def reach(side: dict[str, str]) -> dict[str, str]:
+    """Return the part of a side that the hub's own snapshots reach to."""
+    return {price: quantity for price, quantity in side.items() if int(price) < 10}
+
+
+def snapshot(update_id: int, bids: dict[str, str], asks: dict[str, str]) -> DepthSnapshot:
+    """Return a snapshot of the exchange."""
+    sides = tuple(bids.items()), tuple(asks.items())
+    return DepthSnapshot("BTCUSDT", update_id, *sides, 1_000, None, START_US)
+
+
 def put(held: dict[str, str], levels: tuple[Level, ...]) -> None:
     """Set levels as a client does."""
     for price, quantity in levels:
@@ -185,3 +246,11 @@ def test_the_diffs_of_a_second_are_one():
     assert seconds.take_until(START_US + 2 * SECOND_US - 1) is None
     assert said(seconds.take_until(START_US + 2 * SECOND_US)) == (6, 7, {"7": "1"}, {})
     assert seconds.take_until(START_US + 9 * SECOND_US) is None
+
+
+def test_diffs_on_both_sides_of_a_gap_are_not_joined():
+    """Else nobody could see it."""
+    seconds = SecondsOfDiffs()
+    assert seconds.add(diff(1, 0.1, {"10": "1"})) is None
+    assert said(seconds.add(diff(5, 0.2, {"9": "1"}))) == (2, 3, {"10": "1"}, {})
+    assert said(seconds.take_until(START_US + SECOND_US)) == (10, 11, {"9": "1"}, {})
