@@ -49,6 +49,9 @@ from app.ports import Clock
 LIVE_US = 3 * SECOND_US
 """A symbol whose newest second is no older is followed without a break."""
 
+OVER_US = SECOND_US // 2
+"""So long after its end a bar is not told as it was in progress: by its times it is a closed one."""
+
 TOLD_S = 10.0
 """For so long a bar in progress is told as it was, where what is known now has fewer trades."""
 
@@ -267,8 +270,8 @@ class HeldKlines:
     def _times(self, kept: _Kept) -> tuple[int, int | None]:
         """Return the time as of which a symbol is known, and when its newest second ended.
 
-        Where the symbol is not followed, or not without a break, or a later bar was told already,
-        that is the exchange's time now, and `None`.
+        Where the symbol is not followed, or not without a break, or the bar of that time is over
+        or a later one was told already, that is the exchange's time now, and `None`.
         """
         symbol = kept.series.symbol
         now_us = self._now_us()
@@ -280,9 +283,9 @@ class HeldKlines:
             return now_us, None
         last = self._run_of(symbol).last
         known_us = max(ends_us, 0 if last is None else last.time_us)
-        if kept.told is not None and known_us < kept.told[0].open_time_us <= now_us:
-            return now_us, None
-        return known_us, ends_us
+        is_over = kept.series.bounds(known_us)[1] + OVER_US <= now_us
+        later_told = kept.told is not None and known_us < kept.told[0].open_time_us <= now_us
+        return (now_us, None) if is_over or later_told else (known_us, ends_us)
 
     # -- bars that are made here ---------------------------------------------------------------
 

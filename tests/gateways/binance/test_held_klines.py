@@ -289,6 +289,18 @@ async def test_a_bar_that_has_ended_is_not_told_as_it_was_before_its_end():
         mirror.market.clock.step(1)
 
 
+@pytest.mark.parametrize("interval", ["1s", "1m"])
+async def test_a_bar_that_is_over_is_asked_for_while_its_seconds_are_held_back(interval: str):
+    """By its times it is a closed one: it is never told as far as it is known here."""
+    mirror = Mirror(since=0, now=119.5)
+    rows, truth = await mirror.ask(interval, limit=2)
+    assert (rows == truth, mirror.calls) == (True, 0)
+    mirror.exchange.now_us += 2 * SECOND_US
+    mirror.market.clock.step(2)
+    rows, truth = await mirror.ask(interval, limit=2)
+    assert (rows == truth, mirror.calls) == (True, 1)
+
+
 async def test_no_second_is_left_out_when_the_exchange_answers_slowly():
     """A slow answer covers the time up to when it was given, not what has come since."""
     mirror = Mirror(since=0, now=100.5)
