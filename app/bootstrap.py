@@ -688,6 +688,7 @@ def _live_config(settings: Settings, processes: int) -> LiveConfig:
         max_connections_per_ip=part(settings.max_connections_per_ip),
         max_handshakes=part(settings.max_handshakes),
         max_handshakes_per_ip=part(settings.max_handshakes_per_ip),
+        mirror=settings.mirror,
         trusted_proxies=settings.trusted_proxies,
         stop_within_s=1.0,
     )

@@ -284,7 +284,7 @@ class IpBudget:
         patience: int = 10,
         addresses: int = 10_000,
     ) -> None:
-        self._weight = weight
+        self.weight = weight
         self._dials = dials
         self._patience = patience
         self._addresses = addresses
@@ -299,9 +299,9 @@ class IpBudget:
             return banned
         used = account.weight.add(weight, now_us)
         requests = account.requests.add(1, now_us)
-        if self._weight and used > self._weight:
+        if self.weight and used > self.weight:
             return self._refuse(account, account.weight, now_us)
-        if self._weight and requests > RAW_REQUEST_LIMIT:
+        if self.weight and requests > RAW_REQUEST_LIMIT:
             return self._refuse(account, account.requests, now_us)
         account.refusals = 0
         return Charge(200, used)
@@ -328,7 +328,7 @@ class IpBudget:
         account = self._accounts.pop(ip, None)
         if account is None:
             account = _Account(
-                weight=FixedWindow(self._weight, MINUTE_US),
+                weight=FixedWindow(self.weight, MINUTE_US),
                 requests=FixedWindow(RAW_REQUEST_LIMIT, LONG_WINDOW_US),
                 dials=FixedWindow(self._dials, LONG_WINDOW_US),
             )

@@ -164,7 +164,7 @@ class RestServer:
     """Answers the market-data calls of `/api/v3` out of an `ExchangeData`.
 
     With `elsewhere`, calls that the data do not tell are passed on to it, and so is each of
-    `OF_THE_EXCHANGE`. Only calls that the exchange itself would answer are.
+    `passed_on`, whatever they tell. Only calls that the exchange itself would answer are.
     """
 
     def __init__(
@@ -173,6 +173,7 @@ class RestServer:
         budget: IpBudget,
         *,
         elsewhere: Elsewhere | None = None,
+        passed_on: frozenset[str] = OF_THE_EXCHANGE,
         encode_klines: EncodeKlines = encode_klines,
     ) -> None:
         """Serve `data`; `encode_klines` writes rows as the function of that name does."""
@@ -180,6 +181,7 @@ class RestServer:
         self._encode_klines = encode_klines
         self._budget = budget
         self._elsewhere = elsewhere
+        self._passed_on = passed_on
         self._judges: dict[str, _Judge] = {
             f"{API}/ping": _ping,
             f"{API}/time": _time,
@@ -241,12 +243,12 @@ class RestServer:
     async def _answered(self, answer: _Answer, call: _Call) -> bytes:
         """Return the body for a call that has been judged; raise `RestRefusal`."""
         elsewhere = self._elsewhere
-        if elsewhere is None or call.path not in OF_THE_EXCHANGE:
+        if elsewhere is None or call.path not in self._passed_on:
             body = await answer()
             if body is not None:
                 return body
         if elsewhere is None:
-            raise RestRefusal(*_UNABLE, status=500)
+            raise RestRefusal(*_UNABLE, status=503)
         return await elsewhere(call.path, call.parameters, call.time_unit)
 
     def _exchange_info(self, call: _Call) -> _Answer:

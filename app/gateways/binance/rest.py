@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from app.binance.limits import IpBudget
-from app.binance.server.rest import RestReply, RestServer
-from app.gateways.binance.asking import Asking, AskingConfig
+from app.binance.server.rest import OF_THE_EXCHANGE, RestReply, RestServer
+from app.binance.wire import TimeUnit
+from app.gateways.binance.asking import Asking, AskingConfig, unreadable
 from app.gateways.binance.held_data import HeldData, LastTrades, Listed
 from app.gateways.binance.held_klines import HeldCandles, KlinesConfig
 from app.gateways.binance.kline_texts import KlineTexts
+from app.gateways.binance.listing import EXCHANGE_INFO, told_now
 from app.ports import (
     CANDLES,
     TRADES,
@@ -72,7 +76,9 @@ class MirrorRest:
         self._server = RestServer(
             self._data,
             budget,
-            elsewhere=None if calls is None else self._asking,
+            elsewhere=self._elsewhere,
+            # The list of symbols is known even where nobody can be asked.
+            passed_on=OF_THE_EXCHANGE - (frozenset({EXCHANGE_INFO}) if calls is None else set()),
             encode_klines=KlineTexts(most=config.klines.rows),
         )
         self._subscriptions: list[Subscription] = []
@@ -110,6 +116,20 @@ class MirrorRest:
             "asked": dict(self._asking.report()),
             "held": self._data.report(),
         }
+
+    async def _elsewhere(
+        self, path: str, parameters: Mapping[str, str], time_unit: TimeUnit
+    ) -> bytes:
+        """Return what the exchange answers; raise `RestRefusal`."""
+        body = await self._asking(path, parameters, time_unit)
+        if path != EXCHANGE_INFO:
+            return body
+        try:  # it may have been kept for a while
+            return told_now(
+                body, now_us=self._now_us(), time_unit=time_unit, weight=self._budget.weight
+            )
+        except msgspec.MsgspecError as error:
+            raise unreadable(str(error)) from error
 
     def _now_us(self) -> int:
         """Return the exchange's time as far as it is known, else ours."""

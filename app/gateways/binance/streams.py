@@ -144,7 +144,7 @@ class MirrorStreams:
             return self._refused(HTTPStatus.NOT_FOUND, "Expected a path with /ws or /stream in it.")
         charge = self._budget.dial(counting_key(upgrade.remote_ip), self._clock.now_us())
         if charge.status != HTTPStatus.OK:
-            text = f"too many connections of this address: try again in {charge.retry_after_s} s"
+            text = f"this address is over its limits: try again in {charge.retry_after_s} s"
             wait = {"Retry-After": str(charge.retry_after_s)}
             return self._refused(charge.status, text, wait)
         client = MirrorClient(self, target, most_waiting=self._config.most_waiting_bytes)

@@ -19,6 +19,7 @@ class LiveConfig:
     max_connections_per_ip: int = 100  # 0 = off
     max_handshakes: int = 1_000  # connections that are no sessions yet
     max_handshakes_per_ip: int = 50  # 0 = off
+    mirror: bool = True  # the exchange's own protocol is served, if not by this process
     trusted_proxies: tuple[str, ...] = ()  # whose X-Forwarded-For is believed
     handshake_timeout_s: float = 10.0
     ping_interval_s: float = 20.0  # 0 = off

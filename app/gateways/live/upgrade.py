@@ -260,9 +260,7 @@ def _position(fields: Mapping[str, list[str]]) -> SincePosition | int | None:
 def _where_to_go(path: str) -> str:
     segments = path.split("/")
     if "ws" in segments or "stream" in segments:
-        return (
-            f"{path[:100]} is kept for the exchange's own protocol, which is not served yet; use /"
-        )
+        return f"{path[:100]} is of the exchange's own protocol, which is off here (MIRROR); use /"
     return f"there is nothing at {path[:100]}: connect to / for candles, trades, books"
 
 

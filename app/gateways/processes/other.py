@@ -91,7 +91,7 @@ class OtherProcess:
             broadcaster=broadcaster,
             registry=self._symbols,
             clock=self._clock,
-            mirror=_not_here,
+            mirror=_not_here if start.config.mirror else None,
         )
         async with asyncio.TaskGroup() as tasks:
             fanout = tasks.create_task(broadcaster.run(), name="fan-out")

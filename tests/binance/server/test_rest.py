@@ -420,7 +420,7 @@ async def test_depth_is_as_deep_as_is_asked(server, data, query, limit, weight):
 async def test_a_book_that_is_not_known_is_an_error_of_the_exchange(server):
     """It may be known later: 500, as for anything that it cannot do just now."""
     reply = await get(server, "/api/v3/depth", "symbol=BTCUSDT")
-    assert reply.status == 500
+    assert reply.status == 503
     assert msgspec.json.decode(reply.body)["code"] == -1001
 
 
@@ -788,7 +788,7 @@ async def test_the_price_of_the_last_trade(server):
 async def test_one_symbol_that_is_not_known_is_an_internal_error(server, path):
     """Where nobody else can be asked."""
     reply = await get(server, f"/api/v3/{path}", "symbol=BTCUSDT")
-    assert (reply.status, msgspec.json.decode(reply.body)["code"]) == (500, -1001)
+    assert (reply.status, msgspec.json.decode(reply.body)["code"]) == (503, -1001)
 
 
 async def test_there_are_no_rules_blocks_or_reference_prices(server):
@@ -944,7 +944,7 @@ async def test_what_is_not_known_here_is_asked_elsewhere(data):
     assert (reply.status, reply.body) == (200, b"[elsewhere]")
     assert away.asked == [("/api/v3/depth", {"symbol": "BTCUSDT", "limit": "5"}, US)]
     alone = await get(RestServer(data, IpBudget()), "/api/v3/depth", "symbol=BTCUSDT&limit=5")
-    assert (alone.status, msgspec.json.decode(alone.body)["code"]) == (500, -1001)
+    assert (alone.status, msgspec.json.decode(alone.body)["code"]) == (503, -1001)
 
 
 async def test_one_unknown_book_of_a_list_is_asked_elsewhere(data):
