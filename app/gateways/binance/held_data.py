@@ -13,13 +13,13 @@ from app.binance.statistics import Statistics
 from app.binance.wire import ListedSymbol, TimeUnit, listed_symbol
 from app.errors import BadFrame
 from app.gateways.binance.asking import unreadable
+from app.gateways.binance.held_depth import HeldDepth
 from app.gateways.binance.held_klines import LIVE_US, HeldCandles, HeldKlines, KlinesConfig
 from app.gateways.binance.held_trades import TradeRun, consecutive
 from app.gateways.binance.held_windows import window
 from app.market.events import (
     SECOND_US,
     AggTrade,
-    BookState,
     DepthSnapshot,
     Kline,
     Publication,
@@ -46,8 +46,8 @@ class HeldData:
     """Implements `app.binance.server.data.ExchangeData` over what the hub holds.
 
     `None` says that the exchange has to be asked. Klines ask it themselves, for what they lack.
-    `seen_trade` and `seen_candle` take every publication of their topics, `forget` a symbol that is
-    followed no longer.
+    `seen_trade`, `seen_candle` and `seen_book` take every publication of their topics, `forget` a
+    symbol that is followed no longer.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class HeldData:
         self._listed = listed
         self._candles = candles
         self._view = view
-        self._books = books
+        self._depth = HeldDepth(books, ask=ask, clock=clock)
         self._ask = ask
         self._now_us = now_us
         self._clock = clock
@@ -94,9 +94,14 @@ class HeldData:
         """Learn of a candle."""
         self._klines.seen(publication)
 
+    def seen_book(self, publication: Publication) -> None:
+        """Learn of a change of a book."""
+        self._depth.seen(publication)
+
     def forget(self, symbol: str) -> None:
         """Hold no trades of `symbol` any longer; forgetting what is not held is harmless."""
         self._runs.pop(symbol, None)
+        self._depth.forget(symbol)
 
     def report(self) -> dict[str, int]:
         """Return what `/status` shows."""
@@ -167,19 +172,8 @@ class HeldData:
         )
 
     async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
-        """Return the best levels of a book that is in step, as far as it is known exactly."""
-        kept = self._books.book(symbol)
-        if kept is None or kept.state is not BookState.IN_STEP or kept.book is None:
-            return None
-        book = kept.book
-        bids, asks = book.top(limit)
-        if (len(bids) < limit and book.exact_from is not None) or (
-            len(asks) < limit and book.exact_to is not None
-        ):
-            return None
-        return DepthSnapshot(
-            symbol, book.update_id, bids, asks, limit, kept.event_us, kept.received_us
-        )
+        """Return the best levels of a book that is kept, from which its diffs lead on."""
+        return await self._depth.depth(symbol, limit=limit)
 
     async def price(self, symbol: str) -> Decimal | None:
         """Return the price of the last trade of a symbol that is followed."""

@@ -20,6 +20,7 @@ from app.gateways.binance.held_klines import HeldCandles, KlinesConfig
 from app.gateways.binance.kline_texts import KlineTexts
 from app.gateways.binance.listing import EXCHANGE_INFO, told_now
 from app.ports import (
+    BOOK_CHANGES,
     CANDLES,
     TRADES,
     Books,
@@ -89,6 +90,7 @@ class MirrorRest:
         self._subscriptions = [
             self._bus.subscribe(CANDLES, self._data.seen_candle),
             self._bus.subscribe(TRADES, self._data.seen_trade),
+            self._bus.subscribe(BOOK_CHANGES, self._data.seen_book),
         ]
 
     def stop(self) -> None:

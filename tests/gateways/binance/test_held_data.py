@@ -150,38 +150,14 @@ async def test_klines_are_those_of_the_exchange(hub):
     assert hub.calls == 1
 
 
-LEVELS = tuple((f"{100 - at}.00000000", "1.00000000") for at in range(5))
-ASKS = tuple((f"{101 + at}.00000000", "2.00000000") for at in range(3))
+LEVELS = (("100.00000000", "1.00000000"), ("99.00000000", "1.00000000"))
 
 
-@pytest.mark.parametrize(
-    ("limit", "known"),
-    [
-        pytest.param(2, True, id="within the range"),
-        pytest.param(3, True, id="the whole shorter side"),
-        pytest.param(5, True, id="one side whole, the other as deep as it is known"),
-        pytest.param(6, False, id="deeper than one side is known"),
-    ],
-)
-async def test_a_book_is_told_as_deep_as_it_is_known(hub, limit, known):
-    """A side may be short only if it is whole."""
+async def test_a_book_that_is_kept_is_told(hub):
+    """As `held_depth` says."""
+    assert await hub.data.depth(SYMBOL, limit=1) is None
     book = OrderBook(SYMBOL)
-    book.install(DepthSnapshot(SYMBOL, 77, LEVELS, ASKS, 5, None, 0))
+    book.install(DepthSnapshot(SYMBOL, 77, LEVELS, (), 5, None, 0))
     hub.books.held = HeldBook(book)
-    told = await hub.data.depth(SYMBOL, limit=limit)
-    if not known:
-        assert told is None
-        return
-    assert (told.last_update_id, told.bids, told.asks) == (77, LEVELS[:limit], ASKS[:limit])
-
-
-async def test_a_book_that_is_not_in_step_is_not_told(hub):
-    """The exchange is asked instead."""
-    assert await hub.data.depth(SYMBOL, limit=1) is None
-    book = OrderBook(SYMBOL)
-    book.install(DepthSnapshot(SYMBOL, 77, LEVELS, ASKS, 5, None, 0))
-    for state in (BookState.STALE, BookState.SYNCING, BookState.POLLED):
-        hub.books.held = HeldBook(book, state)
-        assert await hub.data.depth(SYMBOL, limit=1) is None
-    hub.books.held = HeldBook(None)
-    assert await hub.data.depth(SYMBOL, limit=1) is None
+    told = await hub.data.depth(SYMBOL, limit=5)
+    assert (told.last_update_id, told.bids, told.asks) == (77, LEVELS, ())
