@@ -14,6 +14,8 @@ from tests.clients.mirror.world import HUB, SIMULATOR, world
 
 pytestmark = pytest.mark.timeout(240)
 
+CLIENT = ("ccxt", "ccxt_cut_view.py")
+
 SECOND_MS = 1_000
 CUT_MS = 20 * SECOND_MS
 AROUND_MS = 3 * SECOND_MS  # that the table shows on both sides of the cut
@@ -30,12 +32,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
 
 async def cut_visit(folder: Path) -> Visit:
     """Let it watch seconds; cut the hub and the client of the exchange off, from a minute's end."""
-    async with world(folder, cuttable=True) as about, asyncio.TaskGroup() as tasks:
+    async with world(folder, cuttable=True, client=CLIENT) as about, asyncio.TaskGroup() as tasks:
         minute_ms = about.clock.minute_ms
         visiting = tasks.create_task(
             visit(
                 about,
-                *("ccxt", "ccxt_cut_view.py"),
+                *CLIENT,
                 seconds=60,
                 since_ms=minute_ms - AROUND_MS,
                 until_ms=minute_ms + CUT_MS + AFTER_MS,
