@@ -49,6 +49,12 @@ from app.ports import Clock
 LIVE_US = 3 * SECOND_US
 """A symbol whose newest second is no older is followed without a break."""
 
+OVER_US = SECOND_US // 2
+"""So long after its end a bar is not told as it was in progress: by its times it is a closed one."""
+
+TOLD_S = 10.0
+"""For so long a bar in progress is told as it was, where what is known now has fewer trades."""
+
 _ROUNDS = 12  # a call needs one or two; each fills one gap
 _MINUTE_US = SPANS_US["1m"]
 
@@ -90,11 +96,20 @@ class _Lack(NamedTuple):
 
 @dataclass(eq=False)
 class _Kept:
-    """One series, who asks for it, and the bar in progress as it was told last."""
+    """One series, who asks for it, and the bar in progress.
+
+    `running` is how it was made last, and of what; `told` how it was handed out last, and when.
+    """
 
     series: KlineSeries
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     running: tuple[tuple[int, int, int], Kline] | None = None
+    told: tuple[Kline, float] | None = None
+
+    def changed(self, time_us: int) -> None:
+        """Learn that a second has changed."""
+        self.series.revise(time_us)
+        self.running = self.told = None
 
 
 class _Call(NamedTuple):
@@ -136,8 +151,7 @@ class HeldKlines:
         candle = publication.event
         if isinstance(candle, Candle) and candle.revision and candle.interval == ONE_SECOND:
             for kept in self._of_symbol.get(candle.symbol, ()):
-                kept.series.revise(candle.open_time_us)
-                kept.running = None
+                kept.changed(candle.open_time_us)
 
     def report(self) -> dict[str, int]:
         """Return what `/status` shows."""
@@ -161,12 +175,12 @@ class HeldKlines:
                 for _ in range(_ROUNDS):
                     found = self._pick(kept, call)
                     if not isinstance(found, _Lack):
-                        return found
+                        return self._never_back(kept, found)
                     async with found.kept.asking:
                         # Somebody may have asked for it meanwhile.
                         again = self._pick(kept, call)
                         if not isinstance(again, _Lack):
-                            return again
+                            return self._never_back(kept, again)
                         if again.kept is found.kept:
                             await self._fill(again)
                             call.asked.add((again.kept.series, again.gap))
@@ -196,14 +210,17 @@ class HeldKlines:
     def _pick(self, kept: _Kept, call: _Call) -> list[Kline] | _Lack:
         """Return the rows of a call, or what to ask for first."""
         series = kept.series
-        now_us, ends_us = self._times(series.symbol)
+        now_us, ends_us = self._times(kept)
+        tail, with_tail = series.tail, False
+        if tail is not None:
+            asked_for_this = tail.told_s >= call.began_s
+            if series.bounds(tail.as_of_us)[0] >= series.bounds(now_us)[0]:
+                age_s = self._clock.monotonic() - tail.told_s
+                with_tail = asked_for_this or age_s < max(self._fresh_s(series), tail.took_s)
+            elif asked_for_this:  # its bar has ended since: nothing newer goes with it
+                with_tail, now_us, ends_us = True, tail.as_of_us, None
         running = None if ends_us is None else self._running(kept, now_us, ends_us, call)
         bar = running if isinstance(running, Kline) else None
-        tail = series.tail
-        with_tail = tail is not None and (
-            tail.told_s >= call.began_s
-            or self._clock.monotonic() - tail.told_s < max(self._fresh_s(series), tail.took_s)
-        )
         picked = self._select(series, call, now_us, bar, with_tail=with_tail)
         if isinstance(picked, Gap) and self._make_for(kept, picked, now_us):
             picked = self._select(series, call, now_us, bar, with_tail=with_tail)
@@ -233,12 +250,30 @@ class HeldKlines:
             with_tail=with_tail,
         )
 
-    def _times(self, symbol: str) -> tuple[int, int | None]:
+    def _never_back(self, kept: _Kept, rows: list[Kline]) -> list[Kline]:
+        """Return rows whose bar in progress has no fewer trades than it was told with before.
+
+        What the exchange told and what came over its stream may be apart by a moment.
+        """
+        if not rows or rows[-1].closed:
+            return rows
+        bar, now_s = rows[-1], self._clock.monotonic()
+        if kept.told is not None and now_s - kept.told[1] < TOLD_S:
+            told = kept.told[0]
+            if told.open_time_us > bar.open_time_us:
+                return rows  # somebody else has been told a later one already
+            if told.open_time_us == bar.open_time_us and told.trades > bar.trades:
+                return [*rows[:-1], told]
+        kept.told = bar, now_s
+        return rows
+
+    def _times(self, kept: _Kept) -> tuple[int, int | None]:
         """Return the time as of which a symbol is known, and when its newest second ended.
 
-        Where the symbol is not followed, or not without a break, that is the exchange's time now,
-        and `None`.
+        Where the symbol is not followed, or not without a break, or the bar of that time is over
+        or a later one was told already, that is the exchange's time now, and `None`.
         """
+        symbol = kept.series.symbol
         now_us = self._now_us()
         bounds = self._candles.bounds(symbol, ONE_SECOND)
         if bounds is None:
@@ -247,7 +282,10 @@ class HeldKlines:
         if now_us - ends_us > LIVE_US:
             return now_us, None
         last = self._run_of(symbol).last
-        return max(ends_us, 0 if last is None else last.time_us), ends_us
+        known_us = max(ends_us, 0 if last is None else last.time_us)
+        is_over = kept.series.bounds(known_us)[1] + OVER_US <= now_us
+        later_told = kept.told is not None and known_us < kept.told[0].open_time_us <= now_us
+        return (now_us, None) if is_over or later_told else (known_us, ends_us)
 
     # -- bars that are made here ---------------------------------------------------------------
 
@@ -263,9 +301,9 @@ class HeldKlines:
         if isinstance(total, _Lack):
             young = total.gap.from_us > now_us - SETTLED_US  # it comes, or is repaired
             return None if young or (total.kept.series, total.gap) in call.asked else total
-        trades = run.since(ends_us)
+        trades = run.since(max(ends_us, bounds[0]))
         if trades is None:
-            if series.interval == ONE_SECOND or ends_us < bounds[0]:
+            if not total.priced:  # nothing is known of it but that it has begun
                 return None
             trades = ()
         # The newest seconds of the bar before may be held back, while their trades are here.
