@@ -107,7 +107,7 @@ class Asking:
             answer.set_exception(refusal)
             raise
         except BaseException:
-            answer.set_exception(_away("the call was given up"))
+            answer.set_exception(away("the call was given up"))
             raise
         finally:
             del self._under_way[key]
@@ -131,7 +131,7 @@ class Asking:
         calls = self._calls
         if calls is None:
             message = "no exchange can be asked here"
-            raise _away(message)
+            raise away(message)
         try:
             async with self._clock.timeout(self._config.within_s), self._turn():
                 if not calls.has_room(weight_of(path, parameters)):
@@ -171,9 +171,15 @@ def late() -> RestRefusal:
     return RestRefusal(-1007, "Timeout waiting for response from backend server.", status=408)
 
 
+def away(reason: str) -> RestRefusal:
+    """Return what a client is told when nobody can be asked; `reason` stands behind the text."""
+    message = f"Internal error; unable to process your request. Please try again. ({reason})"
+    return RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
+
+
 def unreadable(reason: str) -> RestRefusal:
     """Return what a client is told when the exchange's answer is not what was asked for."""
-    return _away(f"the exchange's answer cannot be used: {reason}")
+    return away(f"the exchange's answer cannot be used: {reason}")
 
 
 def refusal_of(error: FeedError) -> RestRefusal:
@@ -184,8 +190,8 @@ def refusal_of(error: FeedError) -> RestRefusal:
         message = "Too many requests: the exchange has told the hub to wait."
         return _later(message, math.ceil(error.retry_after))
     if isinstance(error, AccessDenied):
-        return _away(f"the exchange refuses the address of the hub: HTTP {error.status}")
-    return _away("the exchange does not answer")
+        return away(f"the exchange refuses the address of the hub: HTTP {error.status}")
+    return away("the exchange does not answer")
 
 
 def keeps_s(path: str, parameters: Mapping[str, str], body: bytes, *, now_us: int) -> float:
@@ -266,11 +272,6 @@ def _size(key: _Key, body: bytes) -> int:
 
 def _later(message: str, wait_s: int) -> RestRefusal:
     return RestRefusal(-1003, message, status=429, retry_after_s=max(1, wait_s))
-
-
-def _away(reason: str) -> RestRefusal:
-    message = f"Internal error; unable to process your request. Please try again. ({reason})"
-    return RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
 
 
 def _look(answer: asyncio.Future[bytes]) -> None:

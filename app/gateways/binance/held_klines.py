@@ -50,7 +50,7 @@ LIVE_US = 3 * SECOND_US
 """A symbol whose newest second is no older is followed without a break."""
 
 OVER_US = SECOND_US // 2
-"""So long after its end no bar is told as one in progress: by its times it is a closed one."""
+"""So long after its end a bar is not told as it was in progress: its times say that it is over."""
 
 TOLD_S = 10.0
 """For so long a bar in progress is told as it was, where what is known now has fewer trades."""
