@@ -12,7 +12,7 @@ from app.binance.server.rest import API, MAX_LIMIT
 from app.binance.statistics import Statistics
 from app.binance.wire import ListedSymbol, TimeUnit, listed_symbol
 from app.errors import BadFrame
-from app.gateways.binance.asking import away, unreadable
+from app.gateways.binance.asking import away, late, unreadable
 from app.gateways.binance.held_klines import LIVE_US, HeldCandles, HeldKlines, KlinesConfig
 from app.gateways.binance.held_trades import TradeRun, consecutive
 from app.gateways.binance.held_windows import window
@@ -28,6 +28,9 @@ from app.market.events import (
 from app.market.symbols import SymbolInfo
 from app.market.view import ONE_SECOND
 from app.ports import Books, Clock
+
+WITHIN_S = 10.0
+"""The longest that an answer of several calls may take, as the exchange's own calls."""
 
 Listed = Callable[[], Mapping[str, SymbolInfo] | None]
 """What the exchange lists, the same object until that changes; `None` while it is not known."""
@@ -192,14 +195,18 @@ class HeldData:
         """
         if not self._is_live(symbol):
             return None
-        return await window(
-            symbol,
-            start_us=start_us,
-            end_us=end_us,
-            now_us=self._now_us(),
-            klines=self._klines.klines,
-            last_trade=self._view.last_trade,
-        )
+        try:
+            async with self._clock.timeout(WITHIN_S):  # for all that it has to ask
+                return await window(
+                    symbol,
+                    start_us=start_us,
+                    end_us=end_us,
+                    now_us=self._now_us(),
+                    klines=self._klines.klines,
+                    last_trade=self._view.last_trade,
+                )
+        except TimeoutError:
+            raise late() from None
 
     def _run_of(self, symbol: str) -> TradeRun:
         """Return the newest trades of a symbol, held from the first call on if it is followed."""
