@@ -109,7 +109,6 @@ def _serves(
 
 
 def _names_of(known: x509.Certificate) -> set[_Name]:
-
     try:
         extension = known.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

@@ -79,23 +79,49 @@ async def printed_lines(
 ) -> list[Any]:
     """Run a command with more in its environment; return what each line of JSON says.
 
-    The test fails when it takes longer than `patience_s`, when the command fails, and, where it is
-    to be `quiet`, when it says anything on stderr but the line that is `expected`.
+    The test fails as `lines_of` says.
     """
-    process = await asyncio.create_subprocess_exec(
+    process = await started(*command, **environment)
+    return await lines_of(process, patience_s=patience_s, quiet=quiet, expected=expected)
+
+
+async def started(*command: str, **environment: str) -> asyncio.subprocess.Process:
+    """Start a command with more in its environment."""
+    return await asyncio.create_subprocess_exec(
         *command,
         env={**os.environ, "NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK, **environment},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
+
+
+async def lines_of(
+    process: asyncio.subprocess.Process,
+    *,
+    said: str = "",
+    patience_s: float = PATIENCE_S,
+    quiet: bool = True,
+    expected: str = "",
+) -> list[Any]:
+    """Tell a process something, and return what each line of JSON says that it prints by its end.
+
+    The test fails when it takes longer than `patience_s`, when the process fails, and, where it is
+    to be `quiet`, when it says anything on stderr but the line that is `expected`.
+    """
     try:
         async with asyncio.timeout(patience_s):
-            printed, complaints = await process.communicate()
+            printed, complaints = await process.communicate(said.encode())
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        await ended(process)
     complaint = complaints.decode()
     assert process.returncode == 0, complaint
     assert not (quiet and set(complaint.splitlines()) - {expected}), complaint
     return [json.loads(line) for line in printed.decode().splitlines()]
+
+
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """End a process that is still there."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

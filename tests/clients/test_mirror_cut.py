@@ -14,6 +14,8 @@ from tests.clients.mirror.world import HUB, SIMULATOR, world
 
 pytestmark = pytest.mark.timeout(240)
 
+CLIENT = ("ccxt", "ccxt_cut_view.py")
+
 SECOND_MS = 1_000
 CUT_MS = 20 * SECOND_MS
 AROUND_MS = 3 * SECOND_MS  # that the table shows on both sides of the cut
@@ -30,12 +32,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
 
 async def cut_visit(folder: Path) -> Visit:
     """Let it watch seconds; cut the hub and the client of the exchange off, from a minute's end."""
-    async with world(folder, cuttable=True) as about, asyncio.TaskGroup() as tasks:
+    async with world(folder, cuttable=True, client=CLIENT) as about, asyncio.TaskGroup() as tasks:
         minute_ms = about.clock.minute_ms
         visiting = tasks.create_task(
             visit(
                 about,
-                *("ccxt", "ccxt_cut_view.py"),
+                *CLIENT,
                 seconds=60,
                 since_ms=minute_ms - AROUND_MS,
                 until_ms=minute_ms + CUT_MS + AFTER_MS,
@@ -104,8 +106,10 @@ def test_the_exchanges_own_client_has_a_hole(seen):
 
 
 def test_the_client_of_the_hub_was_never_cut_off(seen):
-    """What it watched is true too, whatever seconds came."""
+    """What it watched is true too, whatever seconds of the cut came, and goes on behind it."""
     assert not seen.of(HUB, "lost")
     watched, happened = by_time(seen.of(HUB, "watched")), truth(seen)
+    start_ms = seen.world.clock.minute_ms
+    assert min(watched) < start_ms < start_ms + CUT_MS < max(watched)
     for time_ms in watched.keys() & happened.keys():
         assert watched[time_ms] == happened[time_ms]

@@ -34,6 +34,8 @@ from tests.clients.payloads import (
 
 pytestmark = pytest.mark.timeout(240)
 
+CLIENT = ("python-binance", "python_binance_view.py")
+
 SECOND_MS, MINUTE_MS = 1_000, 60_000
 LEVELS = 100
 
@@ -48,12 +50,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Visit:
 
 async def attentive_visit(folder: Path, before_s: float) -> Visit:
     """Let it listen for so long before a minute's end and for a moment after it."""
-    async with world(folder, before_s=before_s) as about:
+    async with world(folder, before_s=before_s, client=CLIENT) as about:
         minute_ms = about.clock.minute_ms
         since, end = minute_ms - 20 * MINUTE_MS, minute_ms - 10 * MINUTE_MS
         seen = await visit(
             about,
-            *("python-binance", "python_binance_view.py"),
+            *CLIENT,
             seconds=before_s,
             until_ms=minute_ms + 3 * SECOND_MS,
             span=[since, end],
@@ -366,6 +368,7 @@ def test_many_streams_show_the_same(seen):
 
 
 @pytest.mark.soak(minutes=6)
+@pytest.mark.timeout(900)
 def test_five_minutes(tmp_path):
     """All that is listened to, for five minutes."""
     seen = asyncio.run(attentive_visit(tmp_path, before_s=300))

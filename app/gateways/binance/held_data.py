@@ -8,11 +8,11 @@ from typing import Protocol
 
 from app.binance.decode import decode_trades
 from app.binance.server.data import Elsewhere
-from app.binance.server.rest import API, MAX_LIMIT, RestRefusal
+from app.binance.server.rest import API, MAX_LIMIT
 from app.binance.statistics import Statistics
 from app.binance.wire import ListedSymbol, TimeUnit, listed_symbol
 from app.errors import BadFrame
-from app.gateways.binance.asking import unreadable
+from app.gateways.binance.asking import away, unreadable
 from app.gateways.binance.held_klines import LIVE_US, HeldCandles, HeldKlines, KlinesConfig
 from app.gateways.binance.held_trades import TradeRun, consecutive
 from app.gateways.binance.held_windows import window
@@ -28,8 +28,6 @@ from app.market.events import (
 from app.market.symbols import SymbolInfo
 from app.market.view import ONE_SECOND
 from app.ports import Books, Clock
-
-_RETRY_AFTER_S = 2
 
 Listed = Callable[[], Mapping[str, SymbolInfo] | None]
 """What the exchange lists, the same object until that changes; `None` while it is not known."""
@@ -60,9 +58,10 @@ class HeldData:
         ask: Elsewhere,
         now_us: Callable[[], int],
         clock: Clock,
+        hear_trades: Callable[[], None] = lambda: None,
         config: KlinesConfig | None = None,
     ) -> None:
-        """`now_us` tells the exchange's time."""
+        """`now_us` tells the exchange's time; `hear_trades` is called before any has to be seen."""
         self._listed = listed
         self._candles = candles
         self._view = view
@@ -70,6 +69,7 @@ class HeldData:
         self._ask = ask
         self._now_us = now_us
         self._clock = clock
+        self._hear_trades = hear_trades
         self._rows: Mapping[str, ListedSymbol] = {}
         self._rows_of: Mapping[str, SymbolInfo] | None = None
         self._runs: dict[str, TradeRun] = {}
@@ -108,9 +108,8 @@ class HeldData:
         """Return what is listed; raise `RestRefusal` while that is not known."""
         listed = self._listed()
         if listed is None:
-            message = "Internal error; unable to process your request. Please try again."
-            message = f"{message} (the exchange's list of symbols is not known yet)"
-            raise RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
+            reason = "the exchange's list of symbols is not known yet"
+            raise away(reason)
         if listed is not self._rows_of:
             self._rows = {name: listed_symbol(info) for name, info in listed.items()}
             self._rows_of = listed
@@ -209,6 +208,7 @@ class HeldData:
             run = TradeRun()
             if self._candles.bounds(symbol, ONE_SECOND) is not None:
                 self._runs[symbol] = run
+                self._hear_trades()
         return run
 
     def _is_live(self, symbol: str) -> bool:

@@ -49,6 +49,12 @@ from app.ports import Clock
 LIVE_US = 3 * SECOND_US
 """A symbol whose newest second is no older is followed without a break."""
 
+OVER_US = SECOND_US // 2
+"""So long after its end a bar is not told as it was in progress: its times say that it is over."""
+
+TOLD_S = 10.0
+"""For so long a bar in progress is told as it was, where what is known now has fewer trades."""
+
 _ROUNDS = 12  # a call needs one or two; each fills one gap
 _MINUTE_US = SPANS_US["1m"]
 
@@ -90,11 +96,20 @@ class _Lack(NamedTuple):
 
 @dataclass(eq=False)
 class _Kept:
-    """One series, who asks for it, and the bar in progress as it was told last."""
+    """One series, who asks for it, and the bar in progress.
+
+    `running` is how it was made last, and of what; `told` how it was handed out last, and when.
+    """
 
     series: KlineSeries
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     running: tuple[tuple[int, int, int], Kline] | None = None
+    told: tuple[Kline, float] | None = None
+
+    def changed(self, time_us: int) -> None:
+        """Learn that a second has changed."""
+        self.series.revise(time_us)
+        self.running = self.told = None
 
 
 class _Call(NamedTuple):
@@ -129,14 +144,14 @@ class HeldKlines:
         self._config = config or KlinesConfig()
         self._kept: OrderedDict[tuple[str, str, int], _Kept] = OrderedDict()
         self._of_symbol: dict[str, set[_Kept]] = {}
+        self._has_grown = False  # since the bounds were looked at last
 
     def seen(self, publication: Publication) -> None:
         """Learn of a candle: a new issue of an old one unmakes the bars that were made of it."""
         candle = publication.event
         if isinstance(candle, Candle) and candle.revision and candle.interval == ONE_SECOND:
             for kept in self._of_symbol.get(candle.symbol, ()):
-                kept.series.revise(candle.open_time_us)
-                kept.running = None
+                kept.changed(candle.open_time_us)
 
     def report(self) -> dict[str, int]:
         """Return what `/status` shows."""
@@ -160,17 +175,19 @@ class HeldKlines:
                 for _ in range(_ROUNDS):
                     found = self._pick(kept, call)
                     if not isinstance(found, _Lack):
-                        return found
+                        return self._never_back(kept, found)
                     async with found.kept.asking:
                         # Somebody may have asked for it meanwhile.
                         again = self._pick(kept, call)
                         if not isinstance(again, _Lack):
-                            return again
+                            return self._never_back(kept, again)
                         if again.kept is found.kept:
                             await self._fill(again)
                             call.asked.add((again.kept.series, again.gap))
         except TimeoutError:
             raise late() from None
+        finally:
+            self._tidy(kept)
         message = f"klines of {symbol} that do not join"
         raise unreadable(message)
 
@@ -183,6 +200,7 @@ class HeldKlines:
             series = KlineSeries(*key, most=self._config.series_rows)
             kept = self._kept[key] = _Kept(series)
             self._of_symbol.setdefault(symbol, set()).add(kept)
+            self._has_grown = True
         self._kept.move_to_end(key)
         return kept
 
@@ -192,14 +210,17 @@ class HeldKlines:
     def _pick(self, kept: _Kept, call: _Call) -> list[Kline] | _Lack:
         """Return the rows of a call, or what to ask for first."""
         series = kept.series
-        now_us, ends_us = self._times(series.symbol)
+        now_us, ends_us = self._times(kept)
+        tail, with_tail = series.tail, False
+        if tail is not None:
+            asked_for_this = tail.told_s >= call.began_s
+            if series.bounds(tail.as_of_us)[0] >= series.bounds(now_us)[0]:
+                age_s = self._clock.monotonic() - tail.told_s
+                with_tail = asked_for_this or age_s < max(self._fresh_s(series), tail.took_s)
+            elif asked_for_this:  # its bar has ended since: nothing newer goes with it
+                with_tail, now_us, ends_us = True, tail.as_of_us, None
         running = None if ends_us is None else self._running(kept, now_us, ends_us, call)
         bar = running if isinstance(running, Kline) else None
-        tail = series.tail
-        with_tail = tail is not None and (
-            tail.told_s >= call.began_s
-            or self._clock.monotonic() - tail.told_s < max(self._fresh_s(series), tail.took_s)
-        )
         picked = self._select(series, call, now_us, bar, with_tail=with_tail)
         if isinstance(picked, Gap) and self._make_for(kept, picked, now_us):
             picked = self._select(series, call, now_us, bar, with_tail=with_tail)
@@ -229,12 +250,30 @@ class HeldKlines:
             with_tail=with_tail,
         )
 
-    def _times(self, symbol: str) -> tuple[int, int | None]:
+    def _never_back(self, kept: _Kept, rows: list[Kline]) -> list[Kline]:
+        """Return rows whose bar in progress has no fewer trades than it was told with before.
+
+        What the exchange told and what came over its stream may be apart by a moment.
+        """
+        if not rows or rows[-1].closed:
+            return rows
+        bar, now_s = rows[-1], self._clock.monotonic()
+        if kept.told is not None and now_s - kept.told[1] < TOLD_S:
+            told = kept.told[0]
+            if told.open_time_us > bar.open_time_us:
+                return rows  # somebody else has been told a later one already
+            if told.open_time_us == bar.open_time_us and told.trades > bar.trades:
+                return [*rows[:-1], told]
+        kept.told = bar, now_s
+        return rows
+
+    def _times(self, kept: _Kept) -> tuple[int, int | None]:
         """Return the time as of which a symbol is known, and when its newest second ended.
 
-        Where the symbol is not followed, or not without a break, that is the exchange's time now,
-        and `None`.
+        Where the symbol is not followed, or not without a break, or the bar of that time is over
+        or a later one was told already, that is the exchange's time now, and `None`.
         """
+        symbol = kept.series.symbol
         now_us = self._now_us()
         bounds = self._candles.bounds(symbol, ONE_SECOND)
         if bounds is None:
@@ -243,7 +282,10 @@ class HeldKlines:
         if now_us - ends_us > LIVE_US:
             return now_us, None
         last = self._run_of(symbol).last
-        return max(ends_us, 0 if last is None else last.time_us), ends_us
+        known_us = max(ends_us, 0 if last is None else last.time_us)
+        is_over = kept.series.bounds(known_us)[1] + OVER_US <= now_us
+        later_told = kept.told is not None and known_us < kept.told[0].open_time_us <= now_us
+        return (now_us, None) if is_over or later_told else (known_us, ends_us)
 
     # -- bars that are made here ---------------------------------------------------------------
 
@@ -259,15 +301,16 @@ class HeldKlines:
         if isinstance(total, _Lack):
             young = total.gap.from_us > now_us - SETTLED_US  # it comes, or is repaired
             return None if young or (total.kept.series, total.gap) in call.asked else total
-        trades = run.since(ends_us)
+        trades = run.since(max(ends_us, bounds[0]))
         if trades is None:
-            if series.interval == ONE_SECOND:
+            if not total.priced:  # nothing is known of it but that it has begun
                 return None
             trades = ()
-        add_trades(total, [trade for trade in trades if trade.time_us < bounds[1]])
+        # The newest seconds of the bar before may be held back, while their trades are here.
+        add_trades(total, [each for each in trades if bounds[0] <= each.time_us < bounds[1]])
         if not total.priced:
             newest = self._seconds(series.symbol, ends_us - SECOND_US, ends_us)
-            if not newest:
+            if not newest or not newest[-1].complete:
                 return None
             total.open = total.high = total.low = total.close = newest[-1].close
         bar = kline_of(total, series.symbol, series.interval, bounds, closed=False)
@@ -301,12 +344,11 @@ class HeldKlines:
 
     def _make_for(self, kept: _Kept, gap: Gap, now_us: int) -> bool:
         """Make the bars of a gap that can be made here; tell whether there was one."""
-        span_us = SPANS_US[kept.series.interval] or MONTH_US
-        if gap.start_us is not None:
-            end_us = now_us if gap.end_us is None else gap.end_us + 1
-            return self._make(kept, gap.start_us, min(end_us, gap.start_us + gap.limit * span_us))
+        longest_us = gap.limit * (SPANS_US[kept.series.interval] or MONTH_US)
         end_us = now_us if gap.end_us is None else gap.end_us + 1
-        return self._make(kept, max(gap.from_us, end_us - gap.limit * span_us), end_us)
+        if gap.start_us is not None:
+            return self._make(kept, gap.start_us, min(end_us, gap.start_us + longest_us))
+        return self._make(kept, max(gap.from_us, end_us - longest_us), end_us)
 
     def _make(self, kept: _Kept, start_us: int, end_us: int) -> bool:
         """Make bars that open and end between two times of what is held; tell if any was made."""
@@ -320,6 +362,7 @@ class HeldKlines:
         end_us = min(end_us, held[1] + SECOND_US)
         if start_us >= end_us:
             return False
+        self._has_grown = True
         if series.interval == ONE_SECOND:
             return self._make_seconds(series, start_us, end_us)
         if series.interval == "1m":
@@ -401,10 +444,13 @@ class HeldKlines:
             raise unreadable(error.reason) from error
         told_s = self._clock.monotonic()
         series.put(gap, rows, now_us=now_us, told_s=told_s, took_s=told_s - asked_s)
-        self._tidy(lack.kept)
+        self._has_grown = True
 
     def _tidy(self, used: _Kept) -> None:
         """Keep to the bounds: the series that was not used for longest goes first."""
+        if not self._has_grown:
+            return
+        self._has_grown = False
         rows = self._rows()
         while len(self._kept) > 1 and (
             len(self._kept) > self._config.series or rows > self._config.rows

@@ -23,9 +23,7 @@ class KlineTexts:
 
     def __init__(self, *, most: int = MOST) -> None:
         self._most = most
-        self._texts: dict[TimeUnit, dict[int, tuple[Kline, bytes]]] = {
-            unit: {} for unit in TimeUnit
-        }
+        self._texts: dict[TimeUnit, _Texts] = {unit: {} for unit in TimeUnit}
 
     def __len__(self) -> int:
         return sum(len(texts) for texts in self._texts.values())

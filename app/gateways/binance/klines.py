@@ -44,11 +44,16 @@ class Gap(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What the exchange told of bars that may change: of all that open in `[from_us, until_us)`."""
+    """What the exchange told of bars that may change: of all that open in `[from_us, until_us)`.
+
+    It told what was known at `as_of_us`. Once the bar of that time is over, no more may be taken
+    for the whole of it.
+    """
 
     from_us: int
     until_us: int
     rows: Sequence[Kline]
+    as_of_us: int
     told_s: float  # when, by the monotonic clock
     took_s: float = 0.0  # how long the call took
 
@@ -137,7 +142,8 @@ class KlineSeries:
         """Return the rows of a call, or what is missing for it.
 
         `now_us` is the exchange's time: no bar opens later. `running` is the bar of that time;
-        without it, and for whatever is not covered, the tail serves if `with_tail`.
+        without it, and for whatever is not covered, the tail serves if `with_tail`: it must be of
+        the same bar's time.
         """
         last_us = now_us if end_us is None else min(end_us, now_us)
         seen = _Seen(self, self.tail if with_tail else None, running, now_us)
@@ -213,8 +219,9 @@ class KlineSeries:
         self._cover(from_us, final_us, [row for row in rows if row.open_time_us < final_us])
         if end_us > final_us:
             newest = [row for row in rows if row.open_time_us >= final_us]
-            until_us = _FOREVER if end_us > now_us else end_us
-            self.tail = Tail(final_us, until_us, newest, told_s, took_s)
+            as_of_us = max(now_us, rows[-1].open_time_us if rows else 0)
+            until_us = min(end_us, self.bounds(as_of_us)[1])
+            self.tail = Tail(final_us, until_us, newest, as_of_us, told_s, took_s)
         self._trim(from_us, final_us)
 
     def put_own(self, rows: Sequence[Kline]) -> None:

@@ -80,6 +80,7 @@ class MirrorRest:
             ask=self._asking,
             now_us=self._now_us,
             clock=clock,
+            hear_trades=self._hear_trades,
             config=config.klines,
         )
         self._server = RestServer(
@@ -90,21 +91,18 @@ class MirrorRest:
             passed_on=OF_THE_EXCHANGE - (frozenset({EXCHANGE_INFO}) if calls is None else set()),
             encode_klines=KlineTexts(most=config.klines.rows),
         )
-        self._subscriptions: list[Subscription] = []
+        self._subscriptions: dict[str, Subscription] = {}
         self._answers = 0
 
     def start(self) -> None:
-        """Hear what is published from now on."""
-        self._subscriptions = [
-            self._bus.subscribe(CANDLES, self._data.seen_candle),
-            self._bus.subscribe(TRADES, self._data.seen_trade),
-        ]
+        """Hear what is published from now on: trades from the first call on that needs them."""
+        self._subscriptions = {CANDLES: self._bus.subscribe(CANDLES, self._data.seen_candle)}
 
     def stop(self) -> None:
         """Hear no more. Calling it twice is harmless."""
-        for subscription in self._subscriptions:
+        for subscription in self._subscriptions.values():
             subscription.cancel()
-        self._subscriptions = []
+        self._subscriptions = {}
 
     def forget(self, symbol: str) -> None:
         """Hold nothing of the stream of a symbol that is wanted no longer."""
@@ -126,6 +124,10 @@ class MirrorRest:
             "asked": dict(self._asking.report()),
             "held": self._data.report(),
         }
+
+    def _hear_trades(self) -> None:
+        if self._subscriptions and TRADES not in self._subscriptions:
+            self._subscriptions[TRADES] = self._bus.subscribe(TRADES, self._data.seen_trade)
 
     async def _elsewhere(
         self, path: str, parameters: Mapping[str, str], time_unit: TimeUnit

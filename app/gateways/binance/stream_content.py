@@ -1,7 +1,8 @@
 """What goes out on each stream that is followed, made of what the bus tells and the books hold.
 
-Who follows what is told by `follow` and `unfollow`; what goes out is handed to `send`. Topics are
-heard only while a stream needs them, since nobody numbers raw events that nobody hears.
+Who follows what is told by `follow` and `unfollow`, with one `look` behind any number of them; what
+goes out is handed to `send`. Topics are heard only while a stream needs them, since nobody numbers
+raw events that nobody hears.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from app.alarm import Alarm
 from app.binance.streams import DEPTH, KLINE, TRADE, StreamName
 from app.gateways.binance.changed_tickers import ChangedTickers
 from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
-from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
 from app.gateways.binance.passed_depth import DIFFS, Depth, PassedDepth
 from app.gateways.binance.passed_snapshots import PassedSnapshots
+from app.gateways.binance.sent_klines import SentKlines
 from app.gateways.binance.stream_order import NewestFirst
 from app.gateways.binance.stream_sources import (
     Source,
@@ -109,7 +110,7 @@ class StreamContent:
         }
         # What is followed, by what it is made of.
         self._trades: dict[str, NewestFirst] = {}
-        self._series: dict[tuple[str, str], KlineSeries] = {}
+        self._series: dict[tuple[str, str], SentKlines] = {}
         self._diffs: dict[str, DepthDiffs] = {}
         self._fast_diffs: set[str] = set()
         self._slow_diffs: dict[str, SecondsOfDiffs] = {}
@@ -122,12 +123,12 @@ class StreamContent:
     # -- who follows what --------------------------------------------------------------------
 
     def follow(self, stream: StreamName) -> None:
-        """Let a stream bring what comes from now on."""
+        """Let a stream bring what comes from the next `look` on."""
         match source_of(stream):
             case Source.TRADES:
                 self._trades[stream.symbol] = NewestFirst()
             case Source.CANDLES:
-                self._series[stream.symbol, stream.interval] = KlineSeries(stream.interval)
+                self._series[stream.symbol, stream.interval] = SentKlines(stream.interval)
             case Source.DIFFS:
                 self._follow_diffs(stream)
             case Source.TOP:
@@ -138,8 +139,7 @@ class StreamContent:
             case Source.ALL_SYMBOLS:
                 self._gathered[stream] = ChangedTickers()
             case Source.NOTHING:
-                return
-        self.look()
+                pass
 
     def unfollow(self, stream: StreamName) -> None:
         """Hold nothing for a stream that nobody follows any more."""
@@ -157,8 +157,7 @@ class StreamContent:
             case Source.ALL_SYMBOLS:
                 del self._gathered[stream]
             case Source.NOTHING:
-                return
-        self._hear()
+                pass
 
     def wants(self, channel: str, symbol: str, interval: str) -> bool:
         """Whether somebody here follows a symbol of a channel, in an interval where it has some."""
@@ -215,10 +214,12 @@ class StreamContent:
     # -- what is asked of the exchange -------------------------------------------------------
 
     def look(self) -> None:
-        """Let the exchange send what is needed of it, now that this or the symbols changed."""
+        """Hear, and let the exchange send, what is needed now that this or the symbols changed."""
         active = frozenset(self._symbols.active())
         needed: dict[Wanted, None] = {
-            (stream.symbol, asked_as(stream)): None for stream in self._passed_on
+            (stream.symbol, asked_as(stream)): None
+            for stream in self._passed_on
+            if stream.symbol in active
         }
         for stream in self._gathered:
             needed |= {(symbol, asked_as(stream)): None for symbol in active}

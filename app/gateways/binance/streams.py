@@ -94,6 +94,7 @@ class MirrorStreams:
         self._names: dict[StreamName, dict[str, None]] = {}  # every way in which each is written
         self._waiting: dict[MirrorClient, None] = {}
         self._flushes = False
+        self._settles = False
         self._alarm = Alarm(clock)
         self._stopped = False
         self._keepalive = Keepalive(
@@ -146,7 +147,7 @@ class MirrorStreams:
             return self._refused(HTTPStatus.BAD_REQUEST, str(error))
         if target is None:
             return self._refused(HTTPStatus.NOT_FOUND, "Expected a path with /ws or /stream in it.")
-        charge = self._budget.dial(counting_key(upgrade.remote_ip), self._clock.now_us())
+        charge = self._budget.dial(counting_key(upgrade.remote_ip), self._exchange_us())
         if charge.status != HTTPStatus.OK:
             text = f"this address is over its limits: try again in {charge.retry_after_s} s"
             wait = {"Retry-After": str(charge.retry_after_s)}
@@ -215,6 +216,7 @@ class MirrorStreams:
             if names is None:
                 self._names[stream] = {name: None}
                 self._content.follow(stream)
+                self._settle_soon()
                 self._alarm.ring()
             else:
                 names[name] = None
@@ -223,6 +225,18 @@ class MirrorStreams:
             if not names:
                 del self._names[stream]
                 self._content.unfollow(stream)
+                self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        """Let the content do what follows from names once for all that change in this turn."""
+        if not self._settles:
+            self._settles = True
+            asyncio.get_running_loop().call_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settles = False
+        if not self._stopped:
+            self._content.look()
 
     def _ping_payload(self) -> bytes:
         """Return the time in ms, as the exchange's pings carry it."""

@@ -25,7 +25,7 @@ from app.sockets.addresses import TrustedProxies, counting_key
 from app.sockets.seats import Seats
 
 _BACKLOG = 1_024
-_KEEP_ALIVE_S = 5
+_KEEP_ALIVE_S = 20  # longer than common clients keep idle connections: 5 s or 15 s
 _TURNED_AWAY = 256  # connections over a limit that are told so, at once
 _TOO_LARGE = "Request Header Fields Too Large"
 _LIVE = "/live"

@@ -179,8 +179,12 @@ class BookJudge:
         self.judged += 1
         self.levels_judged += len(expected[0]) + len(expected[1])
         if found != expected:
-            odd = sorted({*found[0], *found[1]} ^ {*expected[0], *expected[1]})
-            self.wrong.append(f"{self._symbol} {update_id}: {len(odd)} differ: {odd[:SHOWN]}")
+            seen, true = {*found[0], *found[1]}, {*expected[0], *expected[1]}
+            missing, extra = sorted(true - seen), sorted(seen - true)
+            self.wrong.append(
+                f"{self._symbol} {update_id} within {low} and {high}: {len(missing)} are missing, "
+                f"{missing[:SHOWN]}; {len(extra)} are false, {extra[:SHOWN]}"
+            )
 
     def _as_told(self, level: tuple[Decimal, Decimal]) -> tuple[Any, Any]:
         return self._number(level[0]), self._number(level[1])

@@ -8,8 +8,9 @@ Only the standard library is used. A script has one coroutine that visits one pl
     if __name__ == "__main__":
         visit(view)
 
-It is called with all places, visits them at the same time, and prints one JSON array a line:
-`[place, name, value]`.
+It is told all places on stdin, once it has said that it is ready: importing its library takes some
+a long time. It visits them at the same time, and prints one JSON array a line: `[place, name,
+value]`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+READY = "ready"
 
 _LINES = threading.Lock()  # some libraries have threads
 
@@ -48,8 +51,10 @@ class Place:
 
 
 def places() -> list[Place]:
-    """Return where the script was told to go."""
-    return [Place(**each) for each in json.loads(sys.argv[1])]
+    """Say that the script is ready; return where it is told to go."""
+    sys.stdout.write(json.dumps(["", READY, ""]) + "\n")
+    sys.stdout.flush()
+    return [Place(**each) for each in json.loads(sys.stdin.readline())]
 
 
 def visit(view: Callable[[Place], Awaitable[None]]) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from tests.clients.client_process import ROOT, Seen, environment_program, printed_lines
+from tests.clients.client_process import Seen, lines_of
+from tests.clients.mirror.preparing import prepared
 from tests.clients.mirror.world import World
 
-FOLDER = Path(__file__).resolve().parent
 PATIENCE_S = 90.0  # beside the seconds that a client is asked to stay
 
 
@@ -42,20 +41,19 @@ async def visit(
     expected: str = "",
     **wishes: object,
 ) -> Visit:
-    """Run a script of this folder in an environment of `.venvs`, for all places or for some.
+    """Let a script of this folder, in an environment of `.venvs`, see all places or some.
 
-    The test fails when the script fails, and unless it is not `quiet` when it says anything on
-    stderr but the line that is `expected`. It may take a minute and a half longer than `seconds`.
+    It is the one that the world began with, if that is the same, else it is started. The test fails
+    when the script fails, and unless it is not `quiet` when it says anything on stderr but the line
+    that is `expected`. It may take a minute and a half longer than `seconds`.
     """
-    goals = [asdict(world.place(name, **wishes)) for name in places or world.places]
-    lines = await printed_lines(
-        environment_program(environment, "python"),
-        str(FOLDER / script),
-        json.dumps(goals),
+    process = world.client.pop((environment, script), None)
+    lines = await lines_of(
+        process or await prepared(environment, script),
+        said=json.dumps([asdict(world.place(name, **wishes)) for name in places or world.places]),
         patience_s=PATIENCE_S + seconds,
         quiet=quiet,
         expected=expected,
-        PYTHONPATH=str(ROOT),
     )
     seen: dict[str, Seen] = {}
     for place, name, value in lines:

@@ -22,7 +22,9 @@ from app.market.events import BookState
 from app.ports import Clock
 from app.simulator.config import SimulatorConfig
 from app.simulator.exchange import Simulator
+from tests.clients.client_process import ended
 from tests.clients.cutting_relay import CuttingRelay, relay_to
+from tests.clients.mirror.preparing import prepared
 from tests.clients.mirror.telling import Place
 from tests.end_to_end.running_hub import running_hub
 from tests.end_to_end.running_program import free_port
@@ -92,13 +94,15 @@ class MinuteClock(PacedClock):
 class World:
     """What runs. `places` are the names of what can be visited.
 
-    `lines` are what all connections to the exchange go through, if it was asked to be cut.
+    `lines` are what all connections to the exchange go through, if it was asked to be cut. `client`
+    is a client that waits to be told its places, by its environment and script, until it is used.
     """
 
     simulator: WatchedSimulator
     hub: Hub
     clock: MinuteClock
     lines: Sequence[CuttingRelay]
+    client: dict[tuple[str, str], asyncio.subprocess.Process]
     addresses: dict[str, Place] = field(default_factory=dict)
 
     def place(self, name: str, **wishes: object) -> Place:
@@ -143,32 +147,37 @@ async def world(
     certificate: Path | None = None,
     settings: Mapping[str, object] | None = None,
     cuttable: bool = False,
+    client: tuple[str, str] | None = None,
     **options: Any,
 ) -> AsyncIterator[World]:
     """Run both; the exchange's clock begins `before_s` before a minute is full.
 
     `certificate`, a PEM file with its key, lets both listen over TLS too. `settings` are the hub's,
     `options` those of the simulator. `folder` is for what the hub keeps. Where it is `cuttable`,
-    all that goes to the exchange, but over TLS, can be cut.
+    all that goes to the exchange, but over TLS, can be cut. `client`, an environment and a script,
+    is ready before the clock begins, however long it takes to start.
     """
-    clock = MinuteClock(before_s)
-    if certificate is not None:
-        options = {"tls_port": 0, "tls_certificate": certificate, **options}
-        settings = {**over_tls(certificate), **(settings or {})}
-    config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
-    simulator = WatchedSimulator(config, clock=clock)
-    await simulator.start()
-    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+    async with contextlib.AsyncExitStack() as stack:
+        waiting = {}
+        if client is not None:
+            waiting[client] = await prepared(*client)
+            stack.push_async_callback(ended, waiting[client])
+        clock = MinuteClock(before_s)
+        if certificate is not None:
+            options = {"tls_port": 0, "tls_certificate": certificate, **options}
+            settings = {**over_tls(certificate), **(settings or {})}
+        config = SimulatorConfig(**{"history_s": HISTORY_S, "keep_truth": True, **options})
+        simulator = WatchedSimulator(config, clock=clock)
+        await simulator.start()
+        urls = (simulator.rest_url, simulator.stream_url) if cuttable else ()
+        lines = [await stack.enter_async_context(relay_to(urlsplit(url).port or 0)) for url in urls]
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
         tasks.create_task(simulator.run())
         rest, stream = simulator.rest_url, simulator.stream_url
-        lines: list[CuttingRelay] = []
-        if cuttable:
-            for url in (rest, stream):
-                port = urlsplit(url).port or 0
-                lines.append(await stack.enter_async_context(relay_to(port)))
+        if lines:
             rest, stream = (
-                f"http://127.0.0.1:{lines[0].port}",
-                f"ws://127.0.0.1:{lines[1].port}",
+                f"{scheme}://127.0.0.1:{line.port}"
+                for scheme, line in zip(("http", "ws"), lines, strict=True)
             )
         try:
             async with running_hub(
@@ -185,7 +194,7 @@ async def world(
                 at_exchange = Place(SIMULATOR, rest, stream, simulator.tls_url or "", proof)
                 at_hub = place_of(hub, proof)
                 places = {SIMULATOR: at_exchange, HUB: at_hub}
-                yield World(simulator, hub, clock, lines, places)
+                yield World(simulator, hub, clock, lines, waiting, places)
         finally:
             await simulator.stop()
 

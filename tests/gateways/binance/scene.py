@@ -97,10 +97,12 @@ class Lender:
         self.wanted = set(wanted)
         self.lent: set[str] = set()
         self.error: Exception | None = None
+        self.looks = 0  # how often somebody asked what is followed
         self._listed = {name: symbol_info(name) for name in (*wanted, *listed)}
 
     def active(self) -> Sequence[str]:
         """Return what is followed."""
+        self.looks += 1
         return sorted(self.wanted | self.lent)
 
     def available(self) -> Mapping[str, SymbolInfo] | None:

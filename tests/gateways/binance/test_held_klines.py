@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from app.binance.intervals import HOUR_US, MINUTE_US, SPANS_US
 from app.binance.server.rest import RestRefusal
@@ -159,8 +161,8 @@ async def test_a_symbol_that_is_not_followed_just_now_is_asked_for():
     rows, truth = await mirror.ask("1s", limit=30)
     assert rows == truth
     assert mirror.calls == 1
-    mirror.exchange.now_us += SECOND_US // 2
-    mirror.market.clock.step(0.5)
+    mirror.exchange.now_us += SECOND_US * 4 // 10
+    mirror.market.clock.step(0.4)
     await mirror.ask("1s", limit=30)
     assert mirror.calls == 1
     mirror.exchange.now_us += SECOND_US
@@ -242,6 +244,19 @@ async def test_what_is_kept_is_bounded():
     assert mirror.calls == calls + 1
 
 
+async def test_what_is_made_here_is_bounded_too():
+    """Series and rows that were made of what is held, without a call that asks for anything."""
+    mirror = Mirror(since=0, now=500.5, series=3, rows=250)
+    for interval in ("3m", "1m", "1s"):
+        for limit in (2, 400):
+            await mirror.ask(interval, start_us=BEGIN_US, limit=limit)
+            report = mirror.klines.report()
+            assert report["series"] <= 3
+            assert report["rows"] <= 250 or report["series"] == 1
+    assert mirror.calls == 0
+    assert mirror.klines.report()["series"] == 1
+
+
 async def test_what_took_long_to_get_is_good_for_as_long():
     """An exchange that answers slowly is not asked anew by each of those who come meanwhile."""
     mirror = Mirror(since=130, now=150.5)
@@ -258,3 +273,94 @@ async def test_what_took_long_to_get_is_good_for_as_long():
     mirror.market.clock.step(2)
     await mirror.ask("1m", limit=5)
     assert mirror.calls > 1
+
+
+async def test_a_bar_that_has_ended_is_not_told_as_it_was_before_its_end():
+    """What the exchange said of the bar in progress is good no longer than that bar."""
+    mirror = Mirror(since=0, now=100.5)
+    mirror.exchange.now_us += 79 * SECOND_US  # half a second before a minute ends
+    mirror.market.clock.step(79)
+    for _ in range(3):
+        for interval in ("1m", "1s"):
+            rows, truth = await mirror.ask(interval, limit=3)
+            assert rows[:-1] == truth[:-1]
+            assert rows[-1][0] == truth[-1][0]
+        mirror.exchange.now_us += SECOND_US
+        mirror.market.clock.step(1)
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m"])
+async def test_a_bar_that_is_over_is_asked_for_while_its_seconds_are_held_back(interval: str):
+    """By its times it is a closed one: it is never told as far as it is known here."""
+    mirror = Mirror(since=0, now=119.5)
+    rows, truth = await mirror.ask(interval, limit=2)
+    assert (rows == truth, mirror.calls) == (True, 0)
+    mirror.exchange.now_us += 2 * SECOND_US
+    mirror.market.clock.step(2)
+    rows, truth = await mirror.ask(interval, limit=2)
+    assert (rows == truth, mirror.calls) == (True, 1)
+
+
+async def test_no_second_is_left_out_when_the_exchange_answers_slowly():
+    """A slow answer covers the time up to when it was given, not what has come since."""
+    mirror = Mirror(since=0, now=100.5)
+    mirror.exchange.now_us += 10 * SECOND_US
+    mirror.exchange.gate = asyncio.Event()
+    asked = asyncio.create_task(mirror.ask("1s", limit=5))
+    await settle()
+    mirror.exchange.now_us += 3 * SECOND_US
+    mirror.market.clock.step(13)
+    mirror.exchange.gate.set()
+    await asked
+    mirror.exchange.now_us += 2 * SECOND_US
+    mirror.market.clock.step(2)
+    second = mirror.market.second(BEGIN_US + 114 * SECOND_US)
+    mirror.market.issue(second)  # those before it are missing
+    rows, truth = await mirror.ask("1s", limit=5)
+    assert [row[0] for row in rows] == [row[0] for row in truth]
+    assert rows[:-1] == truth[:-1]
+
+
+async def test_a_bar_in_progress_does_not_lose_trades_after_a_hole():
+    """The trades since the newest second are known no longer, but they were told already."""
+    mirror = Mirror(since=0, now=100.9)
+    told, truth = await mirror.ask("1m", limit=2)
+    assert told == truth
+    mirror.run.add(replace(MATCHED[-1], id=10**9, time_us=mirror.exchange.now_us))
+    again, _ = await mirror.ask("1m", limit=2)
+    assert again == told
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m"])
+@pytest.mark.parametrize("held_from_s", [110, 119])
+async def test_a_bar_that_begins_while_seconds_are_held_back_has_its_own_trades(
+    interval: str, held_from_s: int
+):
+    """While the last seconds before it wait for a repair, nothing of them goes into a new bar.
+
+    Whether all trades since then are held, or only those after what is missing.
+    """
+    mirror = Mirror(since=0, now=118.5)
+    now_us = mirror.exchange.now_us = BEGIN_US + 121 * SECOND_US - 1
+    mirror.market.clock.step(2.5)
+    mirror.run = TradeRun()
+    for trade in mirror.exchange.until(now_us):
+        if trade.time_us >= BEGIN_US + held_from_s * SECOND_US:
+            mirror.run.add(trade)
+    assert mirror.run.last is not None
+    assert mirror.run.last.time_us > BEGIN_US + 120 * SECOND_US
+    rows, truth = await mirror.ask(interval, limit=2)
+    assert rows == truth
+
+
+@pytest.mark.parametrize("interval", ["1s", "1m"])
+async def test_a_price_is_carried_on_only_from_a_complete_second(interval: str):
+    """Until it is, a bar that has just begun, without a trade, is the exchange's own."""
+    mirror = Mirror(since=0, now=120)
+    last_us = BEGIN_US + 119 * SECOND_US
+    partly = mirror.market.second(last_us, complete=False, revision=1, close=Decimal(1))
+    mirror.market.issue(partly)
+    mirror.run.join(mirror.exchange.until(BEGIN_US + 119 * SECOND_US))
+    rows, truth = await mirror.ask(interval, limit=1)
+    assert rows == truth
+    assert mirror.calls == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from app.binance.encode import encode_klines
 from app.binance.limits import IpBudget
 from app.gateways.binance.rest import MirrorRest
+from app.ports import TRADES
 from tests.gateways.binance.exchange import SYMBOL
 from tests.gateways.binance.test_held_data import Hub
 
@@ -92,7 +94,10 @@ async def test_wrong_calls_never_reach_the_exchange(mirror):
 async def test_without_room_the_client_is_told_when_to_come_back(mirror):
     """429 with `Retry-After`, as the exchange itself says it."""
     mirror.hub.exchange.room = False
-    reply = await mirror.get("avgPrice", f"symbol={SYMBOL}")
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(mirror.get("avgPrice", f"symbol={SYMBOL}"))
+        await mirror.hub.market.clock.advance(2.5)
+    reply = asked.result()
     assert (reply.status, reply.headers["Retry-After"]) == (429, "5")
     held = await mirror.get("klines", f"symbol={SYMBOL}&interval=1m&limit=1")
     assert held.status == 200
@@ -115,6 +120,21 @@ async def test_without_an_exchange_to_ask_what_is_held_is_served():
     assert [row["symbol"] for row in listed["symbols"]] == [SYMBOL]
     assert (await mirror.get("klines", f"symbol={SYMBOL}&interval=1m&limit=1")).status == 200
     assert (await mirror.get("klines", f"symbol={SYMBOL}&interval=1d")).status == 503
+
+
+async def test_trades_are_heard_only_once_a_call_needs_them(mirror):
+    """Where nobody asks, no trade costs the hub anything here."""
+
+    def heard() -> int:
+        topics = [subscription.topic for subscription in mirror.hub.market.bus.subscriptions]
+        return topics.count(TRADES)
+
+    before = heard()
+    await mirror.get("ticker/price", f"symbol={SYMBOL}")
+    assert heard() == before
+    for _ in range(2):
+        await mirror.get("trades", f"symbol={SYMBOL}&limit=5")
+        assert heard() == before + 1
 
 
 async def test_time_is_the_exchanges(mirror):

@@ -12,8 +12,8 @@ import pytest
 
 from app.binance.streams import StreamName
 from app.bus.memory import MemoryBus
-from app.gateways.binance.kline_series import kline_of
 from app.gateways.binance.passed_snapshots import PassedSnapshots
+from app.gateways.binance.sent_klines import kline_of
 from app.gateways.binance.stream_content import SETTLED_US, StreamContent
 from app.gateways.binance.stream_sources import known_stream
 from app.market.events import (
@@ -95,11 +95,13 @@ class Scene:
         """Let somebody follow streams."""
         for name in names:
             self.content.follow(stream(name))
+        self.content.look()
 
     def unfollow(self, *names: str) -> None:
         """Let nobody follow them."""
         for name in names:
             self.content.unfollow(stream(name))
+        self.content.look()
 
     def take(self) -> list[tuple[str, Any]]:
         """Return what has gone out since the last time."""

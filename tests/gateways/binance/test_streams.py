@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from app.binance.encode import encode_event
 from app.binance.limits import IpBudget
+from app.binance.server.streams import Target
 from app.binance.wire import TimeUnit
 from app.bus.memory import MemoryBus
 from app.clock import SystemClock
@@ -34,18 +35,23 @@ TRADE = encode_event(a_trade())
 
 
 def make(
-    config: StreamConfig | None = None, clock: Any = None, budget: IpBudget | None = None
+    config: StreamConfig | None = None,
+    clock: Any = None,
+    budget: IpBudget | None = None,
+    symbols: Lender | None = None,
+    more: CountedStreams | None = None,
 ) -> MirrorStreams:
     """Return the streams of a hub that holds two symbols, of three that there are."""
     led = ManualClock()
+    lender = symbols or Lender("BTCUSDT", "ETHUSDT", listed=["BNBUSDT"])
     return MirrorStreams(
         config or StreamConfig(),
         bus=MemoryBus(epoch=1),
         clock=clock or led,
         exchange=LedExchangeClock(led, ahead_us=None),
         books=LedBooks(),
-        more_streams=CountedStreams(),
-        symbols=(lender := Lender("BTCUSDT", "ETHUSDT", listed=["BNBUSDT"])),
+        more_streams=more or CountedStreams(),
+        symbols=lender,
         borrowing=lender,
         budget=budget or IpBudget(),
     )
@@ -236,6 +242,21 @@ async def test_clients_come_and_go_as_they_ask():
         assert (await asked(client, "LIST_SUBSCRIPTIONS"))["result"] == ["0"]
     assert one.counted("streams") == 0
     assert not one.mirror.wants(TRADES, "BTCUSDT")
+
+
+async def test_names_that_come_and_go_together_are_settled_once():
+    """A thousand in one address cost no more than one of them but for their number."""
+    lender = Lender("BTCUSDT")
+    more = CountedStreams()
+    mirror = make(symbols=lender, more=more)
+    names = ("btcusdt@aggTrade", *(f"x{number}@aggTrade" for number in range(1_000)))
+    client = mirror.hub.open(Target(names=names), 0)
+    await settle()
+    assert lender.looks == 1
+    assert more.now == {("BTCUSDT", "aggTrade")}
+    mirror.hub.close(client)
+    await settle()
+    assert lender.looks == 2
 
 
 async def test_all_symbols_come_as_one_list():
