@@ -163,6 +163,9 @@ async def check_changing_ids(data_dir: Path) -> None:
                 Fault(kind=Kind.ID_RESET, symbol="ETHUSDT"),
             ]
         )
+        async with asyncio.timeout(30):  # the next trade shows it: a quiet market takes a while
+            while judged.status("ETHUSDT").id_resets == 0:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.1)
         await asyncio.sleep(2)
         later = judged.exchange.exchange_us() // 1_000_000 * 1_000
         await becomes_whole(judged, "BTCUSDT", until=later)

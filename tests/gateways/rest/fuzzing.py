@@ -127,7 +127,7 @@ def fuzz(hub: Hub, *, cases: int, number: int | None = None) -> Counter[str]:
             case.validate_response(response, checks=CHECKS)
             _judge_rows(response, ANSWERS.get(case.path))
             status = response.status_code
-        if case.method == "DELETE" and status == 200:
+        if status == 200 and case.method in {"DELETE", "POST"}:
             _add_again(base_url, session)
         made += 1
         answered[f"{case.operation.label} {status}"] += 1
@@ -158,9 +158,16 @@ def _judge_rows(response: schemathesis.Response, schema: dict[str, Any] | None) 
 
 
 def _add_again(base_url: str, session: requests.Session) -> None:
-    """Follow what the fuzz begins with, lest the rest of it finds nothing."""
+    """Follow what the fuzz begins with, lest the rest of it finds nothing.
+
+    Until its data come again, the hub says with 503 that it is not ready, as it should.
+    """
     for symbol in FOLLOWED:
         session.post(f"{base_url}/add_symbol", json={"symbol": symbol}, timeout=WITHIN_S)
+    gives_up_s = time.monotonic() + WITHIN_S
+    while not session.get(f"{base_url}/health/ready", timeout=WITHIN_S).ok:
+        assert time.monotonic() < gives_up_s, "the hub is not ready again"
+        time.sleep(0.05)
 
 
 def _make_likely(case: Case[Any], data: Any) -> None:
