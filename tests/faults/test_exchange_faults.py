@@ -164,7 +164,7 @@ async def check_changing_ids(data_dir: Path) -> None:
             ]
         )
         async with asyncio.timeout(30):  # the next trade shows it: a quiet market takes a while
-            while judged.status("ETHUSDT").id_resets == 0:  # noqa: ASYNC110 - nothing tells of it
+            while judged.status("ETHUSDT").id_resets == 0:
                 await asyncio.sleep(0.1)
         await asyncio.sleep(2)
         later = judged.exchange.exchange_us() // 1_000_000 * 1_000
