@@ -214,6 +214,10 @@ class ExchangeCalls(Protocol):
     def has_room(self, weight: int) -> bool:
         """Whether a call of that weight can be made now without holding up what we need more."""
 
+    @property
+    def denied(self) -> str | None:
+        """Why the exchange lets nobody of this address ask it (403, 451); `None` if it does."""
+
 
 class KeptBook(Protocol):
     """A book that is kept in step, or says that it is not. Times are microseconds UTC."""

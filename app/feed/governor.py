@@ -227,6 +227,11 @@ class Governor:
         ]
         return "; ".join(denied) or None
 
+    def denied_reason(self, side: Side) -> str | None:
+        """Why this address is not let in on one side; `None` if it is, as far as is known."""
+        denial = self._gates[side].denial
+        return None if denial is None else str(denial.error)
+
     def spent(self) -> dict[str, int]:
         """Return what is used of the two windows now."""
         now_us = self._now_us()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from app.feed.governor import Governor
+from app.feed.governor import Governor, Side
 from app.feed.upstream_binance import UpstreamBinance
 
 SHARE = 0.5  # of a minute's weight: the rest is for repair
@@ -33,3 +33,8 @@ class PassedOn:
             and self._governor.room(SHARE) >= weight
             and not self._governor.must_wait(weight)
         )
+
+    @property
+    def denied(self) -> str | None:
+        """Why the exchange lets nobody of this address ask it; `None` if it does."""
+        return self._governor.denied_reason(Side.REST)

@@ -47,7 +47,7 @@ from app.simulator.rest import RestListener, make_app
 from app.simulator.seeded import SeededMarket
 from app.simulator.served import Served
 from app.simulator.tickers import CHANNELS as TICKER_CHANNELS
-from app.simulator.tickers import Tickers
+from app.simulator.tickers import LONGEST_WINDOW_US, Tickers
 from app.sockets.certificates import ensure_certificate, server_context
 from app.sockets.listener import Listener, SessionLimits
 from app.sockets.session import Session
@@ -95,8 +95,7 @@ OF_STATISTICS = frozenset(
 
 OF_BOOKS = frozenset({f"{API}/depth", f"{API}/ticker/bookTicker"})
 
-LONGEST_WINDOW_US = 86_400 * SECOND_US + 60 * SECOND_US  # a rolling one begins with a minute
-LONGEST_ROLLING_US = 7 * LONGEST_WINDOW_US
+LONGEST_ROLLING_US = 7 * LONGEST_WINDOW_US  # that can be asked for
 
 LONGEST_SLEEP_S = 60.0
 LONGEST_CALL_S = 10.0
@@ -604,7 +603,6 @@ class Simulator:
             while not market.warm(asked.get("symbol", ""), WARM_STEPS):
                 await self._clock.sleep(0)
         elif path in OF_STATISTICS:
-            # A week is the longest window that can be asked for.
             longest = LONGEST_ROLLING_US if path == f"{API}/ticker" else LONGEST_WINDOW_US
             since_us = self.exchange_us() - longest
             for symbol in _asked_symbols(asked) or market.symbols():

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from app.binance.intervals import DAY_US, MINUTE_US
 from app.binance.numbers import ZERO
 from app.binance.statistics import (
     Statistics,
@@ -44,6 +45,7 @@ CHANNELS = frozenset({TICKER, MINI_TICKER, WINDOW_TICKER, AVERAGE_PRICE})
 
 # They come a moment after each second, so that they tell of the second that has just ended.
 AFTER_US = 20_000
+LONGEST_WINDOW_US = DAY_US + MINUTE_US  # a rolling one begins with a minute
 
 
 class Tickers:
@@ -82,7 +84,8 @@ class Tickers:
         second = now_us // SECOND_US
         self._due_us = (second + 1) * SECOND_US + AFTER_US
         # A step is a minute's sum: little, unless a long past has not been added up yet.
-        ready = {symbol for symbol in self.symbols if self._market.warm(symbol, 1)}
+        since_us = now_us - LONGEST_WINDOW_US
+        ready = {one for one in self.symbols if self._market.warm(one, 1, since_us=since_us)}
         made = _Made(self._market, self._served, now_us)
         lists: dict[str, Sequence[TickerEvent]] = {}
         for name, stream in self._streams:

@@ -68,5 +68,9 @@ async def test_there_is_none_while_repair_asks_or_nobody_may():
     assert not scene.calls.has_room(1)
     scene.busy = False
     assert scene.calls.has_room(1)
+    reasons = [scene.calls.denied]
     scene.governor.refused(AccessDenied(403), Side.REST)
     assert not scene.calls.has_room(1)
+    reasons.append(scene.calls.denied)
+    assert reasons[0] is None
+    assert "403" in str(reasons[1])

@@ -188,3 +188,13 @@ def test_a_long_past_is_added_up_before_tickers_come():
     while not exchange.market.warm("BTCUSDT", 20, since_us=since_us):
         pass
     assert len(exchange.tick()) == 1
+
+
+def test_a_past_of_more_than_a_day_is_not_awaited():
+    """What is added up of the day before is enough, however far the past reaches."""
+    exchange = Exchange(f"{QUIET.lower()}@ticker", history_s=2 * 86_400)
+    assert exchange.tick() == {}
+    since_us = exchange.market.shown_us - DAY_US - 60 * SECOND_US
+    while not exchange.market.warm(QUIET, 100, since_us=since_us):
+        pass
+    assert list(exchange.tick()) == [f"{QUIET.lower()}@ticker"]

@@ -2,8 +2,8 @@
 
 Who asks what somebody is asking already waits for that one answer, and answers are kept for a
 moment, or for long where they cannot change (`keeps_s`). At most `at_once` calls are under way and
-`waiting` wait their turn. What feeds the hub itself goes first: while there is no room, clients
-are told to come back.
+`waiting` wait their turn. What feeds the hub itself goes first: where there is no room for
+`room_within_s`, clients are told to come back.
 
 What a client gets when the exchange cannot be asked, as HTTP status and the exchange's code:
 
@@ -40,6 +40,7 @@ _SETTLED_US = 10_000_000  # so long after a time nothing is added before it any 
 _SMALLEST_US_TIME = 10**14  # larger numbers are microseconds
 _ENTRY_BYTES = 500  # what keeping an answer takes beside its body
 _RETRY_AFTER_S = 5
+_LOOK_S = 0.2
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _Key = tuple[str, tuple[tuple[str, str], ...], TimeUnit]
@@ -52,6 +53,7 @@ class AskingConfig:
     at_once: int = 8
     waiting: int = 200
     within_s: float = 10.0
+    room_within_s: float = 2.0
     entries: int = 2_000
     max_bytes: int = 64_000_000
 
@@ -107,7 +109,7 @@ class Asking:
             answer.set_exception(refusal)
             raise
         except BaseException:
-            answer.set_exception(_away("the call was given up"))
+            answer.set_exception(away("the call was given up"))
             raise
         finally:
             del self._under_way[key]
@@ -131,23 +133,34 @@ class Asking:
         calls = self._calls
         if calls is None:
             message = "no exchange can be asked here"
-            raise _away(message)
+            raise away(message)
         try:
-            async with self._clock.timeout(self._config.within_s), self._turn():
-                if not calls.has_room(weight_of(path, parameters)):
-                    self.counts.no_room += 1
-                    message = "Too many requests: what is left of the limits is needed by the hub."
-                    raise _later(message, _RETRY_AFTER_S)
-                self.counts.calls += 1
-                return await calls.call(
-                    path, parameters, microseconds=time_unit is TimeUnit.MICROSECOND
-                )
+            async with self._clock.timeout(self._config.within_s):
+                await self._room(calls, weight_of(path, parameters))
+                async with self._turn():
+                    self.counts.calls += 1
+                    return await calls.call(
+                        path, parameters, microseconds=time_unit is TimeUnit.MICROSECOND
+                    )
         except TimeoutError:
             self.counts.late += 1
             raise late() from None
         except FeedError as error:
             self.counts.failed += 1
             raise refusal_of(error) from error
+
+    async def _room(self, calls: ExchangeCalls, weight: int) -> None:
+        """Wait a little for room; raise `RestRefusal` where there is none, saying why."""
+        gives_up_s = self._clock.monotonic() + self._config.room_within_s
+        while not calls.has_room(weight):
+            if calls.denied is not None:
+                self.counts.failed += 1
+                raise away(calls.denied)
+            if self._clock.monotonic() >= gives_up_s:
+                self.counts.no_room += 1
+                message = "Too many requests: what is left of the limits is needed by the hub."
+                raise _later(message, _RETRY_AFTER_S)
+            await self._clock.sleep(_LOOK_S)
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
@@ -171,9 +184,15 @@ def late() -> RestRefusal:
     return RestRefusal(-1007, "Timeout waiting for response from backend server.", status=408)
 
 
+def away(reason: str) -> RestRefusal:
+    """Return what a client is told when nobody can be asked; `reason` stands behind the text."""
+    message = f"Internal error; unable to process your request. Please try again. ({reason})"
+    return RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
+
+
 def unreadable(reason: str) -> RestRefusal:
     """Return what a client is told when the exchange's answer is not what was asked for."""
-    return _away(f"the exchange's answer cannot be used: {reason}")
+    return away(f"the exchange's answer cannot be used: {reason}")
 
 
 def refusal_of(error: FeedError) -> RestRefusal:
@@ -184,8 +203,8 @@ def refusal_of(error: FeedError) -> RestRefusal:
         message = "Too many requests: the exchange has told the hub to wait."
         return _later(message, math.ceil(error.retry_after))
     if isinstance(error, AccessDenied):
-        return _away(f"the exchange refuses the address of the hub: HTTP {error.status}")
-    return _away("the exchange does not answer")
+        return away(f"the exchange refuses the address of the hub: HTTP {error.status}")
+    return away("the exchange does not answer")
 
 
 def keeps_s(path: str, parameters: Mapping[str, str], body: bytes, *, now_us: int) -> float:
@@ -266,11 +285,6 @@ def _size(key: _Key, body: bytes) -> int:
 
 def _later(message: str, wait_s: int) -> RestRefusal:
     return RestRefusal(-1003, message, status=429, retry_after_s=max(1, wait_s))
-
-
-def _away(reason: str) -> RestRefusal:
-    message = f"Internal error; unable to process your request. Please try again. ({reason})"
-    return RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
 
 
 def _look(answer: asyncio.Future[bytes]) -> None:

@@ -26,6 +26,7 @@ class DepthDiffs:
         self._update_id: int | None = None
         self._lost = False  # what was known since may be wrong
         self._ahead = -1  # the newest snapshot that somebody may have
+        self._short = False  # clients may have known more than they were left with
         self._bids: _Levels = {}
         self._asks: _Levels = {}
         self._owed: tuple[_Levels, _Levels] = ({}, {})  # goes out with the next diff
@@ -35,6 +36,7 @@ class DepthDiffs:
         self._update_id = update_id
         self._lost = False
         self._ahead = -1
+        self._short = False
         self._bids, self._asks = dict(bids), dict(asks)
         self._owed = ({}, {})
 
@@ -97,12 +99,15 @@ class DepthDiffs:
         """Return what leads from all that was known to a whole book.
 
         Where nothing was missed between them, the book only reaches further: that is known from now
-        on, but nothing of it has changed.
+        on, but nothing of it has changed. It is told of only if some of it may have been deleted
+        before, when the book did not reach as far.
         """
         if change.update_id == self._update_id and not self._lost:
+            told = (_news(self._bids, change.bids), _news(self._asks, change.asks))
             _put(self._bids, change.bids, descending=True)
             _put(self._asks, change.asks, descending=False)
-            return (), ()
+            short, self._short = self._short, False
+            return told if short else ((), ())
         self._lost = False
         bids, asks = dict(change.bids), dict(change.asks)
         if self._update_id is None or self._ahead > self._update_id:
@@ -110,6 +115,7 @@ class DepthDiffs:
             changes = _whole(self._bids, bids), _whole(self._asks, asks)
         else:
             changes = _leading(self._bids, bids), _leading(self._asks, asks)
+        self._short = change.exact_from is not None or change.exact_to is not None
         self._bids, self._asks = bids, asks
         return changes
 
@@ -203,6 +209,11 @@ def _leading(held: _Levels, now: _Levels) -> tuple[Level, ...]:
 def _whole(held: _Levels, now: _Levels) -> tuple[Level, ...]:
     """Return what leads from any quantities at some prices to other levels."""
     return (*now.items(), *((price, GONE) for price in held if price not in now))
+
+
+def _news(held: _Levels, levels: Iterable[Level]) -> list[Level]:
+    """Return the levels at prices that are not held."""
+    return [level for level in levels if level[0] not in held]
 
 
 def _is_zero(quantity: str) -> bool:

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from app.binance.decode import decode_trades
 from app.binance.server.data import Elsewhere
-from app.binance.server.rest import API, MAX_LIMIT, RestRefusal
+from app.binance.server.rest import API, MAX_LIMIT
 from app.binance.statistics import Statistics
 from app.binance.wire import ListedSymbol, TimeUnit, listed_symbol
 from app.errors import BadFrame
-from app.gateways.binance.asking import unreadable
+from app.gateways.binance.asking import away, late, unreadable
 from app.gateways.binance.held_klines import LIVE_US, HeldCandles, HeldKlines, KlinesConfig
 from app.gateways.binance.held_trades import TradeRun, consecutive
 from app.gateways.binance.held_windows import window
@@ -29,7 +29,8 @@ from app.market.symbols import SymbolInfo
 from app.market.view import ONE_SECOND
 from app.ports import Books, Clock
 
-_RETRY_AFTER_S = 2
+WITHIN_S = 10.0
+"""The longest that an answer of several calls may take, as the exchange's own calls."""
 
 Listed = Callable[[], Mapping[str, SymbolInfo] | None]
 """What the exchange lists, the same object until that changes; `None` while it is not known."""
@@ -110,9 +111,8 @@ class HeldData:
         """Return what is listed; raise `RestRefusal` while that is not known."""
         listed = self._listed()
         if listed is None:
-            message = "Internal error; unable to process your request. Please try again."
-            message = f"{message} (the exchange's list of symbols is not known yet)"
-            raise RestRefusal(-1001, message, status=503, retry_after_s=_RETRY_AFTER_S)
+            reason = "the exchange's list of symbols is not known yet"
+            raise away(reason)
         if listed is not self._rows_of:
             self._rows = {name: listed_symbol(info) for name, info in listed.items()}
             self._rows_of = listed
@@ -195,14 +195,18 @@ class HeldData:
         """
         if not self._is_live(symbol):
             return None
-        return await window(
-            symbol,
-            start_us=start_us,
-            end_us=end_us,
-            now_us=self._now_us(),
-            klines=self._klines.klines,
-            last_trade=self._view.last_trade,
-        )
+        try:
+            async with self._clock.timeout(WITHIN_S):  # for all that it has to ask
+                return await window(
+                    symbol,
+                    start_us=start_us,
+                    end_us=end_us,
+                    now_us=self._now_us(),
+                    klines=self._klines.klines,
+                    last_trade=self._view.last_trade,
+                )
+        except TimeoutError:
+            raise late() from None
 
     def _run_of(self, symbol: str) -> TradeRun:
         """Return the newest trades of a symbol, held from the first call on if it is followed."""

@@ -50,7 +50,7 @@ LIVE_US = 3 * SECOND_US
 """A symbol whose newest second is no older is followed without a break."""
 
 OVER_US = SECOND_US // 2
-"""So long after its end a bar is not told as it was in progress: by its times it is a closed one."""
+"""So long after its end a bar is not told as it was in progress: its times say that it is over."""
 
 TOLD_S = 10.0
 """For so long a bar in progress is told as it was, where what is known now has fewer trades."""
@@ -301,13 +301,13 @@ class HeldKlines:
         if isinstance(total, _Lack):
             young = total.gap.from_us > now_us - SETTLED_US  # it comes, or is repaired
             return None if young or (total.kept.series, total.gap) in call.asked else total
+        # The newest seconds of the bar before may be held back, while their trades are here.
         trades = run.since(max(ends_us, bounds[0]))
         if trades is None:
             if not total.priced:  # nothing is known of it but that it has begun
                 return None
             trades = ()
-        # The newest seconds of the bar before may be held back, while their trades are here.
-        add_trades(total, [each for each in trades if bounds[0] <= each.time_us < bounds[1]])
+        add_trades(total, [trade for trade in trades if trade.time_us < bounds[1]])
         if not total.priced:
             newest = self._seconds(series.symbol, ends_us - SECOND_US, ends_us)
             if not newest or not newest[-1].complete:

@@ -15,10 +15,10 @@ from app.alarm import Alarm
 from app.binance.streams import DEPTH, KLINE, TRADE, StreamName
 from app.gateways.binance.changed_tickers import ChangedTickers
 from app.gateways.binance.depth_diffs import DepthDiffs, SecondsOfDiffs
-from app.gateways.binance.kline_series import KlineSeries
 from app.gateways.binance.more_wanted import MoreWanted, Wanted
 from app.gateways.binance.passed_depth import DIFFS, Depth, PassedDepth
 from app.gateways.binance.passed_snapshots import PassedSnapshots
+from app.gateways.binance.sent_klines import SentKlines
 from app.gateways.binance.stream_order import NewestFirst
 from app.gateways.binance.stream_sources import (
     Source,
@@ -110,7 +110,7 @@ class StreamContent:
         }
         # What is followed, by what it is made of.
         self._trades: dict[str, NewestFirst] = {}
-        self._series: dict[tuple[str, str], KlineSeries] = {}
+        self._series: dict[tuple[str, str], SentKlines] = {}
         self._diffs: dict[str, DepthDiffs] = {}
         self._fast_diffs: set[str] = set()
         self._slow_diffs: dict[str, SecondsOfDiffs] = {}
@@ -128,7 +128,7 @@ class StreamContent:
             case Source.TRADES:
                 self._trades[stream.symbol] = NewestFirst()
             case Source.CANDLES:
-                self._series[stream.symbol, stream.interval] = KlineSeries(stream.interval)
+                self._series[stream.symbol, stream.interval] = SentKlines(stream.interval)
             case Source.DIFFS:
                 self._follow_diffs(stream)
             case Source.TOP:

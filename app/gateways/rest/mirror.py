@@ -95,7 +95,7 @@ def add_mirror(app: FastAPI, mirror: Answers) -> None:
             operation_id=name,
             tags=[TAG],
             summary=endpoint.summary.removesuffix("."),
-            description=f"Weight: {endpoint.weight}.",
+            description=_describe(endpoint),
             responses=describe_answers(endpoint),
             openapi_extra=describe_request(endpoint),
             response_class=Response,
@@ -115,6 +115,11 @@ def route_name(path: str) -> str:
     """Return what a route is called in metrics: `mirror_ticker_price`."""
     words = path.removeprefix(API).replace("/v1", "").strip("/").replace("/", "_")
     return "mirror_" + re.sub(r"(?<=[a-z])(?=[A-Z])", "_", words).lower()
+
+
+def _describe(endpoint: Endpoint) -> str:
+    needed = " or ".join(f"`{name}`" for name in endpoint.one_of)
+    return f"Weight: {endpoint.weight}." + (f" {needed} has to be sent." if needed else "")
 
 
 def describe_answers(endpoint: Endpoint) -> dict[int | str, dict[str, Any]]:

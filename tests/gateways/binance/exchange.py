@@ -100,6 +100,7 @@ class SmallExchange:
         self.now_us = now_us
         self.calls: list[tuple[str, dict[str, str]]] = []
         self.room = True
+        self.denied: str | None = None
         self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
 

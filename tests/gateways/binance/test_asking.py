@@ -74,16 +74,47 @@ async def test_what_is_kept_is_bounded(exchange, clock):
 
 
 async def test_without_room_clients_are_told_to_come_back(exchange, clock):
-    """What the hub needs itself goes first: 429, and the exchange hears nothing."""
+    """What the hub needs itself goes first: 429 after a while, and the exchange hears nothing."""
     asking = Asking(exchange, clock=clock)
     exchange.room = False
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(refused_of(asking))
+        await clock.advance(1.9)
+        assert not asked.done()
+        await clock.advance(0.3)
+    refusal = asked.result()
+    assert (refusal.status, refusal.code) == (429, -1003)
+    assert refusal.retry_after_s > 0
+    assert exchange.calls == []
+    assert asking.report()["no_room"] == 1
+
+
+async def test_room_that_comes_soon_is_waited_for(exchange, clock):
+    """A repair of a second is not worth an error."""
+    asking = Asking(exchange, clock=clock)
+    exchange.room = False
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(asking(PRICE, {"symbol": "A"}, MS))
+        await clock.advance(1.0)
+        exchange.room = True
+        await clock.advance(0.3)
+    assert asked.result() == b'{"path":"/api/v3/avgPrice"}'
+
+
+async def test_an_address_that_is_not_let_in_is_said_at_once(exchange, clock):
+    """Waiting does not help, and it is no limit of the client's: 503 with the reason."""
+    asking = Asking(exchange, clock=clock)
+    exchange.room, exchange.denied = False, "HTTP 403"
+    refusal = await refused_of(asking)
+    assert (refusal.status, refusal.code) == (503, -1001)
+    assert "HTTP 403" in refusal.message
+
+
+async def refused_of(asking: Asking) -> RestRefusal:
+    """Ask, and return what the client is told."""
     with pytest.raises(RestRefusal) as refused:
         await asking(PRICE, {"symbol": "A"}, MS)
-    assert (refused.value.status, refused.value.code) == (429, -1003)
-    assert refused.value.retry_after_s > 0
-    assert exchange.calls == []
-    exchange.room = True
-    await asking(PRICE, {"symbol": "A"}, MS)
+    return refused.value
 
 
 async def test_only_so_many_calls_are_under_way_and_wait(exchange, clock):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from app.gateways.binance.depth_diffs import GONE, DepthDiffs, SecondsOfDiffs
 from app.market.events import SECOND_US, BookChange, BookState, DepthSnapshot, DepthUpdate, Level
@@ -91,6 +92,20 @@ def test_a_book_that_only_reaches_further_sends_nothing():
     diffs.take(stale(101), NOW_US)
     now = change(120, {"10": "3", "9": "2"}, {"11": "3", "12": "4"}, whole=True)
     assert said(diffs.take(now, NOW_US)) == (102, 120, {"5": GONE}, {})
+
+
+def test_what_was_deleted_beyond_the_reach_comes_back_with_it():
+    """With the next diff, as soon as the book reaches that far again; once."""
+    diffs = begun()
+    diffs.take(stale(100), NOW_US)
+    narrow = replace(change(110, {"10": "1"}, {"11": "3"}, whole=True), exact_from="10")
+    assert said(diffs.take(narrow, NOW_US)) == (101, 110, {"9": GONE}, {"12": GONE})
+    wide = change(110, {"10": "1", "9": "2"}, {"11": "3", "12": "4"}, whole=True)
+    assert diffs.take(wide, NOW_US) is None
+    update = diffs.take(change(111, {"10": "7"}), NOW_US)
+    assert said(update) == (111, 111, {"10": "7", "9": "2"}, {"12": "4"})
+    assert diffs.take(replace(wide, update_id=111), NOW_US) is None
+    assert said(diffs.take(change(112, {"8": "1"}), NOW_US)) == (112, 112, {"8": "1"}, {})
 
 
 def test_a_book_that_was_wrong_is_put_right_with_the_next_update():

@@ -93,7 +93,7 @@ def test_what_is_listed_is_made_once_and_told_when_it_changes(hub):
     hub.listed = None
     with pytest.raises(RestRefusal) as refused:
         hub.data.symbols()
-    assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
+    assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
 
 
 async def test_trades_are_asked_for_once_and_then_held(hub):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -93,7 +94,10 @@ async def test_wrong_calls_never_reach_the_exchange(mirror):
 async def test_without_room_the_client_is_told_when_to_come_back(mirror):
     """429 with `Retry-After`, as the exchange itself says it."""
     mirror.hub.exchange.room = False
-    reply = await mirror.get("avgPrice", f"symbol={SYMBOL}")
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(mirror.get("avgPrice", f"symbol={SYMBOL}"))
+        await mirror.hub.market.clock.advance(2.5)
+    reply = asked.result()
     assert (reply.status, reply.headers["Retry-After"]) == (429, "5")
     held = await mirror.get("klines", f"symbol={SYMBOL}&interval=1m&limit=1")
     assert held.status == 200

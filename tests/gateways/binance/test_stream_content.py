@@ -12,8 +12,8 @@ import pytest
 
 from app.binance.streams import StreamName
 from app.bus.memory import MemoryBus
-from app.gateways.binance.kline_series import kline_of
 from app.gateways.binance.passed_snapshots import PassedSnapshots
+from app.gateways.binance.sent_klines import kline_of
 from app.gateways.binance.stream_content import SETTLED_US, StreamContent
 from app.gateways.binance.stream_sources import known_stream
 from app.market.events import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from app.gateways.binance.kline_series import kline_of
+from app.gateways.binance.sent_klines import kline_of
 from app.gateways.binance.stream_order import ANEW_US, NewestFirst, Ordered
 from app.market.events import DepthUpdate, PartialDepth
 from tests.fakes import START_US, a_candle, a_trade, an_aggregate

@@ -8,7 +8,7 @@ import pytest
 
 from app.binance.intervals import UTC_PLUS_8_US
 from app.binance.streams import KLINE, StreamName, parse_stream
-from app.gateways.binance.kline_series import kline_of
+from app.gateways.binance.sent_klines import kline_of
 from app.gateways.binance.stream_sources import (
     Source,
     asked_as,

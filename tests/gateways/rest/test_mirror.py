@@ -104,6 +104,7 @@ def test_every_call_is_described(told):
         required = {one["name"] for one in described["parameters"] if one["required"]}
         assert required == set(endpoint.mandatory)
         assert endpoint.weight in described["description"]
+        assert ("has to be sent" in described["description"]) == bool(endpoint.one_of)
         assert described["responses"]["200"]["content"]["application/json"]["schema"]
         assert {"400", "408", "418", "429", "503", "default"} <= described["responses"].keys()
 

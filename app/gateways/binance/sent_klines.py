@@ -25,7 +25,7 @@ OLD_US = 60 * SECOND_US
 """
 
 
-class KlineSeries:
+class SentKlines:
     """The klines of one symbol and interval, as whoever follows them has been sent them.
 
     `now_us` is the exchange's time throughout.

@@ -1,4 +1,4 @@
-"""Tests of `app.gateways.binance.kline_series`."""
+"""Tests of `app.gateways.binance.sent_klines`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from app.gateways.binance.kline_series import REVISABLE, KlineSeries, kline_of
+from app.gateways.binance.sent_klines import REVISABLE, SentKlines, kline_of
 from app.market.events import SECOND_US, Candle, Kline
 from tests.fakes import START_US, a_candle
 
@@ -35,7 +35,7 @@ class Seconds:
     """The seconds of a symbol as somebody follows them, each told when it has just ended."""
 
     def __init__(self) -> None:
-        self.series = KlineSeries("1s")
+        self.series = SentKlines("1s")
         self.now_us = START_US
 
     def close(self, *numbers: int, **changes: Any) -> list[tuple[int, bool]]:
@@ -78,7 +78,7 @@ def test_a_second_says_closed_once_it_is_complete_and_again_with_each_revision()
 
 def test_what_rest_has_settled_is_told_as_of_now():
     """Such an issue may name no time of the exchange; none is before the end of its second."""
-    series = KlineSeries("1s")
+    series = SentKlines("1s")
     (kline,) = series.close(second(0, event_us=0), START_US + 5 * SECOND_US)
     assert kline.event_us == START_US + 5 * SECOND_US
     (kline,) = series.close(second(1, event_us=START_US), START_US + 5 * SECOND_US)
@@ -146,7 +146,7 @@ def test_only_so_many_seconds_are_remembered():
 
 def test_a_bar_grows_until_it_is_closed():
     """The newest state that is known, as of when it is told."""
-    series, now_us = KlineSeries("1m"), MINUTE + MINUTE_US
+    series, now_us = SentKlines("1m"), MINUTE + MINUTE_US
     assert series.due(MINUTE) is None
     series.grow(minute(forming=True, complete=False, close=Decimal(1)))
     series.grow(minute(forming=True, complete=False, close=Decimal(2)))
@@ -170,6 +170,6 @@ def test_a_bar_grows_until_it_is_closed():
 
 def test_a_second_is_not_told_before_it_is_closed():
     """One frame for each issue."""
-    series = KlineSeries("1s")
+    series = SentKlines("1s")
     series.grow(second(0, forming=True, complete=False))
     assert series.due(START_US) is None
