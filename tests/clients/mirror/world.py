@@ -37,6 +37,7 @@ PLACES = [SIMULATOR, HUB]
 
 HISTORY_S = 3_600
 READY_WITHIN_S = 30.0
+HEAVIEST = 250  # the weight of the whole depth
 JUDGE = "judge"  # whose calls are not noted
 
 
@@ -220,10 +221,17 @@ def place_of(hub: Hub, certificate: str) -> Place:
 
 
 async def until_ready(hub: Hub, symbols: Sequence[str]) -> None:
-    """Wait until the hub holds what it shall, and its books are in step."""
+    """Wait until the hub holds what it shall, its books are in step, and it would pass calls on."""
     async with asyncio.timeout(READY_WITHIN_S):
-        while hub.not_ready() or not all(_is_in_step(hub, symbol) for symbol in symbols):
+        while hub.not_ready() or not (
+            all(_is_in_step(hub, symbol) for symbol in symbols) and _passes_calls_on(hub)
+        ):
             await asyncio.sleep(0.05)
+
+
+def _passes_calls_on(hub: Hub) -> bool:
+    calls = hub.inbound.calls
+    return calls is not None and calls.has_room(HEAVIEST)
 
 
 def _is_in_step(hub: Hub, symbol: str) -> bool:
