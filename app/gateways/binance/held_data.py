@@ -32,6 +32,9 @@ from app.ports import Books, Clock
 WITHIN_S = 10.0
 """The longest that an answer of several calls may take, as the exchange's own calls."""
 
+ENOUGH = 0.8
+"""The share of the levels asked for that are answered with, where the others are not known."""
+
 Listed = Callable[[], Mapping[str, SymbolInfo] | None]
 """What the exchange lists, the same object until that changes; `None` while it is not known."""
 
@@ -169,14 +172,19 @@ class HeldData:
         )
 
     async def depth(self, symbol: str, *, limit: int) -> DepthSnapshot | None:
-        """Return the best levels of a book that is in step, as far as it is known exactly."""
+        """Return the best levels of a book that is in step, as far as it is known exactly.
+
+        A few may be lacking of what is asked: those that the exchange tells are as far off, and
+        cost more than anything else that clients ask for.
+        """
         kept = self._books.book(symbol)
         if kept is None or kept.state is not BookState.IN_STEP or kept.book is None:
             return None
         book = kept.book
         bids, asks = book.top(limit)
-        if (len(bids) < limit and book.exact_from is not None) or (
-            len(asks) < limit and book.exact_to is not None
+        enough = limit * ENOUGH
+        if (len(bids) < enough and book.exact_from is not None) or (
+            len(asks) < enough and book.exact_to is not None
         ):
             return None
         return DepthSnapshot(

@@ -160,11 +160,12 @@ ASKS = tuple((f"{101 + at}.00000000", "2.00000000") for at in range(3))
         pytest.param(2, True, id="within the range"),
         pytest.param(3, True, id="the whole shorter side"),
         pytest.param(5, True, id="one side whole, the other as deep as it is known"),
-        pytest.param(6, False, id="deeper than one side is known"),
+        pytest.param(6, True, id="a little deeper than one side is known"),
+        pytest.param(7, False, id="much deeper than one side is known"),
     ],
 )
 async def test_a_book_is_told_as_deep_as_it_is_known(hub, limit, known):
-    """A side may be short only if it is whole."""
+    """A side may be short if it is whole, or of at most a fifth of what is asked."""
     book = OrderBook(SYMBOL)
     book.install(DepthSnapshot(SYMBOL, 77, LEVELS, ASKS, 5, None, 0))
     hub.books.held = HeldBook(book)
