@@ -22,10 +22,10 @@ run: run-environment ## run the hub: Binance if it can be reached, else the buil
 demo: run-environment ## run the hub on the built-in simulator
 	@exec $(VENV_PYTHON) -m app.main --source simulated --default-symbols $(DEFAULT_SYMBOLS) $(ARGS)
 
-# Most wait for something most of the time, so two run at once; then those that need the cores to themselves.
+# Most wait for something most of the time, so three run at once; then those that need a core to themselves, two at once.
 test: dev-environment ## run the tests
 	@$(VENV_PYTHON) -m pytest -n 3 --dist worksteal -m "not soak and not clients and not alone" $(ARGS); parallel=$$?; \
-	$(VENV_PYTHON) -m pytest -m "alone and not soak and not clients" $(ARGS); alone=$$?; \
+	$(VENV_PYTHON) -m pytest -n 2 --dist loadgroup -m "alone and not soak and not clients" $(ARGS); alone=$$?; \
 	for status in $$parallel $$alone; do [ $$status -eq 0 ] || [ $$status -eq 5 ] || exit $$status; done; \
 	[ $$parallel -eq 0 ] || [ $$alone -eq 0 ] || { echo "No test fits: $(ARGS)"; exit 5; }
 

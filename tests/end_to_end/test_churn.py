@@ -22,7 +22,7 @@ from tests.end_to_end.published import what_was_published, writing_down
 from tests.end_to_end.running_program import Program, program, started
 from tests.faults.scenario import SEED, report, seeded
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("crowds")]
 
 SYMBOLS = tuple(listing.symbol for listing in LISTINGS if listing.info.trading)[:24]
 GRACE_S = 1.5

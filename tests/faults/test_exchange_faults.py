@@ -17,7 +17,7 @@ from app.simulator.faults import Fault, Form, Kind
 from tests.end_to_end.running_hub import rest_url
 from tests.faults.judged_hub import Judged, judged_hub
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.xdist_group("waits")]
 
 PAYLOADS = {
     "BTCUSDT": Fault(kind=Kind.GARBAGE, symbol="BTCUSDT", form=Form.TRUNCATED, count=3),

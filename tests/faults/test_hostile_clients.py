@@ -45,6 +45,7 @@ LiveConfig.__init__.__kwdefaults__["handshake_timeout_s"] = 2.0
 
 pytestmark = [
     pytest.mark.alone,
+    pytest.mark.xdist_group("crowds"),
     pytest.mark.skipif(
         not sys.platform.startswith("linux"), reason="needs all of 127.0.0.0/8, and /proc"
     ),

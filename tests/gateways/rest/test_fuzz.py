@@ -24,7 +24,6 @@ def judge(answered: Counter[str], cases: int) -> None:
     assert "POST /add_symbol" in routes
 
 
-@pytest.mark.alone
 def test_five_hundred_calls_are_answered_as_documented(tmp_path: Path) -> None:
     """No 5xx and nothing that the documentation does not say, limits off."""
     with hub_aside(tmp_path, symbols=",".join(FOLLOWED), mirror_weight=0) as hub:
