@@ -459,6 +459,7 @@ def test_the_same_is_listed(seen, place):
 
 
 @pytest.mark.soak(minutes=6)
+@pytest.mark.timeout(900)
 def test_five_minutes(tmp_path):
     """All streams for five minutes."""
     seen = asyncio.run(attentive_visit(tmp_path, before_s=300.0))

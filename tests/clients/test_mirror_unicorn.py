@@ -201,6 +201,7 @@ def test_nothing_went_wrong(seen, place):
 
 
 @pytest.mark.soak(minutes=6)
+@pytest.mark.timeout(900)
 def test_five_minutes(tmp_path):
     """All of this for five minutes."""
     seen = asyncio.run(attentive_visit(tmp_path, before_s=300.0))
