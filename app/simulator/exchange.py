@@ -491,8 +491,10 @@ class Simulator:
         return any(not market.warm(symbol, WARM_STEPS, since_us=since_us) for symbol in symbols)
 
     def _send_tickers(self) -> None:
-        if self._tickers is not None:
-            for name, event in self._tickers.take(self.exchange_us()):
+        if self._tickers is not None and self._market is not None:
+            # Not later than what has been sent: on a busy machine the clock has gone on since.
+            now_us = min(self.exchange_us(), self._market.shown_us)
+            for name, event in self._tickers.take(now_us):
                 self._connections.publish(name, event)
 
     def _send_bars(self, market: Market) -> None:
