@@ -198,7 +198,7 @@ class Settings(BaseSettings):
         try:
             return tuple(dict.fromkeys(parse_symbol(text) for text in _listed(value)))
         except InvalidSymbol as error:
-            message = f"symbols such as BTCUSDT,ETHUSDT; {error.text[:50]!r} is none"
+            message = f"symbols such as BTCUSDT,ETHUSDT; {_quoted(error.text)} is none"
             raise ValueError(message) from error
 
     @field_validator("streams", mode="before")
@@ -509,7 +509,7 @@ def _stream_names(names: tuple[str, ...]) -> tuple[str, ...]:
         small = name if name.startswith("kline_") else name.lower()
         stream = parse_stream(f"x@{_CAPITALS.get(small, small)}")
         if stream is None:
-            message = f"streams such as {_SOME_STREAMS}; {name[:50]!r} is none"
+            message = f"streams such as {_SOME_STREAMS}; {_quoted(name)} is none"
             raise ValueError(message)
         found.append(str(stream).removeprefix("x@"))
     if not found:
@@ -531,8 +531,14 @@ def _by_symbol(value: object, expected: str) -> dict[str, object]:
     try:
         return {parse_symbol(str(symbol)): text for symbol, text in pairs}
     except InvalidSymbol as error:
-        message = f"{expected}; {error.text[:50]!r} is no symbol"
+        message = f"{expected}; {_quoted(error.text)} is no symbol"
         raise ValueError(message) from error
+
+
+def _quoted(text: str) -> str:
+    """Return a text in quotes, with what cannot be printed escaped, and short even so."""
+    quoted = repr(text)
+    return quoted if len(quoted) <= 40 else f"{quoted[:39]}…"
 
 
 def _short(value: object) -> str:

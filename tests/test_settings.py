@@ -412,6 +412,12 @@ def test_a_switch_is_on_or_off(text: str) -> None:
     assert refusal(mirror="perhaps").expected == "on or off"
 
 
+@pytest.mark.parametrize("name", ["streams", "symbols", "symbol_streams", "book_polls"])
+def test_what_cannot_be_printed_is_said_in_few_words(name: str) -> None:
+    """Ten characters stand for one of them, and the error stays short."""
+    assert refusal(**{name: "\U0003134b" * 40}).key == name.upper()
+
+
 def test_a_multi_line_value_gives_one_line() -> None:
     """Whatever a value holds, the error stays one line."""
     assert refusal(server_port="a\nb\r\nc").key == "SERVER_PORT"
