@@ -191,6 +191,7 @@ class Engine:
             fanout.cancel()
             feeds.cancel()
             if self.simulator is not None:
+                await asyncio.wait({feeds}, timeout=1.0)  # else they tell of its end as of a loss
                 await self.simulator.stop()
             if simulated is not None:
                 simulated.cancel()
