@@ -343,18 +343,19 @@ class StreamContent:
             now_us = self._now_us()
             if (now_us - SETTLED_US) // SECOND_US == second:  # the clock was set back a little
                 continue
-            second = (now_us - SETTLED_US) // SECOND_US
+            before, second = second, (now_us - SETTLED_US) // SECOND_US
+            bars_begin = _passes(before, second, BARS_EVERY)
             self.look()
             for slow in tuple(self._slow_diffs.values()):
                 self._send_diff(slow.take_until(now_us), SLOW_MS)
             for series in tuple(self._series.values()):
                 self._send_klines(series.release(now_us))
-                grows = series.due(now_us) if second % BARS_EVERY == 0 else None
+                grows = series.due(now_us) if bars_begin else None
                 if grows is not None:
                     self._send_klines([grows])
             active = frozenset(self._symbols.active())
             for stream, gathered in tuple(self._gathered.items()):
-                if second % max(1, stream.every_ms // SLOW_MS):
+                if not _passes(before, second, max(1, stream.every_ms // SLOW_MS)):
                     continue
                 gathered.keep_only(active)
                 tickers = gathered.take()
@@ -371,8 +372,8 @@ class StreamContent:
             await self._clock.sleep(self._until_next(_FAST_US))
             if self._now_us() // _FAST_US == time:
                 continue
-            time = self._now_us() // _FAST_US
-            begins = time % _A_SECOND == 0
+            before, time = time, self._now_us() // _FAST_US
+            begins = _passes(before, time, _A_SECOND)
             for stream, number in tuple(self._tops.items()):
                 if begins or stream.every_ms == FAST_MS:
                     self._send_top(stream, None if begins else number)
@@ -425,3 +426,8 @@ class StreamContent:
 def depth_diffs(symbol: str, every_ms: int) -> StreamName:
     """Return the stream of a book's diffs."""
     return StreamName(symbol, DEPTH, every_ms=every_ms)
+
+
+def _passes(before: int, now: int, every: int) -> bool:
+    """Tell whether a multiple of `every` was come to since: also one that was slept through."""
+    return now // every != before // every

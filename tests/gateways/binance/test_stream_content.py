@@ -14,7 +14,7 @@ from app.binance.streams import StreamName
 from app.bus.memory import MemoryBus
 from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.gateways.binance.sent_klines import kline_of
-from app.gateways.binance.stream_content import SETTLED_US, StreamContent
+from app.gateways.binance.stream_content import SETTLED_US, StreamContent, _passes
 from app.gateways.binance.stream_sources import known_stream
 from app.market.events import (
     SECOND_US,
@@ -362,3 +362,12 @@ def test_nothing_is_heard_or_wanted_after_the_end(scene: Scene):
     assert scene.more.now == set()
     scene.bus.publish(TRADES, a_trade())
     assert scene.take() == []
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "passes"),
+    [(19, 20, True), (19, 21, True), (20, 21, False), (20, 29, False), (5, 45, True)],
+)
+def test_what_is_due_comes_also_where_its_moment_was_slept_through(before, now, passes):
+    """A busy loop wakes late: the second is not left out."""
+    assert _passes(before, now, 10) is passes
