@@ -11,16 +11,16 @@ from typing import Final
 
 from app.binance.decode import decode_depth
 from app.binance.server.data import Elsewhere
-from app.binance.server.rest import API, RestRefusal
+from app.binance.server.rest import API
 from app.binance.wire import TimeUnit
 from app.errors import BadFrame
-from app.gateways.binance.asking import unreadable
+from app.gateways.binance.asking import late, unreadable
 from app.gateways.binance.passed_snapshots import PassedSnapshots
 from app.market.events import DepthSnapshot
 from app.ports import Books, Clock
 
 PATH: Final = f"{API}/depth"
-TRIES: Final = 10
+WITHIN_S: Final = 5.0  # for all tries together
 EACH_S: Final = 0.5
 
 
@@ -42,8 +42,18 @@ class AskedDepth:
         symbol = parameters.get("symbol", "")
         if path != PATH or self._books.book(symbol) is None:
             return await self._ask(path, parameters, time_unit)
+        try:
+            async with self._clock.timeout(WITHIN_S):
+                return await self._fitting(symbol, path, parameters, time_unit)
+        except TimeoutError:
+            raise late() from None
+
+    async def _fitting(
+        self, symbol: str, path: str, parameters: Mapping[str, str], time_unit: TimeUnit
+    ) -> bytes:
+        """Ask until a snapshot fits what the streams have sent and send."""
         sent_id = self._book_id(symbol)
-        for _ in range(TRIES):
+        while True:
             body = await self._ask(path, parameters, time_unit)
             snapshot = self._snapshot(symbol, body)
             book_id = self._book_id(symbol)  # a lower one where ids have begun anew
@@ -51,8 +61,6 @@ class AskedDepth:
             if is_new and self._snapshots.passes(snapshot, book_id):
                 return body
             await self._clock.sleep(EACH_S)
-        message = "The exchange's order book is behind for too long."
-        raise RestRefusal(-1007, message, status=408)
 
     def forget(self, symbol: str) -> None:
         """Hold nothing of a symbol that is wanted no longer."""

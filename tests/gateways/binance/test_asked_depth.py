@@ -9,7 +9,7 @@ import pytest
 
 from app.binance.server.rest import RestRefusal
 from app.binance.wire import TimeUnit
-from app.gateways.binance.asked_depth import TRIES, AskedDepth
+from app.gateways.binance.asked_depth import EACH_S, WITHIN_S, AskedDepth
 from app.gateways.binance.passed_snapshots import PassedSnapshots
 from tests.fakes import ManualClock
 from tests.gateways.binance.scene import LedBooks
@@ -86,7 +86,7 @@ async def test_a_client_does_not_wait_for_ever():
     with pytest.raises(RestRefusal) as refused:
         await scene.asked()
     assert (refused.value.code, refused.value.status) == (-1007, 408)
-    assert len(scene.exchange.calls) == TRIES
+    assert len(scene.exchange.calls) == 1 + WITHIN_S / EACH_S
 
 
 async def test_what_cannot_be_read_is_not_passed_on():
