@@ -316,7 +316,7 @@ class MirrorStreams:
             except SymbolError as error:
                 self._borrowing.fail(symbol, self._clock.monotonic())
                 log.warning("symbol not followed symbol=%s reason=%s", symbol, error)
-        if loans.borrow:
+        if loans.borrow and not self._stopped:
             self._content.look()
 
     def _look(self, lender: BorrowedSymbols) -> Loans:
